@@ -1,0 +1,64 @@
+"""The contract between the engine and a destination.
+
+A destination keeps schema `landing`: one append-only table for each landed table, `landing._packages`
+(_load_id, table_name, arrived_at, rows) and `landing._cursor` (table_name, seq). Loading packages n+1..m of a table
+is ONE transaction: ALTERs, data, _packages rows and the cursor's compare-and-swap from n to m.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.table import Table
+
+if TYPE_CHECKING:
+    from engine.lake.package import Package
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What one transaction brought: rows and bytes, quarantined rows, and the cursor after it."""
+
+    rows: int
+    quarantined: int
+    bytes: int
+    seq: int
+
+
+class Destination(Protocol):
+    """One destination, opened for writing by one process at a time."""
+
+    name: str
+
+    def __enter__(self) -> Destination:
+        """Open; create what is missing (crash-safe: a half-made database heals at the next open)."""
+
+    def __exit__(self, *exc: object) -> None:
+        """Close; an open transaction is rolled back."""
+
+    def cursors(self) -> Mapping[str, int]:
+        """The sequence number of the last package loaded, by table. A table never loaded is missing."""
+
+    def ensure(self, tables: Iterable[Table]) -> None:
+        """Create landing tables for what is declared, so that models find them before the first package."""
+
+    def load(self, table: str, packages: Sequence[Package]) -> Loaded:
+        """Load packages (consecutive sequence numbers after the cursor) in one transaction.
+
+        Raises DestinationError; then nothing of them is in the destination.
+        """
+
+    def publish(self) -> None:
+        """Let readers see everything up to now (called once the models are finished)."""
+
+
+class Warehouse(Destination, Protocol):
+    """A destination on which the models run."""
+
+    def sqlmesh_connection(self) -> dict[str, Any]:
+        """The SQLMesh connection (as in its config's `connection:`) that builds models here."""
+
+    def reader(self) -> Any:  # noqa: ANN401 - a DB-API connection of whatever driver the warehouse has
+        """Open a read-only connection that sees the last published state and never a half-finished run."""

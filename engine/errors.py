@@ -1,0 +1,63 @@
+"""Every error a user can meet. One base class; the exit code and the remedy travel with the error."""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+class TickhouseError(Exception):
+    """Something a person has to know: what happened and what to do about it.
+
+    `exit_code` 1 means that a retry may help, 2 that it cannot (the configuration or the usage is wrong).
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        """Keep the reason and the remedy apart, so that every surface can lay them out."""
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """One message: the reason, then what to do."""
+        return f"{self.reason}\n  {self.remedy}" if self.remedy else self.reason
+
+
+class UsageError(TickhouseError):
+    """The command line or the configuration is wrong: do not retry."""
+
+    exit_code = EXIT_USAGE
+
+
+class SourceError(TickhouseError):
+    """A source could not deliver. `terminal` says that asking again cannot help (401, 451, a bad symbol)."""
+
+    def __init__(self, source: str, reason: str, remedy: str = "", *, terminal: bool = False) -> None:
+        """Name the source in the reason, for every reader of a log."""
+        super().__init__(f"{source}: {reason}", remedy)
+        self.source = source
+        self.terminal = terminal
+
+
+class LakeError(TickhouseError):
+    """The lake cannot be read or written, or a package in it is not what was landed."""
+
+
+class LakeConflictError(LakeError):
+    """Another run landed a package of the same source and table first: what this run extracted is stale."""
+
+
+class DestinationError(TickhouseError):
+    """A destination refused or lost a load. Nothing of the package stays in it; the next run catches up."""
+
+    def __init__(self, destination: str, reason: str, remedy: str = "") -> None:
+        """Name the destination in the reason."""
+        super().__init__(f"{destination}: {reason}", remedy)
+        self.destination = destination
+
+
+class BusyError(TickhouseError):
+    """Another process holds the lock that this one needs."""

@@ -1,0 +1,99 @@
+"""The contract between a source and the engine.
+
+A source's settings model (pydantic, in its settings.py) has one method:
+
+    def resources(self, name: str, assets: AssetLists) -> list[Resource]
+
+It must be light: `engine validate`, `plan` and `ls` call it. The dlt resource is built only by `Resource.build`,
+inside a run. A dlt resource yields pages: lists of dicts (raw values: text, Decimal, int, bool, None, nested; never
+a float for a number that came as text or JSON) or Arrow tables / record batches, with the table's column names.
+The engine types them (engine/conform), stamps lineage and lands them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from engine.table import Table
+
+if TYPE_CHECKING:
+    from dlt.extract import DltResource
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One crypto currency or stock. `symbols` maps a source's column in the seed file to the symbol there."""
+
+    symbol: str
+    asset_type: str
+    name: str = ""
+    category: str = ""
+    symbols: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+AssetLists = Mapping[str, Sequence[Asset]]
+"""The asset lists of pipelines.yaml, resolved: {"crypto": [...], "stocks": [...]}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What one run asks of an API. `weight` is in the API's own unit (1 a call where it has none)."""
+
+    calls: int
+    weight: int
+    per_minute: int | None = None
+    per_month: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open range of UTC instants that a backfill asks for."""
+
+    start: datetime
+    end: datetime
+
+
+class Notices(Protocol):
+    """Where a source reports what it could not deliver while the rest goes on (a bad symbol, a skipped asset)."""
+
+    def __call__(self, message: str, *, item: str | None = None) -> None:
+        """Keep one line for the summary; `item` names the symbol, page or file concerned."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContext:
+    """What a run gives to a resource. State is dlt's: `dlt.current.resource_state()` and `dlt.sources.incremental`."""
+
+    source: str
+    assets: AssetLists
+    now: datetime
+    project_dir: Path
+    data_dir: Path
+    notice: Notices
+    window: Window | None = None
+    replay_url: str | None = None
+    """Base URL of the market replay. Where set, https://HOST/PATH is asked as {replay_url}/HOST/PATH."""
+    wait: Callable[[float, str], None] | None = None
+    """Called with (seconds, why) before a rate limit or a retry makes the source wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource of a source: the table it fills, what it costs, and how to build it."""
+
+    name: str
+    table: Table
+    build: Callable[[SourceContext], DltResource]
+    calls: Calls | None = None
+    assets: str | None = None
+    """The asset list it follows, if any."""
+    carries: Callable[[Asset], bool] | None = None
+    """Whether this source carries the asset (an empty symbol says no)."""
+    backfill: timedelta | None = None
+    """The longest window that one backfill step may ask for; None: the resource has no past."""
+    simulated: bool = False
+    """Synthetic by nature (Faker): marked so wherever a person sees it."""
