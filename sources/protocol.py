@@ -2,7 +2,7 @@
 
 A source's settings model (pydantic, in its settings.py) has one method:
 
-    def resources(self, name: str, assets: AssetLists) -> list[Resource]
+    def resources_of(self, name: str, assets: AssetLists) -> list[Resource]
 
 It must be light: `engine validate`, `plan` and `ls` call it. The dlt resource is built only by `Resource.build`,
 inside a run. A dlt resource yields pages: lists of dicts (raw values: text, Decimal, int, bool, None, nested; never

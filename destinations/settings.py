@@ -1,0 +1,27 @@
+"""Destinations' blocks in pipelines.yaml: light to import, so that `engine validate` stays fast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class DestinationSettings(BaseModel):
+    """What every destination has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DucklakeSettings(DestinationSettings):
+    """DuckLake: a SQLite catalog and Parquet data in a folder; lake files become table data without a copy."""
+
+    type: Literal["ducklake"]
+    path: str
+
+
+class DuckdbSettings(DestinationSettings):
+    """One DuckDB file; readers get a published copy."""
+
+    type: Literal["duckdb"]
+    path: str

@@ -1,0 +1,1 @@
+"""Configuration: pipelines.yaml -> values with positions -> validated models -> a Project."""
