@@ -75,6 +75,8 @@ class SourceContext:
     data_dir: Path
     notice: Notices
     window: Window | None = None
+    backfill: str | None = None
+    """The backfill this window belongs to, "<from>/<to>": its progress is kept under that name."""
     replay_url: str | None = None
     """Base URL of the market replay. Where set, https://HOST/PATH is asked as {replay_url}/HOST/PATH."""
     wait: Callable[[float, str], None] | None = None

@@ -1,0 +1,83 @@
+"""Compose: pipelines.yaml's words become the things a run works with - resources to extract, destinations to load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import UsageError
+from engine.table import Table
+from sources.protocol import Resource
+
+if TYPE_CHECKING:
+    from engine.config.load import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """One pipeline of the active profile, ready to run.
+
+    `resources` are (source name, resource) in the order of the file; `skipped` says in one line each what the
+    profile leaves out (an optional source without its key, a destination that only other profiles have).
+    """
+
+    pipeline: str
+    resources: Sequence[tuple[str, Resource]]
+    destinations: Mapping[str, Any]
+    select: Sequence[str]
+    transform: bool
+    on: Sequence[str]
+    skipped: Sequence[str]
+
+    @property
+    def tables(self) -> list[Table]:
+        """The landed tables of this pipeline, each once."""
+        return list({resource.table.name: resource.table for _, resource in self.resources}.values())
+
+
+def compose(project: Project, pipeline: str) -> Composed:
+    """Resolve one pipeline by name. Raises UsageError with a near name when there is none."""
+    from difflib import get_close_matches
+
+    block = project.file.pipelines.get(pipeline)
+    if block is None:
+        near = get_close_matches(pipeline, project.file.pipelines, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Pipelines: {', '.join(project.file.pipelines)}."
+        raise UsageError(f"there is no pipeline called {pipeline!r}", hint)
+    resources: list[tuple[str, Resource]] = []
+    skipped: list[str] = []
+    for reference in block.extract:
+        name, _, wanted = reference.partition(".")
+        if name in project.skipped_sources:
+            skipped.append(f"source {name} is skipped: {project.skipped_sources[name]}")
+            continue
+        offered = project.sources[name].resources_of(name, project.assets)
+        resources += [(name, resource) for resource in offered if not wanted or resource.name == wanted]
+    destinations = {name: project.destinations[name] for name in block.load if name in project.destinations}
+    skipped += [
+        f"destination {name} is skipped: profile {project.profile_name} has none of that name"
+        for name in block.load
+        if name not in project.destinations
+    ]
+    transform = block.transform
+    settings = None if isinstance(transform, bool) else transform
+    select = [] if settings is None else ([settings.select] if isinstance(settings.select, str) else settings.select)
+    return Composed(
+        pipeline=pipeline,
+        resources=resources,
+        destinations=destinations,
+        select=[s for s in select if s],
+        transform=transform is not False,
+        on=settings.on if settings else [],
+        skipped=skipped,
+    )
+
+
+def every_table(project: Project) -> list[Table]:
+    """All landed tables that the configured sources can fill, each once: what models may read."""
+    tables: dict[str, Table] = {}
+    for name, settings in project.sources.items():
+        for resource in settings.resources_of(name, project.assets):
+            tables.setdefault(resource.table.name, resource.table)
+    return list(tables.values())

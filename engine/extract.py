@@ -1,0 +1,174 @@
+"""Extract one resource: iterate its dlt resource, type every page (conform), land one package (lake).
+
+dlt's state travels with the package: it is read from the newest package's manifest and written into the new one, so
+rows and the position they were read up to are committed by the same entry of the lake's log, or not at all.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import TickhouseError
+from engine.progress import Progress
+from engine.report import ResourceReport
+from sources.protocol import Resource, SourceContext
+
+if TYPE_CHECKING:
+    from dlt.extract import DltResource
+
+    from engine.lake.lake import Lake
+
+os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+log = logging.getLogger(__name__)
+
+
+class StoppedError(TickhouseError):
+    """The run was told to stop: what is not committed is dropped and extracted again next time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What every extraction of a run shares."""
+
+    lake: Lake
+    run_id: str
+    context: SourceContext
+    progress: Progress
+    stop: threading.Event
+
+
+def extract(extraction: Extraction, source: str, resource: Resource) -> ResourceReport:
+    """Land what the resource has to give; never raises: a failure is in the report, and nothing of it is landed."""
+    report = ResourceReport(source, resource.name, resource.table.name, simulated=resource.simulated)
+    step = f"extract {source}.{resource.name}"
+    started = time.monotonic()
+    extraction.progress.begin(step)
+    try:
+        _land(extraction, source, resource, report, step)
+    except TickhouseError as error:
+        report.status, report.error, report.remedy = "failed", error.reason, error.remedy
+    except Exception as error:
+        report.status, report.error = "failed", _unwrap(source, resource, error)
+        log.debug("extraction of %s.%s failed", source, resource.name, exc_info=True)
+    report.seconds = round(time.monotonic() - started, 3)
+    extraction.progress.end(step, _sentence(report), ok=report.status != "failed")
+    return report
+
+
+def _land(extraction: Extraction, source: str, resource: Resource, report: ResourceReport, step: str) -> None:
+    from engine.conform import Conformer
+    from engine.lake.lake import new_load_id
+
+    lake, run_id = extraction.lake, extraction.run_id
+    table = resource.table
+    state, since_seq = lake.state(source, resource.name, table.name)
+    before = copy.deepcopy(state)
+    began = datetime.now(UTC)
+    load_id = new_load_id(began)
+    writer = lake.writer(
+        source=source,
+        resource=resource.name,
+        table=table,
+        run_id=run_id,
+        load_id=load_id,
+        since_seq=since_seq,
+        simulated=report.simulated,
+    )
+    try:
+        conformer = Conformer(table, lake.columns(table.name), source=source, load_id=load_id, run_id=run_id)
+        context = _context(extraction, report, step)
+        for item in pages(resource.build(context), source, state):
+            if extraction.stop.is_set():
+                raise StoppedError("the run was stopped", "Run it again: nothing of this table was landed.")
+            conformed = conformer.conform(item, datetime.now(UTC))
+            writer.write(conformed.rows)
+            writer.write_rejected(conformed.rejected)
+            report.rows += conformed.rows.num_rows
+            report.quarantined += conformed.rejected.num_rows
+            extraction.progress.update(step, f"{report.rows:,} rows")
+        _mark_window(context, state)
+        if state == before and not report.rows and not report.quarantined:
+            writer.discard()
+            return
+        entry = writer.publish(conformer.columns, state, began, datetime.now(UTC))
+    except BaseException:
+        writer.discard()
+        raise
+    if entry is not None:
+        report.load_id, report.bytes = entry.load_id, entry.bytes
+        report.status = "landed"
+
+
+def pages(resource: DltResource, source: str, state: dict[str, Any]) -> Iterator[Any]:
+    """Iterate a dlt resource page by page with `state` as its resource state (changed in place).
+
+    dlt's own iteration of a resource flattens pages into rows; its pipe iterator keeps pages and Arrow tables whole.
+    """
+    from dlt.common.configuration import inject_section
+    from dlt.common.configuration.container import Container
+    from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
+    from dlt.common.pipeline import StateInjectableContext
+    from dlt.extract.pipe_iterator import ManagedPipeIterator
+
+    whole: dict[str, Any] = {"sources": {source: {"resources": {resource.name: state}}}}
+    section = ConfigSectionContext(sections=("sources", source, resource.name), source_state_key=source)
+    context = StateInjectableContext(state=whole)  # type: ignore[arg-type]
+    with inject_section(section), Container().injectable_context(context):
+        iterator = ManagedPipeIterator.from_pipe(resource._pipe)  # noqa: SLF001 - dlt has no public page iteration
+    iterator.set_context([context, section])
+    with iterator:
+        for item in iterator:
+            if item.item is not None:
+                yield item.item
+
+
+WINDOWS = "_backfill"
+"""Key in a resource's state: how far each backfill has come, {"<from>/<to>": "<done up to>"}."""
+
+
+def _mark_window(context: SourceContext, state: dict[str, Any]) -> None:
+    if context.window is not None and context.backfill is not None:
+        state.setdefault(WINDOWS, {})[context.backfill] = context.window.end.isoformat()
+
+
+def _context(extraction: Extraction, report: ResourceReport, step: str) -> SourceContext:
+    def notice(message: str, *, item: str | None = None) -> None:
+        report.notices.append(f"{report.source}: {item}: {message}" if item else f"{report.source}: {message}")
+
+    def wait(seconds: float, why: str) -> None:
+        report.waited_seconds += seconds
+        extraction.progress.update(step, f"waiting {seconds:.0f} s: {why}")
+        if extraction.stop.wait(0):
+            raise StoppedError("the run was stopped", "Run it again: nothing of this table was landed.")
+
+    return replace(extraction.context, source=report.source, notice=notice, wait=wait)
+
+
+def _unwrap(source: str, resource: Resource, error: BaseException) -> str:
+    """Find the sentence inside dlt's wrappers: the innermost TickhouseError, else the innermost message's first line."""
+    seen: BaseException | None = error
+    innermost = error
+    while seen is not None:
+        if isinstance(seen, TickhouseError):
+            return f"{seen.reason}{' — ' + seen.remedy if seen.remedy else ''}"
+        innermost = seen
+        seen = seen.__cause__ or seen.__context__
+    first = (str(innermost).strip().splitlines() or [""])[0]
+    return f"{source}.{resource.name}: {type(innermost).__name__}: {first[:300]}"
+
+
+def _sentence(report: ResourceReport) -> str:
+    if report.status == "failed":
+        return " ".join((report.error or "").split())
+    if report.status == "unchanged":
+        return f"nothing new ({report.seconds:.1f} s)"
+    aside = f", {report.quarantined:,} set aside" if report.quarantined else ""
+    return f"{report.rows:,} rows{aside}, {report.bytes / 1000:,.0f} kB, {report.seconds:.1f} s"

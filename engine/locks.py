@@ -1,0 +1,72 @@
+"""Locks between processes: flock on a file, so that a dead holder's lock is gone with it, whatever its pid became."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.errors import BusyError
+
+POLL_SECONDS = 0.2
+
+
+@contextmanager
+def hold(path: Path, what: str, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold the lock `path` while the block runs; wait for it at most `wait_seconds`.
+
+    The file keeps who holds it (pid, since), for the sentence of the one that is refused; the lock itself is the
+    kernel's. Raises BusyError naming the holder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        _acquire(handle, what, wait_seconds)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat()}).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock."""
+    if not path.exists():
+        return False
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _acquire(handle: int, what: str, wait_seconds: float) -> None:
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise BusyError(
+                    f"{what} is busy: {_holder(handle)} holds it",
+                    "Let it finish, or run again with --wait SECONDS to queue behind it.",
+                ) from None
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
+def _holder(handle: int) -> str:
+    try:
+        holder = json.loads(os.pread(handle, 4096, 0))
+        return f"process {int(holder['pid'])} (since {str(holder['since'])[:19]} UTC)"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

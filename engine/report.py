@@ -1,0 +1,98 @@
+"""What a run did, by resource, destination and warehouse: the summary, `engine status` and --json all read this."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+ResourceStatus = Literal["landed", "unchanged", "failed"]
+RunStatus = Literal["ok", "partial", "failed"]
+
+
+@dataclass(slots=True)
+class ResourceReport:
+    """One extraction. `bytes` are those of the package's files, `seconds` from first request to commit."""
+
+    source: str
+    resource: str
+    table: str
+    status: ResourceStatus = "unchanged"
+    rows: int = 0
+    quarantined: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    waited_seconds: float = 0.0
+    load_id: str | None = None
+    simulated: bool = False
+    error: str | None = None
+    remedy: str | None = None
+    notices: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class DestinationReport:
+    """One destination's catch-up."""
+
+    name: str
+    status: Literal["loaded", "unchanged", "failed"] = "unchanged"
+    packages: int = 0
+    rows: int = 0
+    quarantined: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class TransformReport:
+    """One warehouse's model run."""
+
+    warehouse: str
+    status: Literal["built", "unchanged", "failed", "off"] = "unchanged"
+    models: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(slots=True)
+class RunReport:
+    """A whole run of one pipeline. Times are UTC, ISO 8601."""
+
+    run_id: str
+    pipeline: str
+    profile: str
+    started_at: str
+    ended_at: str = ""
+    simulated: bool = False
+    resources: list[ResourceReport] = field(default_factory=list)
+    destinations: list[DestinationReport] = field(default_factory=list)
+    transforms: list[TransformReport] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each thing that failed."""
+        lines = [_line(r.error, r.remedy) for r in self.resources if r.status == "failed"]
+        lines += [error for d in self.destinations for error in d.errors]
+        lines += [_line(f"{t.warehouse}: {t.error}", t.remedy) for t in self.transforms if t.status == "failed"]
+        return lines
+
+    @property
+    def status(self) -> RunStatus:
+        """ok: all of it; partial: what succeeded is landed and loaded; failed: nothing succeeded."""
+        if not self.failures:
+            return "ok"
+        worked = any(r.status != "failed" for r in self.resources) or any(
+            d.status == "loaded" for d in self.destinations
+        )
+        return "partial" if worked else "failed"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "status": self.status, "failures": self.failures}
+
+
+def _line(error: str | None, remedy: str | None) -> str:
+    text = " ".join((error or "failed").split())
+    return f"{text} — {' '.join(remedy.split())}" if remedy else text
