@@ -153,7 +153,7 @@ def _context(extraction: Extraction, report: ResourceReport, step: str) -> Sourc
 
 
 def _unwrap(source: str, resource: Resource, error: BaseException) -> str:
-    """Find the sentence inside dlt's wrappers: the innermost TickhouseError, else the innermost message's first line."""
+    """Find the sentence inside dlt's wrappers: our own error if there is one, else the innermost first line."""
     seen: BaseException | None = error
     innermost = error
     while seen is not None:

@@ -20,7 +20,7 @@ KEEP_RUNS = 500
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run. `status` is running, ok, partial, failed or stopped; times are UTC, ISO 8601; report is RunReport as JSON."""
+    """One run. `status` is running, ok, partial, failed or stopped; times are UTC, ISO 8601; `report` a RunReport."""
 
     run_id: str
     pipeline: str
@@ -69,7 +69,7 @@ class Ledger:
                 "WHERE ? IS NULL OR pipeline = ? ORDER BY started_at DESC LIMIT ?",
                 (pipeline, pipeline, limit),
             ).fetchall()
-        return [RunRecord(*row[:5], json.loads(row[5])) for row in rows]
+        return [RunRecord(a, b, c, d, e, json.loads(report)) for a, b, c, d, e, report in rows]
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:

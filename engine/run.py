@@ -1,0 +1,242 @@
+"""Run a pipeline: extract every resource, land it, let every destination catch up, run the models, publish.
+
+One failing source or destination never stops another: the run ends with what succeeded, and the report has one line
+for each failure. Every step is committed on its own, so a run that dies is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.compose import Composed, compose, every_table
+from engine.errors import TickhouseError
+from engine.extract import WINDOWS, Extraction, extract
+from engine.ledger import Ledger
+from engine.locks import hold
+from engine.progress import Progress
+from engine.report import DestinationReport, ResourceReport, RunReport, TransformReport
+from sources.protocol import Resource, SourceContext, Window
+
+if TYPE_CHECKING:
+    from engine.config.load import Project
+    from engine.lake.lake import Lake
+
+SOURCES_AT_ONCE = 6
+"""Sources extracted side by side; the resources of one source follow each other."""
+
+
+class Runner:
+    """Runs pipelines of one project. `stop` ends a run at the next page; what is committed stays."""
+
+    def __init__(self, project: Project, progress: Progress, *, wait_seconds: float = 0.0) -> None:
+        """Wait at most `wait_seconds` for another run of the same pipeline before refusing."""
+        self.project = project
+        self.progress = progress
+        self.stop = threading.Event()
+        self._wait_seconds = wait_seconds
+        self._data_dir = data_dir(project)
+
+    def run(self, pipeline: str) -> RunReport:
+        """Run one pipeline. Raises BusyError, UsageError or LakeError before anything is extracted."""
+        return self._run(pipeline, self._extract_all)
+
+    def backfill(self, pipeline: str, start: datetime, end: datetime) -> RunReport:
+        """Extract a past range in windows; a repeated call goes on behind the last window that was landed."""
+
+        def windows(composed: Composed, lake: Lake, run_id: str) -> list[ResourceReport]:
+            return self._extract_windows(composed, lake, run_id, start, end)
+
+        return self._run(pipeline, windows)
+
+    def _run(self, pipeline: str, extraction: Callable[[Composed, Lake, str], list[ResourceReport]]) -> RunReport:
+        composed = compose(self.project, pipeline)
+        started = datetime.now(UTC)
+        run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        ledger = Ledger(self._data_dir)
+        report = RunReport(run_id, pipeline, self.project.profile_name, started.isoformat(timespec="seconds"))
+        report.notes += composed.skipped
+        lock = self._data_dir / "locks" / f"pipeline-{pipeline}.lock"
+        with hold(lock, f"pipeline {pipeline}", wait_seconds=self._wait_seconds), ExitStack() as stack:
+            lake = self._lake()
+            self._replay_url = self._market(stack)
+            ledger.start(run_id, pipeline, started)
+            report.simulated = self._replay_url is not None
+            report.resources = extraction(composed, lake, run_id)
+            if not self.stop.is_set():
+                self._load_and_transform(composed, lake, report)
+            report.ended_at = datetime.now(UTC).isoformat(timespec="seconds")
+            ledger.finish(run_id, datetime.now(UTC), report.status, report.as_json())
+        return report
+
+    def _lake(self) -> Lake:
+        from engine.lake.lake import open_lake
+
+        return open_lake(self.project.profile.lake, self.project.project_dir, self._data_dir / "cache")
+
+    def _market(self, stack: ExitStack) -> str | None:
+        """Start the market replay where the profile asks for it; return its base URL."""
+        if self.project.profile.market != "replay":
+            return None
+        from sources.market_replay import MarketReplay
+
+        return stack.enter_context(MarketReplay()).url
+
+    def _context(self, window: Window | None = None, backfill: str | None = None) -> SourceContext:
+        return SourceContext(
+            source="",
+            assets=self.project.assets,
+            now=datetime.now(UTC),
+            project_dir=self.project.project_dir,
+            data_dir=self._data_dir,
+            notice=lambda message, *, item=None: None,
+            window=window,
+            backfill=backfill,
+            replay_url=self._replay_url,
+        )
+
+    def _extract_all(self, composed: Composed, lake: Lake, run_id: str) -> list[ResourceReport]:
+        extraction = Extraction(lake, run_id, self._context(), self.progress, self.stop)
+
+        def one_source(pair: tuple[str, list[Resource]]) -> list[ResourceReport]:
+            return [extract(extraction, pair[0], resource) for resource in pair[1]]
+
+        by_source: dict[str, list[Resource]] = {}
+        for source, resource in composed.resources:
+            by_source.setdefault(source, []).append(resource)
+        with ThreadPoolExecutor(SOURCES_AT_ONCE, thread_name_prefix="extract") as pool:
+            return [report for reports in pool.map(one_source, by_source.items()) for report in reports]
+
+    def _extract_windows(
+        self, composed: Composed, lake: Lake, run_id: str, start: datetime, end: datetime
+    ) -> list[ResourceReport]:
+        name = f"{start.isoformat()}/{end.isoformat()}"
+        reports = []
+        for source, resource in composed.resources:
+            if resource.backfill is None:
+                reports.append(ResourceReport(source, resource.name, resource.table.name))
+                reports[-1].notices.append(f"{source}.{resource.name}: has no past to ask for")
+                continue
+            for window in _windows(lake, source, resource, name, start, end):
+                context = self._context(window, name)
+                report = extract(Extraction(lake, run_id, context, self.progress, self.stop), source, resource)
+                reports.append(report)
+                if report.status == "failed":
+                    break
+        return reports
+
+    def _load_and_transform(self, composed: Composed, lake: Lake, report: RunReport) -> None:
+        def one(item: tuple[str, Any]) -> tuple[DestinationReport, TransformReport | None]:
+            return self._destination(item[0], item[1], composed, lake)
+
+        if not composed.destinations:
+            return
+        with ThreadPoolExecutor(len(composed.destinations), thread_name_prefix="load") as pool:
+            for loaded, transformed in pool.map(one, composed.destinations.items()):
+                report.destinations.append(loaded)
+                if transformed is not None:
+                    report.transforms.append(transformed)
+
+    def _destination(
+        self,
+        name: str,
+        settings: Any,
+        composed: Composed,
+        lake: Lake,  # noqa: ANN401 - whatever settings model
+    ) -> tuple[DestinationReport, TransformReport | None]:
+        """Let one destination catch up and, if it is a warehouse, run the models while holding its writer lock."""
+        from destinations import open_destination
+        from engine.load import catch_up
+
+        report = DestinationReport(name)
+        step = f"load {name}"
+        started = time.monotonic()
+        self.progress.begin(step)
+        transformed: TransformReport | None = None
+        try:
+            with open_destination(name, settings, self.project.project_dir, self._data_dir) as destination:
+                destination.ensure(every_table(self.project))
+                loaded = catch_up(destination, lake, composed.tables, lambda text: self.progress.update(step, text))
+                report.packages, report.rows, report.bytes = loaded.packages, loaded.rows, loaded.bytes
+                report.quarantined = loaded.quarantined
+                report.errors += loaded.errors
+                report.status = "loaded" if loaded.packages else "failed" if loaded.errors else "unchanged"
+                report.seconds = round(time.monotonic() - started, 3)
+                self.progress.end(step, _loaded_sentence(report), ok=not report.errors)
+                transformed = self._transform(name, destination, composed)
+        except TickhouseError as error:
+            report.status = "failed"
+            report.errors.append(" ".join(str(error).split()))
+            report.seconds = round(time.monotonic() - started, 3)
+            self.progress.end(step, report.errors[-1], ok=False)
+        return report, transformed
+
+    def _transform(self, name: str, destination: Any, composed: Composed) -> TransformReport | None:  # noqa: ANN401
+        """Run the models downstream of what this pipeline loads, then let readers see the result."""
+        from engine.transform import transform
+
+        if not hasattr(destination, "sqlmesh_connection"):
+            return None
+        report = TransformReport(name)
+        if not composed.transform or (composed.on and name not in composed.on):
+            report.status = "off"
+            destination.publish()
+            return report
+        step = f"transform {name}"
+        started = time.monotonic()
+        self.progress.begin(step)
+        try:
+            outcome = transform(
+                self.project, name, destination, composed, lambda text: self.progress.update(step, text)
+            )
+            report.status, report.models = ("built", outcome) if outcome else ("unchanged", 0)
+            destination.publish()
+        except TickhouseError as error:
+            report.status, report.error, report.remedy = "failed", error.reason, error.remedy
+        report.seconds = round(time.monotonic() - started, 3)
+        self.progress.end(step, _built_sentence(report), ok=report.status != "failed")
+        return report
+
+
+def data_dir(project: Project) -> Path:
+    """Return the active profile's data folder (state, locks, caches), absolute."""
+    path = Path(project.profile.data)
+    return path if path.is_absolute() else project.project_dir / path
+
+
+def _windows(
+    lake: Lake, source: str, resource: Resource, name: str, start: datetime, end: datetime
+) -> Sequence[Window]:
+    """Cut [start, end) into the resource's windows, from where this very backfill stopped."""
+    state, _ = lake.state(source, resource.name, resource.table.name)
+    done = state.get(WINDOWS, {}).get(name)
+    at = datetime.fromisoformat(done) if done else start
+    step = resource.backfill or timedelta(days=30)
+    windows = []
+    while at < end:
+        windows.append(Window(at, min(at + step, end)))
+        at = windows[-1].end
+    return windows
+
+
+def _loaded_sentence(report: DestinationReport) -> str:
+    if report.errors:
+        return report.errors[0]
+    if not report.packages:
+        return f"up to date ({report.seconds:.1f} s)"
+    return f"{report.rows:,} rows in {report.packages} packages, {report.seconds:.1f} s"
+
+
+def _built_sentence(report: TransformReport) -> str:
+    if report.status == "failed":
+        return " ".join((report.error or "").split())
+    if report.status == "unchanged":
+        return "nothing to build"
+    return f"{report.models} models, {report.seconds:.1f} s"
