@@ -60,5 +60,5 @@ class Warehouse(Destination, Protocol):
     def sqlmesh_connection(self) -> dict[str, Any]:
         """The SQLMesh connection (as in its config's `connection:`) that builds models here."""
 
-    def reader(self) -> Any:  # noqa: ANN401 - a DB-API connection of whatever driver the warehouse has
+    def reader(self) -> Any:
         """Open a read-only connection that sees the last published state and never a half-finished run."""

@@ -11,7 +11,7 @@ from engine.table import Table
 from sources.protocol import Resource
 
 if TYPE_CHECKING:
-    from engine.config.load import Project
+    from engine.config.project import Project
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,14 @@ class Composed:
     transform: bool
     on: Sequence[str]
     skipped: Sequence[str]
+    only: Sequence[Table] = ()
+    rebuild: bool = False
 
     @property
     def tables(self) -> list[Table]:
-        """The landed tables of this pipeline, each once."""
+        """The landed tables of this pipeline, each once (`only` names them where nothing is extracted)."""
+        if self.only:
+            return list(self.only)
         return list({resource.table.name: resource.table for _, resource in self.resources}.values())
 
 

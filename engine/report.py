@@ -69,11 +69,13 @@ class RunReport:
     destinations: list[DestinationReport] = field(default_factory=list)
     transforms: list[TransformReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     @property
     def failures(self) -> list[str]:
         """One line for each thing that failed."""
-        lines = [_line(r.error, r.remedy) for r in self.resources if r.status == "failed"]
+        lines = [*self.errors]
+        lines += [_line(r.error, r.remedy) for r in self.resources if r.status == "failed"]
         lines += [error for d in self.destinations for error in d.errors]
         lines += [_line(f"{t.warehouse}: {t.error}", t.remedy) for t in self.transforms if t.status == "failed"]
         return lines

@@ -26,7 +26,7 @@ from engine.report import DestinationReport, ResourceReport, RunReport, Transfor
 from sources.protocol import Resource, SourceContext, Window
 
 if TYPE_CHECKING:
-    from engine.config.load import Project
+    from engine.config.project import Project
     from engine.lake.lake import Lake
 
 SOURCES_AT_ONCE = 6
@@ -57,7 +57,12 @@ class Runner:
         return self._run(pipeline, windows)
 
     def _run(self, pipeline: str, extraction: Callable[[Composed, Lake, str], list[ResourceReport]]) -> RunReport:
-        composed = compose(self.project, pipeline)
+        return self._run_composed(compose(self.project, pipeline), extraction)
+
+    def _run_composed(
+        self, composed: Composed, extraction: Callable[[Composed, Lake, str], list[ResourceReport]]
+    ) -> RunReport:
+        pipeline = composed.pipeline
         started = datetime.now(UTC)
         run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         ledger = Ledger(self._data_dir)
@@ -70,7 +75,9 @@ class Runner:
             ledger.start(run_id, pipeline, started)
             report.simulated = self._replay_url is not None
             report.resources = extraction(composed, lake, run_id)
-            if not self.stop.is_set():
+            if self.stop.is_set():
+                report.errors.append("the run was stopped: what was landed stays, the next run goes on from there")
+            else:
                 self._load_and_transform(composed, lake, report)
             report.ended_at = datetime.now(UTC).isoformat(timespec="seconds")
             ledger.finish(run_id, datetime.now(UTC), report.status, report.as_json())
@@ -96,7 +103,7 @@ class Runner:
             now=datetime.now(UTC),
             project_dir=self.project.project_dir,
             data_dir=self._data_dir,
-            notice=lambda message, *, item=None: None,
+            notice=_no_notice,
             window=window,
             backfill=backfill,
             replay_url=self._replay_url,
@@ -149,7 +156,7 @@ class Runner:
         name: str,
         settings: Any,
         composed: Composed,
-        lake: Lake,  # noqa: ANN401 - whatever settings model
+        lake: Lake,
     ) -> tuple[DestinationReport, TransformReport | None]:
         """Let one destination catch up and, if it is a warehouse, run the models while holding its writer lock."""
         from destinations import open_destination
@@ -162,6 +169,8 @@ class Runner:
         transformed: TransformReport | None = None
         try:
             with open_destination(name, settings, self.project.project_dir, self._data_dir) as destination:
+                if composed.rebuild:
+                    destination.reset()
                 destination.ensure(every_table(self.project))
                 loaded = catch_up(destination, lake, composed.tables, lambda text: self.progress.update(step, text))
                 report.packages, report.rows, report.bytes = loaded.packages, loaded.rows, loaded.bytes
@@ -178,7 +187,7 @@ class Runner:
             self.progress.end(step, report.errors[-1], ok=False)
         return report, transformed
 
-    def _transform(self, name: str, destination: Any, composed: Composed) -> TransformReport | None:  # noqa: ANN401
+    def _transform(self, name: str, destination: Any, composed: Composed) -> TransformReport | None:
         """Run the models downstream of what this pipeline loads, then let readers see the result."""
         from engine.transform import transform
 
@@ -203,6 +212,10 @@ class Runner:
         report.seconds = round(time.monotonic() - started, 3)
         self.progress.end(step, _built_sentence(report), ok=report.status != "failed")
         return report
+
+
+def _no_notice(message: str, *, item: str | None = None) -> None:
+    """Placeholder: every extraction puts its own in."""
 
 
 def data_dir(project: Project) -> Path:

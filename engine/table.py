@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 DataType = Literal["text", "bigint", "double", "decimal", "bool", "date", "timestamp", "json"]
-"""text (NFC), bigint (64 bit), double, decimal (38,18), bool, date, timestamp (UTC instant, microseconds), json (text)."""
+"""text (NFC), bigint (64 bit), double, decimal (38,18), bool, date, timestamp (UTC, microseconds), json (text)."""
 
 ColumnsMode = Literal["evolve", "freeze", "discard_value", "discard_row"]
 TypeMode = Literal["freeze", "discard_row"]

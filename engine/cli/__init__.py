@@ -1,0 +1,41 @@
+"""The command line `engine`: thin commands over the engine's functions. Heavy parts are imported by the command run."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from engine.cli import inspect, run
+from engine.cli.errors import report_error
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="tickhouse", prog_name="engine")
+def cli() -> None:
+    """Tickhouse: a market-data lakehouse from one YAML file, pipelines.yaml.
+
+    Start with `engine demo` (no key, no network), then `engine plan` and `engine run --all`.
+    """
+
+
+for command in (*inspect.COMMANDS, *run.COMMANDS):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point of `engine`: exit codes 0 done, 1 failed (a retry may help), 2 configuration or usage."""
+    os.umask(0o077)
+    debug = "--debug" in sys.argv
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print("stopped; what was landed stays, the next run goes on from there", file=sys.stderr)
+        sys.exit(1)
+    except BaseException as error:
+        if debug and not isinstance(error, click.ClickException):
+            raise
+        sys.exit(report_error(error))

@@ -1,0 +1,44 @@
+"""How an error reaches a person: on standard error, without a traceback, with the exit code an orchestrator reads."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from engine.errors import EXIT_FAILED, EXIT_USAGE, TickhouseError
+from engine.redact import Redactor
+
+_redactor = Redactor(())
+
+
+def hide(secrets: frozenset[str]) -> Redactor:
+    """Hide these values in everything that is printed from now on."""
+    global _redactor  # noqa: PLW0603 - one process, one command, one set of secrets
+    _redactor = Redactor(secrets)
+    return _redactor
+
+
+def redact(text: str) -> str:
+    """Return the text as it may be printed."""
+    return _redactor(text)
+
+
+def report_error(error: BaseException) -> int:
+    """Print one clear error and return the exit code."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return EXIT_USAGE
+    if isinstance(error, TickhouseError):
+        print(redact(_escape(str(error))), file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else EXIT_FAILED
+    print(redact(_escape(f"unexpected {type(error).__name__}: {error}")[:2000]), file=sys.stderr)
+    print("  Run the same command with --debug for the whole story.", file=sys.stderr)
+    return EXIT_FAILED
+
+
+def _escape(text: str) -> str:
+    """Show control characters instead of obeying them: names come from upstream."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

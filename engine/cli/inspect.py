@@ -1,0 +1,200 @@
+"""Commands that look: validate, schema, plan, status, ls, doctor, query."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.errors import redact
+from engine.cli.options import json_option, print_json, print_table, with_project
+from engine.errors import EXIT_FAILED, UsageError
+
+if TYPE_CHECKING:
+    from engine.config.project import Project
+
+
+@click.command()
+@json_option
+@with_project
+def validate(project: Project, as_json: bool) -> None:  # noqa: FBT001
+    """Check pipelines.yaml and everything it names."""
+    counts = {
+        "pipelines": len(project.file.pipelines),
+        "sources": len(project.sources),
+        "assets": {name: len(assets) for name, assets in project.assets.items()},
+        "destinations": list(project.destinations),
+    }
+    if as_json:
+        print_json({"ok": True, "profile": project.profile_name, **counts, "notes": list(project.notes)})
+        return
+    assets = ", ".join(f"{count} {name}" for name, count in counts["assets"].items())  # type: ignore[attr-defined]
+    click.echo(
+        f"{project.path.name} is right (profile {project.profile_name}): {counts['pipelines']} pipelines, "
+        f"{counts['sources']} sources, {assets}"
+    )
+    for name, reason in project.skipped_sources.items():
+        click.echo(f"skipped: source {name}: {reason}")
+    for note in project.notes:
+        click.echo(f"note: {note}")
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Exit 1 if pipelines.schema.json is not what the models generate.")
+@click.option("--write", is_flag=True, help="Write pipelines.schema.json.")
+@click.option("--debug", is_flag=True, hidden=True)
+def schema(check: bool, write: bool, debug: bool) -> None:  # noqa: ARG001, FBT001
+    """Print the JSON Schema of pipelines.yaml, generated from the validating models."""
+    from engine.config.jsonschema import render_schema
+
+    text = render_schema()
+    committed = Path("pipelines.schema.json")
+    if write:
+        committed.write_text(text)
+    elif check:
+        if not committed.exists() or committed.read_text() != text:
+            click.echo("pipelines.schema.json is out of date: run `engine schema --write`", err=True)
+            raise click.exceptions.Exit(EXIT_FAILED)
+    else:
+        sys.stdout.write(text)
+
+
+@click.command()
+@click.argument("pipeline", required=False)
+@json_option
+@with_project
+def plan(project: Project, pipeline: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Show what pipelines.yaml will do, and what an edit changes, before anything runs."""
+    from engine.compose import compose
+    from engine.plan import difference, page, plan_document, saved
+    from engine.run import data_dir
+
+    if pipeline:
+        compose(project, pipeline)
+    document = plan_document(project, pipeline)
+    before = saved(data_dir(project) / "state" / "plan.json")
+    changes = None if before is None else difference(before, plan_document(project))
+    if as_json:
+        print_json({**document, "changes": changes})
+    else:
+        click.echo(redact(page(document, changes)))
+
+
+@click.command()
+@json_option
+@with_project
+def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
+    """Show the last run of each pipeline, and how fresh and how far behind each table is."""
+    from engine.status import status as state_of
+
+    found = state_of(project)
+    if as_json:
+        print_json(found)
+        return
+    rows = [[p["pipeline"], p["status"] or "never ran", p["started_at"], p["ended_at"]] for p in found["pipelines"]]
+    print_table("", ["pipeline", "last run", "started (UTC)", "ended (UTC)"], rows)
+    for p in found["pipelines"]:
+        for line in [*p["failures"], *p["notices"]][:5]:
+            click.echo(redact(f"  {p['pipeline']}: {line}"))
+    click.echo()
+    rows = [
+        [t["destination"], t["table"], f"{t['rows']:,}", t["arrived_at"], t["packages_behind"]] for t in found["tables"]
+    ]
+    print_table("", ["destination", "table", "rows", "newest arrival (UTC)", "packages behind"], rows)
+    for note in found["notes"]:
+        click.echo(redact(f"note: {note}"))
+
+
+@click.command()
+@json_option
+@with_project
+def ls(project: Project, as_json: bool) -> None:  # noqa: FBT001
+    """List what is configured: pipelines, resources, assets, destinations."""
+    resources = [
+        {"source": source, "resource": r.name, "table": r.table.name, "assets": r.assets, "backfill": bool(r.backfill)}
+        for source, offered in project.resources.items()
+        for r in offered
+    ]
+    document = {
+        "profile": project.profile_name,
+        "profiles": list(project.file.profiles),
+        "pipelines": [
+            {"pipeline": name, "schedule": block.schedule, "extract": block.extract, "load": block.load}
+            for name, block in project.file.pipelines.items()
+        ],
+        "resources": resources,
+        "assets": {name: [asset.symbol for asset in assets] for name, assets in project.assets.items()},
+        "destinations": {name: getattr(settings, "type", "") for name, settings in project.destinations.items()},
+        "skipped": dict(project.skipped_sources),
+    }
+    if as_json:
+        print_json(document)
+        return
+    print_table(
+        "Pipelines",
+        ["name", "schedule", "extracts"],
+        [[p["pipeline"], p["schedule"] or "on request", ", ".join(p["extract"])] for p in document["pipelines"]],
+    )  # type: ignore[index,attr-defined]
+    print_table(
+        "Resources",
+        ["source", "resource", "table", "assets"],
+        [[r["source"], r["resource"], r["table"], r["assets"]] for r in resources],
+    )
+    print_table(
+        "Assets",
+        ["list", "count", "first"],
+        [[name, len(symbols), ", ".join(symbols[:8])] for name, symbols in document["assets"].items()],
+    )  # type: ignore[attr-defined]
+    print_table("Destinations", ["name", "type"], [list(item) for item in document["destinations"].items()])  # type: ignore[attr-defined]
+
+
+@click.command()
+@json_option
+@with_project
+def doctor(project: Project, as_json: bool) -> None:  # noqa: FBT001
+    """Check this machine, the lake and the destinations, and say how to mend what is wrong."""
+    from engine.doctor import examine
+
+    findings = examine(project)
+    wrong = [finding for finding in findings if not finding.ok]
+    if as_json:
+        print_json({"ok": not wrong, "findings": [finding.as_json() for finding in findings]})
+    else:
+        for finding in findings:
+            click.echo(redact(f"{'ok ' if finding.ok else 'BAD'}  {finding.what}: {finding.detail}"))
+            if finding.remedy and not finding.ok:
+                click.echo(redact(f"     {finding.remedy}"))
+    if wrong:
+        raise click.exceptions.Exit(EXIT_FAILED)
+
+
+@click.command()
+@click.argument("sql")
+@click.option("--on", "warehouse", default=None, help="Which warehouse; default: the profile's first.")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values.")
+@json_option
+@with_project
+def query(project: Project, sql: str, warehouse: str | None, as_csv: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Run one read-only statement on the warehouse, as of the last finished run."""
+    from destinations import query_settings
+    from engine.query import query as ask
+    from engine.query import render_csv, render_json, render_table
+    from engine.run import data_dir
+
+    name = warehouse or next(iter(project.destinations), "")
+    if name not in project.destinations:
+        known = ", ".join(project.destinations) or "none"
+        raise UsageError(f"profile {project.profile_name} has no warehouse {name!r}", f"It has: {known}.")
+    settings = query_settings(name, project.destinations[name], project.project_dir, data_dir(project))
+    result = ask(settings, sql)
+    if as_json:
+        print_json(render_json(result))
+    elif as_csv:
+        sys.stdout.write(redact(render_csv(result)))
+    else:
+        sys.stdout.write(redact(render_table(result)) + "\n")
+
+
+COMMANDS = (validate, schema, plan, status, ls, doctor, query)

@@ -1,0 +1,63 @@
+"""Options that several commands share, and the project they load."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.errors import hide, redact
+
+if TYPE_CHECKING:
+    from engine.config.project import Project
+
+
+def with_project(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --file, --profile and --debug, and pass the loaded project as the first argument."""
+
+    @click.option("--file", "-f", "path", default="pipelines.yaml", show_default=True, help="The pipelines file.")
+    @click.option("--profile", "-p", default=None, help="Where data lives: local, demo ... [env: ENGINE_PROFILE]")
+    @click.option("--debug", is_flag=True, help="Show tracebacks.")
+    @wraps(function)
+    def wrapped(*args: Any, path: str, profile: str | None, debug: bool, **kwargs: Any) -> None:  # noqa: ARG001
+        function(load(Path(path), profile), *args, **kwargs)
+
+    return wrapped
+
+
+def load(path: Path, profile: str | None) -> Project:
+    """Load pipelines.yaml for a profile; from now on its secrets are hidden in all output."""
+    from engine.config.load import load_project
+
+    project = load_project(path, profile=profile)
+    hide(project.secrets)
+    return project
+
+
+def json_option(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --json: one JSON document on standard output, nothing else there."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(function)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document, secrets hidden."""
+    sys.stdout.write(redact(json.dumps(document, ensure_ascii=False, default=str)) + "\n")
+
+
+def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Print a table for people."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(Text(redact("" if value is None else str(value))) for value in row))
+    Console().print(table)

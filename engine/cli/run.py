@@ -1,0 +1,142 @@
+"""Commands that move data: run, backfill, replay, demo."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.errors import redact
+from engine.cli.options import json_option, load, print_json, with_project
+from engine.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, TickhouseError, UsageError
+
+if TYPE_CHECKING:
+    from engine.config.project import Project
+    from engine.report import RunReport
+    from engine.run import Runner
+
+
+@click.command()
+@click.argument("pipelines", nargs=-1, metavar="PIPELINE...")
+@click.option("--all", "every", is_flag=True, help="Every pipeline of the file.")
+@click.option("--wait", default=0.0, metavar="SECONDS", help="Queue this long behind a run of the same pipeline.")
+@json_option
+@with_project
+def run(project: Project, pipelines: tuple[str, ...], every: bool, wait: float, as_json: bool) -> None:  # noqa: FBT001
+    """Extract, land, load and transform. Exit 1 when something failed: what succeeded is landed and loaded."""
+    names = list(project.file.pipelines) if every else list(pipelines)
+    if not names:
+        raise UsageError("no pipeline named", f"Name one of {', '.join(project.file.pipelines)}, or --all.")
+    runner = make_runner(project, wait)
+    finish(run_each(runner, names, as_json=as_json), as_json=as_json)
+
+
+@click.command()
+@click.argument("pipeline")
+@click.option("--from", "start", required=True, metavar="DATE", help="First day or instant, ISO 8601 (UTC).")
+@click.option("--to", "end", required=True, metavar="DATE", help="End (not included), ISO 8601 (UTC).")
+@json_option
+@with_project
+def backfill(project: Project, pipeline: str, start: str, end: str, as_json: bool) -> None:  # noqa: FBT001
+    """Extract a past range in resumable windows: run it again after a failure and it goes on where it stopped."""
+    begin, until = _instant(start, "--from"), _instant(end, "--to")
+    if begin >= until:
+        raise UsageError("--from must lie before --to", "Swap them: the end is not included.")
+    report = make_runner(project, 0.0).backfill(pipeline, begin, until)
+    _show(report, as_json=as_json)
+    finish([report], as_json=as_json)
+
+
+@click.command()
+@click.option("--destination", default=None, help="Only this destination; default: every one of the profile.")
+@json_option
+@with_project
+def replay(project: Project, destination: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Rebuild the landing tables of a destination from the lake, then the models."""
+    report = make_runner(project, 60.0).replay(destination)
+    _show(report, as_json=as_json)
+    finish([report], as_json=as_json)
+
+
+@click.command()
+@click.option("--file", "-f", "path", default="pipelines.yaml", show_default=True, help="The pipelines file.")
+@click.option("--no-app", is_flag=True, help="Do not open the dashboards afterwards.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def demo(path: str, no_app: bool, debug: bool) -> None:  # noqa: ARG001, FBT001
+    """Run the pipelines on the bundled market replay: no key, no network, simulated prices."""
+    from pathlib import Path
+
+    from engine.demo import closing_words, opening_words, pipelines_of
+
+    project = load(Path(path), "demo")
+    click.echo(opening_words(project))
+    reports = run_each(make_runner(project, 60.0), pipelines_of(project), as_json=False)
+    click.echo(closing_words(project, reports))
+    finish(reports, as_json=False)
+
+
+def make_runner(project: Project, wait: float) -> Runner:
+    """Return a runner with progress on standard error, that SIGTERM and SIGINT end cleanly."""
+    from engine.progress import for_stream
+    from engine.run import Runner
+
+    runner = Runner(project, for_stream(redact), wait_seconds=wait)
+
+    def stop(number: int, frame: Any) -> None:  # noqa: ARG001
+        if runner.stop.is_set():
+            raise KeyboardInterrupt
+        runner.stop.set()
+        runner.end_soon()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return runner
+
+
+def run_each(runner: Runner, names: list[str], *, as_json: bool) -> list[RunReport]:
+    """Run pipelines one after the other; one that is refused does not keep the others from running."""
+    from engine.report import RunReport
+
+    reports = []
+    for name in names:
+        if runner.stop.is_set():
+            break
+        click.echo(f"{name} ({runner.project.profile_name})", err=True)
+        try:
+            reports.append(runner.run(name))
+        except TickhouseError as error:
+            if len(names) == 1 or error.exit_code == EXIT_USAGE:
+                raise
+            reports.append(RunReport("", name, runner.project.profile_name, "", errors=[str(error)]))
+        _show(reports[-1], as_json=as_json)
+    return reports
+
+
+def finish(reports: list[RunReport], *, as_json: bool) -> None:
+    """Print the JSON, and exit with 1 if anything failed."""
+    if as_json:
+        print_json({"runs": [report.as_json() for report in reports]})
+    raise click.exceptions.Exit(EXIT_FAILED if any(report.failures for report in reports) else EXIT_OK)
+
+
+def _show(report: RunReport, *, as_json: bool) -> None:
+    if not as_json:
+        from engine.summary import summary
+
+        sys.stdout.write(redact(summary(report)) + "\n")
+
+
+def _instant(text: str, option: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{option}: {text!r} is not a date", "Write it as 2026-01-31 or 2026-01-31T12:00+07:00."
+        ) from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+COMMANDS = (run, backfill, replay, demo)

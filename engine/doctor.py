@@ -1,0 +1,107 @@
+"""What is wrong with this machine, the lake or a destination, and how to mend it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import TickhouseError
+from engine.run import data_dir
+
+if TYPE_CHECKING:
+    from engine.config.project import Project
+
+LOW_SPACE_BYTES = 2_000_000_000
+NEEDED = {
+    "duckdb_extension_ducklake": "the embedded warehouse (ducklake)",
+    "duckdb_extension_sqlite": "the embedded warehouse's catalog",
+    "sqlmesh": "the models",
+    "yfinance": "Yahoo Finance prices",
+    "karpet": "crypto news",
+    "faker": "synthetic customers and transactions",
+    "s3fs": "lakes and files on S3",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check. `remedy` says what to do when it is not ok."""
+
+    what: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def examine(project: Project) -> list[Finding]:
+    """Run every check; a check that fails does not keep the others from running."""
+    return [*_machine(project), *_lake(project), *_destinations(project), *_sources(project)]
+
+
+def _machine(project: Project) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", (3, 11) <= sys.version_info[:2] <= (3, 12), version, "Tickhouse runs on 3.11 and 3.12.")
+    folder = data_dir(project)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    yield Finding(
+        "space",
+        free > LOW_SPACE_BYTES,
+        f"{free / 1e9:.1f} GB free for {project.profile.data}",
+        "Free some space, or point `data:` and `lake:` of the profile elsewhere.",
+    )
+    for package, purpose in NEEDED.items():
+        present = find_spec(package) is not None
+        yield Finding(f"package {package}", present, f"for {purpose}", "Run `make demo` or `uv sync --all-extras`.")
+
+
+def _lake(project: Project) -> Iterator[Finding]:
+    from engine.lake.lake import open_lake
+
+    try:
+        lake = open_lake(project.profile.lake, project.project_dir, data_dir(project) / "cache")
+        problems = lake.verify()
+    except TickhouseError as error:
+        yield Finding("lake", ok=False, detail=error.reason, remedy=error.remedy)
+        return
+    if not problems:
+        yield Finding("lake", ok=True, detail="every package is there, with its checksums")
+    for problem in problems:
+        yield Finding("lake", ok=False, detail=str(problem), remedy="Restore the package from a backup of the lake.")
+
+
+def _destinations(project: Project) -> Iterator[Finding]:
+    from destinations import open_destination
+
+    for name, settings in project.destinations.items():
+        try:
+            with open_destination(name, settings, project.project_dir, data_dir(project)) as destination:
+                loaded = len(destination.cursors())
+            yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} tables loaded")
+        except TickhouseError as error:
+            yield Finding(f"destination {name}", ok=False, detail=error.reason, remedy=error.remedy)
+
+
+def _sources(project: Project) -> Iterator[Finding]:
+    for name in project.sources:
+        if name not in project.skipped_sources:
+            yield Finding(f"source {name}", ok=True, detail="configured")
+    for name, reason in project.skipped_sources.items():
+        yield Finding(f"source {name}", ok=True, detail=f"optional and skipped: {reason}")
+    for quota in project.quota.sources:
+        if quota.verdict != "ok":
+            yield Finding(
+                f"quota of {quota.source}",
+                quota.verdict == "warn",
+                quota.sentence,
+                "Change the schedule or the limits in pipelines.yaml.",
+            )

@@ -1,0 +1,78 @@
+"""What `engine status` shows: the last run of each pipeline, and how fresh and how far behind each table is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.compose import every_table
+from engine.errors import TickhouseError
+from engine.ledger import Ledger
+from engine.locks import is_held
+from engine.run import data_dir
+
+if TYPE_CHECKING:
+    from engine.config.project import Project
+
+FRESHNESS = (
+    "SELECT table_name, max(arrived_at) AS arrived_at, sum(rows) AS rows, max(seq) AS seq "
+    "FROM landing._packages GROUP BY table_name"
+)
+
+
+def status(project: Project) -> dict[str, Any]:
+    """Return runs and tables as plain values; a warehouse that cannot be read is said, not raised."""
+    ledger = Ledger(data_dir(project))
+    pipelines = []
+    for name, block in project.file.pipelines.items():
+        last = next(iter(ledger.last(name, 1)), None)
+        running = is_held(data_dir(project) / "locks" / f"pipeline-{name}.lock")
+        state = None if last is None else last.status
+        if state == "running" and not running:
+            state = "died"
+        pipelines.append(
+            {
+                "pipeline": name,
+                "schedule": block.schedule,
+                "status": "running" if running else state,
+                "run_id": last and last.run_id,
+                "started_at": last and last.started_at,
+                "ended_at": last and last.ended_at,
+                "failures": last.report.get("failures", []) if last else [],
+                "notices": [n for r in last.report.get("resources", []) for n in r["notices"]] if last else [],
+            }
+        )
+    tables, notes = _tables(project)
+    return {"profile": project.profile_name, "pipelines": pipelines, "tables": tables, "notes": notes}
+
+
+def _tables(project: Project) -> tuple[list[dict[str, Any]], list[str]]:
+    from destinations import query_settings
+    from engine.lake.lake import open_lake
+    from engine.query import query
+
+    notes: list[str] = []
+    lake = open_lake(project.profile.lake, project.project_dir, data_dir(project) / "cache")
+    heads = {table.name: lake.head(table.name) for table in every_table(project)}
+    rows = []
+    for name in project.destinations:
+        found: dict[str, Any] = {}
+        try:
+            settings = query_settings(name, project.destinations[name], project.project_dir, data_dir(project))
+            found = {row[0]: row for row in query(settings, FRESHNESS).rows}
+        except TickhouseError as error:
+            notes.append(f"{name}: {error.reason}")
+        for table, head in heads.items():
+            if head is None:
+                continue
+            row = found.get(table)
+            rows.append(
+                {
+                    "destination": name,
+                    "table": table,
+                    "rows": int(row[2]) if row else 0,
+                    "arrived_at": row[1].isoformat() if row else None,
+                    "packages_behind": head.seq - (int(row[3]) if row else 0),
+                    "landed_at": head.committed_at.isoformat(),
+                }
+            )
+    return rows, notes

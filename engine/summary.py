@@ -1,0 +1,76 @@
+"""The page at the end of a run: what landed, what was loaded, what was built, what failed and what to do."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from engine.report import RunReport
+
+NOTICES_SHOWN = 8
+
+
+def summary(report: RunReport, *, width: int = 110) -> str:
+    """Return the summary of one run as text, at most `width` characters wide."""
+    from rich.console import Console
+    from rich.text import Text
+
+    out = io.StringIO()
+    console = Console(file=out, width=width, highlight=False)
+    if report.resources:
+        console.print(_resources(report))
+    for line in _steps(report):
+        console.print(Text(line))
+    notices = [*report.notes, *(notice for r in report.resources for notice in r.notices)]
+    for notice in notices[:NOTICES_SHOWN]:
+        console.print(Text(f"note: {notice}"), soft_wrap=True)
+    if len(notices) > NOTICES_SHOWN:
+        console.print(f"note: and {len(notices) - NOTICES_SHOWN} more (engine status --json has all)")
+    for failure in report.failures:
+        console.print(Text(f"FAILED: {failure}"), soft_wrap=True)
+    console.print(Text(_verdict(report)))
+    return out.getvalue().rstrip()
+
+
+def _resources(report: RunReport) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("source")
+    table.add_column("table")
+    for column in ("rows", "set aside", "kB", "seconds"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for r in report.resources:
+        table.add_row(
+            Text(f"{r.source}.{r.resource}" if r.resource != r.table else r.source),
+            Text(r.table),
+            f"{r.rows:,}",
+            f"{r.quarantined:,}" if r.quarantined else "",
+            f"{r.bytes / 1000:,.0f}",
+            f"{r.seconds:.1f}",
+            Text(r.status + (", simulated" if r.simulated or report.simulated else "")),
+        )
+    return table
+
+
+def _steps(report: RunReport) -> list[str]:
+    lines = [
+        f"{d.name}: {d.status}, {d.rows:,} rows in {d.packages:,} packages, {d.bytes / 1000:,.0f} kB, {d.seconds:.1f} s"
+        for d in report.destinations
+    ]
+    lines += [
+        f"models on {t.warehouse}: {t.status}, {t.models} evaluated, {t.seconds:.1f} s"
+        for t in report.transforms
+        if t.status != "off"
+    ]
+    return lines
+
+
+def _verdict(report: RunReport) -> str:
+    words = {"ok": "done", "partial": "done in part: what succeeded is landed and loaded", "failed": "failed"}
+    return f"{report.pipeline}: {words[report.status]} (run {report.run_id})"

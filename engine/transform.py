@@ -1,0 +1,205 @@
+"""Run the models: SQLMesh plans and builds them on the warehouse's own engine; here is only when, and which.
+
+Arrival decides what a run processes: models read `landing._packages.arrived_at`, which never goes back, and a run's
+execution time lies behind the newest arrival, even when the clock does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.compose import Composed
+from engine.errors import TickhouseError
+
+if TYPE_CHECKING:
+    from sqlmesh import Context
+    from sqlmesh.core.config import Config
+
+    from destinations.protocol import Warehouse
+    from engine.config.project import Project
+
+TICK = timedelta(microseconds=1)
+CRON = "*/5 * * * *"
+"""SQLMesh's shortest cron; runs ignore it and take what has arrived, the grid only cuts intervals."""
+
+os.environ.setdefault("SQLMESH__DISABLE_ANONYMIZED_ANALYTICS", "true")
+
+
+class TransformError(TickhouseError):
+    """A model failed. The marts keep their last good state for readers; the next run builds the interval again."""
+
+
+def transform(project: Project, name: str, warehouse: Warehouse, composed: Composed, say: Callable[[str], None]) -> int:
+    """Build the models downstream of what this pipeline loads; return how many were evaluated (0: nothing new).
+
+    SQLMesh is imported only when a package has arrived or a model file has changed since the last finished run.
+    Raises TransformError.
+    """
+    transforms = project.project_dir / "transforms"
+    if not transforms.is_dir():
+        return 0
+    marker = Marker(project, name)
+    files = fingerprint(transforms)
+    now = {"files": files, "cursors": dict(warehouse.cursors())}
+    key = " ".join(composed.select) or "downstream:" + ",".join(sorted(table.name for table in composed.tables))
+    before = marker.read()
+    if before.get(key) == now:
+        return 0
+    arrivals = warehouse.arrivals()
+    say("planning" if before.get("planned") != files else "building")
+    built = _build(project, name, warehouse, composed, arrivals, plan=before.get("planned") != files, say=say)
+    marker.write({**before, "planned": files, key: now})
+    return built
+
+
+def _build(
+    project: Project,
+    name: str,
+    warehouse: Warehouse,
+    composed: Composed,
+    arrivals: tuple[datetime, datetime] | None,
+    *,
+    plan: bool,
+    say: Callable[[str], None],
+) -> int:
+    from sqlmesh.core.console import set_console
+    from sqlmesh.utils import CompletionStatus
+    from sqlmesh.utils.errors import SQLMeshError
+
+    console = _console(say)
+    set_console(console)
+    logging.getLogger("sqlmesh").setLevel(logging.ERROR)
+    first, last = arrivals or (datetime.now(UTC), datetime.now(UTC))
+    until = max(datetime.now(UTC), last + TICK)
+    try:
+        with closing(_context(project, name, warehouse, first)) as context:
+            if plan:
+                context.plan(auto_apply=True, no_prompts=True, no_diff=True, skip_tests=True, execution_time=until)
+            status = context.run(
+                ignore_cron=True,
+                execution_time=until,
+                select_models=_selection(context, composed) or None,
+                skip_janitor=not plan,
+            )
+    except SQLMeshError as error:
+        raise _failure(console.failures, str(error)) from error
+    if status is CompletionStatus.FAILURE or console.failures:
+        raise _failure(console.failures, "a model failed")
+    return len(console.models)
+
+
+def _context(project: Project, name: str, warehouse: Warehouse, first_arrival: datetime) -> Context:
+    from sqlmesh import Context
+
+    return Context(
+        paths=[str(project.project_dir / "transforms")],
+        config=sqlmesh_config(project, name, warehouse.sqlmesh_connection(), first_arrival),
+    )
+
+
+def sqlmesh_config(project: Project, name: str, connection: Any, first_arrival: datetime) -> Config:
+    """Return SQLMesh's configuration for one warehouse: its connection, its own state file, the models' start."""
+    from sqlmesh.core.config import Config, DuckDBConnectionConfig, GatewayConfig, ModelDefaultsConfig
+
+    state = state_folder(project) / f"sqlmesh-{name}.duckdb"
+    state.parent.mkdir(parents=True, exist_ok=True)
+    return Config(
+        gateways={
+            name: GatewayConfig(connection=connection, state_connection=DuckDBConnectionConfig(database=str(state)))
+        },
+        default_gateway=name,
+        model_defaults=ModelDefaultsConfig(dialect="duckdb", start=f"{first_arrival:%Y-%m-%d}", cron=CRON),
+        cache_dir=str(state_folder(project) / "sqlmesh-cache"),
+        disable_anonymized_analytics=True,
+    )
+
+
+def _selection(context: Context, composed: Composed) -> list[str]:
+    """The pipeline's own selection, else every model downstream of the tables it loads."""
+    if composed.select:
+        return list(composed.select)
+    names = {model.name for model in context.models.values()}
+    return [f"raw.{table.name}+" for table in composed.tables if f"raw.{table.name}" in names]
+
+
+def _failure(failures: Sequence[str], otherwise: str) -> TransformError:
+    first = " ".join((failures[0] if failures else otherwise).split())
+    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    return TransformError(
+        f"{first[:600]}{more}",
+        "Landed and loaded data are safe. Fix the model under transforms/ and run the pipeline again.",
+    )
+
+
+def _console(say: Callable[[str], None]) -> Any:
+    from sqlmesh.core.console import NoopConsole
+
+    class Listening(NoopConsole):  # type: ignore[misc]
+        """Counts evaluated models and keeps what failed, in place of SQLMesh's own printing."""
+
+        def __init__(self) -> None:
+            self.models: set[str] = set()
+            self.failures: list[str] = []
+
+        def start_snapshot_evaluation_progress(self, snapshot: Any, audit_only: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+            self.models.add(snapshot.name)
+            say(snapshot.name.replace('"', ""))
+
+        def log_error(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
+            self.failures.append(message)
+
+        def log_failed_models(self, errors: Sequence[Any]) -> None:
+            for error in errors:
+                node = error.node if isinstance(error.node, str) else error.node[0]
+                cause = error.__cause__ or error
+                self.failures.append(f"model {str(node).replace(chr(34), '')}: {cause}")
+
+    return Listening()
+
+
+def fingerprint(transforms: Path) -> str:
+    """Hash of every file that makes the models; caches left out."""
+    digest = hashlib.sha256()
+    for path in sorted(transforms.rglob("*")):
+        if path.is_file() and path.suffix in {".sql", ".py", ".yaml", ".yml", ".csv"} and ".cache" not in path.parts:
+            digest.update(str(path.relative_to(transforms)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def state_folder(project: Project) -> Path:
+    """Where this profile keeps SQLMesh's state and the markers."""
+    from engine.run import data_dir
+
+    return data_dir(project) / "state"
+
+
+class Marker:
+    """Remembers which packages and files the last finished model run had seen; losing it costs one idle run."""
+
+    def __init__(self, project: Project, warehouse: str) -> None:
+        """One small JSON file a warehouse."""
+        self._path = state_folder(project) / f"transformed-{warehouse}.json"
+
+    def read(self) -> dict[str, Any]:
+        """Return what was written last, or nothing."""
+        try:
+            found = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Replace it atomically."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._path.with_suffix(".tmp")
+        partial.write_text(json.dumps(state))
+        partial.replace(self._path)
