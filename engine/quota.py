@@ -14,6 +14,8 @@ MONTH_MINUTES = MONTH_DAYS * DAY_MINUTES
 WARN_SHARE = 0.8
 
 Verdict = Literal["ok", "warn", "refuse"]
+Finding = tuple[Verdict, str, str | None]
+"""A verdict, its sentence, and the pipeline whose schedule it is about."""
 RANK: dict[Verdict, int] = {"ok": 0, "warn": 1, "refuse": 2}
 
 
@@ -89,11 +91,11 @@ def _source(source: str, used: Mapping[str, list[Resource]], schedules: Mapping[
         _month(uses, total, per_month),
         *(_minute(use, per_minute, schedules.get(use.pipeline)) for use in uses),
     ]
-    verdict, sentence, pipeline = max(findings, key=lambda finding: RANK[finding[0]])
-    return SourceQuota(source, tuple(uses), total, per_minute, per_month, verdict, sentence, pipeline)
+    verdict, sentence, to_change = max(findings, key=lambda finding: RANK[finding[0]])
+    return SourceQuota(source, tuple(uses), total, per_minute, per_month, verdict, sentence, to_change)
 
 
-def _month(uses: Sequence[PipelineUse], total: int, limit: int | None) -> tuple[Verdict, str, str | None]:
+def _month(uses: Sequence[PipelineUse], total: int, limit: int | None) -> Finding:
     """Compare calls a month with the plan; the pipeline that asks most is the one to change."""
     asked = f"{total:,} call{'' if total == 1 else 's'} a month"
     if limit is None:
@@ -111,7 +113,7 @@ def _month(uses: Sequence[PipelineUse], total: int, limit: int | None) -> tuple[
     return "refuse", f"{allowed}: every {minutes} minutes would fit", heaviest.pipeline
 
 
-def _minute(use: PipelineUse, limit: int | None, schedule: Schedule | None) -> tuple[Verdict, str, str | None]:
+def _minute(use: PipelineUse, limit: int | None, schedule: Schedule | None) -> Finding:
     """A run that needs more than a minute's allowance takes longer than a minute; it must still end before the next."""
     if limit is None or use.weight_per_run <= limit:
         return "ok", "", None
@@ -124,7 +126,7 @@ def _minute(use: PipelineUse, limit: int | None, schedule: Schedule | None) -> t
 
 
 def fitting_interval(calls_per_run: int, per_month: int) -> int | None:
-    """The smallest multiple of 5 minutes at which that many calls a run fit into a 30-day month; None: not even once."""
+    """The smallest multiple of 5 minutes at which so many calls a run fit into a 30-day month, if any."""
     if per_month < calls_per_run:
         return None
     runs = per_month // max(calls_per_run, 1)

@@ -6,13 +6,16 @@ Frequencies are counted on the wall clock of a 30-day month; a change to or from
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 MONTH_DAYS = 30
 DAY_MINUTES = 24 * 60
 FIELDS = 5
+MAX_LENGTH = 200
 
 
 class ScheduleError(ValueError):
@@ -32,9 +35,9 @@ class Schedule:
     @property
     def shortest_interval(self) -> timedelta:
         """The least time between two runs."""
-        gaps = [after - before for before, after in zip(self.minutes, self.minutes[1:], strict=False)]
+        gaps = [after - before for before, after in pairwise(self.minutes)]
         days = self._days_fired(31)
-        overnight = min((after - before for before, after in zip(days, days[1:], strict=False)), default=28)
+        overnight = min((after - before for before, after in pairwise(days)), default=28)
         gaps.append((overnight - 1) * DAY_MINUTES + DAY_MINUTES - self.minutes[-1] + self.minutes[0])
         return timedelta(minutes=min(gaps))
 
@@ -70,7 +73,7 @@ def parse_schedule(cron: str) -> Schedule:
     from croniter.croniter import CroniterError
 
     text = cron.strip().lower()
-    if len(text) > 200 or not (text.startswith("@") or len(text.split()) == FIELDS):
+    if len(text) > MAX_LENGTH or not (text.startswith("@") or len(text.split()) == FIELDS):
         raise ScheduleError(f"a schedule has five fields (minute hour day month weekday), this has {len(text.split())}")
     if "h(" in text or any(part.split("/")[0] in {"h", "r"} for part in text.split()):
         raise ScheduleError("hashed and random fields (H, R) have no fixed time")
@@ -79,15 +82,15 @@ def parse_schedule(cron: str) -> Schedule:
         croniter(text, datetime(2028, 1, 1, tzinfo=ZoneInfo("UTC"))).get_next()
     except (CroniterError, ValueError, KeyError, AttributeError, TypeError) as error:
         reason = str(error).strip().rstrip(".") or "not a cron expression"
-        raise ScheduleError(reason[:200]) from None
+        raise ScheduleError(reason[:MAX_LENGTH]) from None
     minutes, hours, days, _, weekdays = fields[:FIELDS]
     at = _numbers(minutes, range(60)), _numbers(hours, range(24))
     times = sorted(hour * 60 + minute for hour in at[1] for minute in at[0])
     every_weekday = weekdays == ["*"] and not nth
-    week = frozenset(int(day) % 7 for day in (nth or weekdays) if day != "*" and day != "l")
+    week = frozenset(int(day) % 7 for day in (nth or weekdays) if day not in {"*", "l"})
     month = frozenset(28 if day == "l" else int(day) for day in days if day != "*")
     return Schedule(text, tuple(times), None if days == ["*"] else month, None if every_weekday else week)
 
 
-def _numbers(values: list[int | str], every: range) -> list[int]:
+def _numbers(values: Sequence[int | str], every: range) -> list[int]:
     return list(every) if "*" in values else [int(value) for value in values]

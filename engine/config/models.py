@@ -1,10 +1,16 @@
-"""The words of pipelines.yaml. The committed JSON Schema is generated from these models."""
+"""The words of pipelines.yaml. The committed JSON Schema is generated from these models.
+
+Source and destination blocks have models of their own (sources.SOURCE_TYPES, destinations.DESTINATION_TYPES).
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+AssetType = Literal["crypto", "stock"]
+LakeFormat = Literal["parquet", "csv"]
 
 
 class Strict(BaseModel):
@@ -13,26 +19,30 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class InlineAsset(Strict):
-    """An asset written in the file. An empty source symbol says that the source does not carry it."""
+class InlineAsset(BaseModel):
+    """An asset written in the file.
+
+    Every further key is the symbol at a source (a column of the assets file, such as `binance: ARBUSDT`). A source
+    that is not named gets the usual symbol where there is one; an empty text says that it does not carry the asset.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, str]
 
     symbol: str
     name: str = ""
     category: str = ""
-    binance: str = ""
-    coingecko: str = ""
-    yfinance: str = ""
-    freecryptoapi: str = ""
+    asset_type: AssetType | None = None
 
 
 class AssetList(Strict):
-    """A list of assets: rows of a CSV file, plus `add`."""
+    """A list of assets: rows of a CSV file (in its order, filtered by `where`, cut at `top`), then `add`."""
 
     file: str | None = None
     where: dict[str, str] = {}
     top: int | None = Field(default=None, ge=1)
-    asset_type: str | None = None
-    add: list[str | InlineAsset] = []
+    asset_type: AssetType | None = Field(default=None, description="type of the assets in `add`")
+    add: list[str | InlineAsset] = Field(default=[], description="further assets: a symbol, or a mapping")
 
 
 class FilesystemLake(Strict):
@@ -40,7 +50,7 @@ class FilesystemLake(Strict):
 
     type: Literal["filesystem"]
     path: str
-    format: Literal["parquet", "csv"] = "parquet"
+    format: LakeFormat = "parquet"
 
 
 class S3Lake(Strict):
@@ -53,20 +63,23 @@ class S3Lake(Strict):
     region: str = "us-east-1"
     access_key: str
     secret_key: str
-    format: Literal["parquet", "csv"] = "parquet"
+    format: LakeFormat = "parquet"
+
+
+Lake = Annotated[FilesystemLake | S3Lake, Field(discriminator="type")]
 
 
 class Profile(BaseModel):
     """Where data lives: a lake, and destinations by name (every further key)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    data: str = ".data/local"
-    market: Literal["live", "replay"] = "live"
-    lake: FilesystemLake | S3Lake
+    data: str = Field(default=".data/local", description="folder for state, caches and logs of this profile")
+    market: Literal["live", "replay"] = Field(default="live", description="replay: the bundled, simulated market")
+    lake: Lake
 
 
 class Transform(Strict):
-    """Which models a pipeline runs (SQLMesh's selection), and on which warehouses."""
+    """Which models a pipeline runs (SQLMesh's selection), and on which warehouses (default: all of the profile)."""
 
     select: str | list[str] = []
     on: list[str] = []
@@ -75,9 +88,9 @@ class Transform(Strict):
 class Pipeline(Strict):
     """What to extract, where to load, which models to run, and when (cron in `timezone`)."""
 
-    schedule: str | None = None
-    extract: list[str]
-    load: list[str] = []
+    schedule: str | None = Field(default=None, description="cron, five fields; none: runs only when asked")
+    extract: list[str] = Field(min_length=1, description="a source, or source.resource")
+    load: list[str] = Field(default=[], description="destinations; the lake is always first")
     transform: Transform | bool = True
 
 
@@ -86,6 +99,6 @@ class ProjectFile(Strict):
 
     timezone: str = "UTC"
     assets: dict[str, AssetList] = {}
-    profiles: dict[str, Profile]
-    sources: dict[str, Any]
+    profiles: dict[str, Profile] = Field(min_length=1)
+    sources: dict[str, Any] = Field(min_length=1)
     pipelines: dict[str, Pipeline]

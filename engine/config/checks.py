@@ -1,0 +1,241 @@
+"""What the blocks of pipelines.yaml say about each other: names, references, schedules, quotas, assets carried."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from engine.config.assets import asset_columns
+from engine.config.document import Document, KeyPath, YamlValue
+from engine.config.models import Pipeline, ProjectFile
+from engine.config.problems import Problem, choices, did_you_mean
+from engine.quota import QuotaReport, quota_report
+from engine.schedule import Schedule, ScheduleError, parse_schedule
+from sources.protocol import AssetLists, Resource
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
+TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+ASSET_REFERENCE = re.compile(r"\{assets\.([^{}.]*)(?:\.([^{}.]*))?\}")
+ASSET_FIELDS = ("symbol", "name", "category", "asset_type")
+SHORTEST = timedelta(minutes=5)
+
+
+def check_names(document: Document, raw: Mapping[str, Any]) -> list[Problem]:
+    """Names become folders, tables and state keys: lower-case letters, digits, - and _ only, each once."""
+    problems = []
+    for section in ("sources", "pipelines", "assets", "profiles"):
+        block = raw.get(section)
+        if not isinstance(block, dict):
+            continue
+        problems += _names(document, (section,), block)
+        if section == "profiles":
+            for profile, keys in block.items():
+                if isinstance(keys, dict):
+                    problems += _names(document, (section, profile), keys)
+    return problems
+
+
+def _names(document: Document, path: KeyPath, names: Iterable[str]) -> list[Problem]:
+    problems = []
+    folded: dict[str, str] = {}
+    for name in names:
+        if not NAME.match(name):
+            problems.append(_bad_name(document, (*path, name), name, "a-z, 0-9, - and _", key=True))
+        same = folded.setdefault(name.replace("-", "_"), name)
+        if same != name:
+            reason = f"the names {same!r} and {name!r} become the same table name: a duplicate"
+            problems.append(document.problem((*path, name), reason, "Fix it: rename one of the two.", key=True))
+    return problems
+
+
+def _bad_name(document: Document, path: KeyPath, name: str, allowed: str, *, key: bool) -> Problem:
+    shown = ascii(name[:63])
+    reason = f"the name {shown} is not allowed here"
+    remedy = f"Set a name of at most 63 characters out of {allowed} that starts with a letter."
+    return document.problem(path, reason, remedy, key=key)
+
+
+def check_asset_references(document: Document, value: YamlValue, path: KeyPath, assets: AssetLists) -> list[Problem]:
+    """`assets: LIST` and `{assets.LIST.COLUMN}` inside a source block name lists and columns that exist."""
+    problems: list[Problem] = []
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "assets" and isinstance(item, str) and "{" not in item and item not in assets:
+                problems.append(_unknown(document, (*path, key), "asset list", item, assets))
+            problems += check_asset_references(document, item, (*path, key), assets)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            problems += check_asset_references(document, item, (*path, index), assets)
+    elif isinstance(value, str):
+        for name, column in ASSET_REFERENCE.findall(value):
+            columns = {*asset_columns(assets), *ASSET_FIELDS}
+            if name not in assets:
+                problems.append(_unknown(document, path, "asset list", name, assets))
+            elif column and column not in columns:
+                problems.append(_unknown(document, path, "asset column", column, columns))
+    return problems
+
+
+def _unknown(document: Document, path: KeyPath, what: str, name: str, known: Iterable[str]) -> Problem:
+    options = list(known)
+    remedy = f"{did_you_mean(name, options)}Set one of: {choices(options)}."
+    return document.problem(path, f"unknown {what} {name[:80]!r}", remedy)
+
+
+@dataclass(slots=True)
+class Links:
+    """Checks pipelines against sources, destinations, assets and schedules. Filled by `check`."""
+
+    document: Document
+    file: ProjectFile
+    profile: str
+    offered: Mapping[str, Sequence[Resource]]
+    """Resources by source, of skipped sources too; a source whose block is wrong is missing."""
+    skipped: Mapping[str, str]
+    assets: AssetLists
+    asset_positions: Mapping[tuple[str, str, str], KeyPath]
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    schedules: dict[str, Schedule] = field(default_factory=dict)
+
+    def check(self) -> QuotaReport:
+        """Collect every problem and note; return the quota report."""
+        self._timezone()
+        self._tables()
+        for name, pipeline in self.file.pipelines.items():
+            path: KeyPath = ("pipelines", name)
+            self._extract(pipeline, path)
+            self._load(name, pipeline, path)
+            self._schedule(name, pipeline, path)
+        self._carried()
+        return self._quota()
+
+    def _timezone(self) -> None:
+        name = self.file.timezone
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            reason = f"unknown time zone {name[:80]!r}"
+            remedy = f"{did_you_mean(name, zoneinfo.available_timezones())}Set a name such as Asia/Ho_Chi_Minh or UTC."
+            self._add(("timezone",), reason, remedy)
+
+    def _tables(self) -> None:
+        for source, resources in self.offered.items():
+            for resource in resources:
+                path: KeyPath = ("sources", source, "resources", resource.name)
+                if not NAME.match(resource.name):
+                    self.problems.append(_bad_name(self.document, path, resource.name, "a-z, 0-9, - and _", key=True))
+                elif not TABLE_NAME.match(resource.table.name):
+                    named = (*path, "table") in self.document.values_at
+                    at: KeyPath = (*path, "table") if named else path
+                    name = resource.table.name
+                    self.problems.append(_bad_name(self.document, at, name, "a-z, 0-9 and _", key=not named))
+
+    def _extract(self, pipeline: Pipeline, path: KeyPath) -> None:
+        taken: dict[tuple[str, str], str] = {}
+        for index, reference in enumerate(pipeline.extract):
+            at: KeyPath = (*path, "extract", index)
+            source, dot, wanted = reference.partition(".")
+            if source not in self.file.sources:
+                self.problems.append(_unknown(self.document, at, "source", source, self.file.sources))
+                continue
+            if source not in self.offered:
+                continue
+            names = [resource.name for resource in self.offered[source]]
+            if dot and wanted not in names:
+                known = [f"{source}.{name}" for name in names]
+                self.problems.append(_unknown(self.document, at, "resource", reference, known))
+                continue
+            if (source, "") in taken:
+                self._add(at, f"{reference!r} is extracted twice: a duplicate", "Fix it: remove one of the two.")
+                continue
+            for name in [wanted] if dot else ["", *names]:
+                if taken.setdefault((source, name), reference) != reference or (
+                    dot and reference in pipeline.extract[:index]
+                ):
+                    self._add(at, f"{reference!r} is extracted twice: a duplicate", "Fix it: remove one of the two.")
+                    break
+
+    def _load(self, name: str, pipeline: Pipeline, path: KeyPath) -> None:
+        by_profile = {key: set(profile.model_extra or {}) for key, profile in self.file.profiles.items()}
+        everywhere = set().union(*by_profile.values())
+        on = pipeline.transform.on if not isinstance(pipeline.transform, bool) else []
+        for prefix, names in (((*path, "load"), pipeline.load), ((*path, "transform", "on"), on)):
+            for index, wanted in enumerate(names):
+                if wanted not in everywhere:
+                    self.problems.append(_unknown(self.document, (*prefix, index), "destination", wanted, everywhere))
+                elif wanted in names[:index]:
+                    self._add(
+                        (*prefix, index), f"{wanted!r} stands twice: a duplicate", "Fix it: remove one of the two."
+                    )
+                elif wanted not in by_profile[self.profile]:
+                    self.notes.append(
+                        f"{name}: destination {wanted} is skipped, profile {self.profile} has none of that name"
+                    )
+
+    def _schedule(self, name: str, pipeline: Pipeline, path: KeyPath) -> None:
+        if pipeline.schedule is None:
+            return
+        at: KeyPath = (*path, "schedule")
+        try:
+            schedule = parse_schedule(pipeline.schedule)
+        except ScheduleError as error:
+            remedy = 'Set five cron fields: "0 20 * * *" is daily at 20:00, "*/5 * * * *" every 5 minutes.'
+            self._add(at, f"not a cron schedule: {error}", remedy)
+            return
+        self.schedules[name] = schedule
+        if pipeline.transform is not False and schedule.shortest_interval < SHORTEST:
+            minutes = int(schedule.shortest_interval.total_seconds() // 60)
+            reason = f"the models cannot follow a schedule of every {minutes} minute{'' if minutes == 1 else 's'}"
+            remedy = 'Set 5 minutes or more ("*/5 * * * *"), or `transform: false` to load without running models.'
+            self._add(at, reason, remedy)
+
+    def _carried(self) -> None:
+        """Every asset of a list that some pipeline follows is carried by a source that a pipeline extracts."""
+        followers: dict[str, list[Resource]] = {}
+        seen = set()
+        for pipeline in self.file.pipelines.values():
+            for source, resource in self._pairs(pipeline):
+                if resource.assets is not None and (source, resource.name) not in seen:
+                    seen.add((source, resource.name))
+                    followers.setdefault(resource.assets, []).append(resource)
+        for name, resources in followers.items():
+            for asset in self.assets.get(name, ()):
+                if any(resource.carries is None or resource.carries(asset) for resource in resources):
+                    continue
+                path = self.asset_positions.get((name, asset.asset_type, asset.symbol), ("assets", name))
+                reason = f"no source that a pipeline extracts carries the asset {asset.symbol!r} of list {name!r}"
+                self._add(path, reason, "Set its symbol at one of the sources (such as `binance: ...`), or remove it.")
+
+    def _pairs(self, pipeline: Pipeline) -> list[tuple[str, Resource]]:
+        pairs = []
+        for reference in pipeline.extract:
+            source, _, wanted = reference.partition(".")
+            pairs += [(source, one) for one in self.offered.get(source, ()) if not wanted or one.name == wanted]
+        return pairs
+
+    def _quota(self) -> QuotaReport:
+        extracts = {
+            name: [pair for pair in self._pairs(pipeline) if pair[0] not in self.skipped]
+            for name, pipeline in self.file.pipelines.items()
+        }
+        report = quota_report(extracts, self.schedules)
+        for quota in report.sources:
+            at: KeyPath = ("pipelines", quota.pipeline or "", "schedule")
+            if quota.verdict == "refuse":
+                self._add(
+                    at,
+                    f"{quota.source}: {quota.sentence}",
+                    "Set a schedule that fits, or fewer assets, or a larger plan.",
+                )
+            elif quota.verdict == "warn":
+                line = self.document.position(at).line
+                self.notes.append(f"{self.document.text.name}:{line}  {quota.source}: {quota.sentence}")
+        return report
+
+    def _add(self, path: KeyPath, reason: str, remedy: str) -> None:
+        self.problems.append(self.document.problem(path, reason, remedy))

@@ -1,0 +1,205 @@
+"""Load pipelines.yaml for one profile: read, fill in variables, check every block, then what they say of each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.config.assets import AssetResolver
+from engine.config.blocks import settings_of
+from engine.config.checks import Links, check_asset_references, check_names
+from engine.config.document import Document, KeyPath, YamlValue, read_document
+from engine.config.environment import Resolver, read_env_file
+from engine.config.explain import check
+from engine.config.models import ProjectFile
+from engine.config.problems import ConfigError, Problem, choices, did_you_mean, redact
+from engine.config.project import Project
+from engine.errors import TickhouseError, UsageError
+from sources.protocol import AssetLists, Resource
+
+__all__ = ["Project", "load_project"]
+
+DEFAULT_PROFILE = "local"
+REPLAYED = frozenset({"rest", "yfinance", "karpet"})
+"""Source types that the market replay serves; it asks for no key."""
+
+
+def load_project(path: Path, *, profile: str | None = None, env: Mapping[str, str] | None = None) -> Project:
+    """Load the project of a pipelines.yaml.
+
+    The profile is the argument, else ENGINE_PROFILE, else `local`. `.env` beside the file fills in what `env` (the
+    process's environment by default) does not have. Raises ConfigError with every mistake found, UsageError when
+    there is no file.
+    """
+    path = path.absolute()
+    document = read_document(path)
+    variables = {**read_env_file(path.parent / ".env"), **(os.environ if env is None else env)}
+    name = profile or variables.get("ENGINE_PROFILE") or DEFAULT_PROFILE
+    return _Loader(path, document, name, Resolver(document, variables)).load()
+
+
+@dataclass(slots=True)
+class _Loader:
+    """One load. Problems are gathered; a stage that needs an earlier one starts only when that one was right."""
+
+    path: Path
+    document: Document
+    profile: str
+    resolver: Resolver
+    problems: list[Problem] = field(default_factory=list)
+    missing: dict[KeyPath, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def load(self) -> Project:
+        raw = self.document.value
+        if not isinstance(raw, dict):
+            self.problems.append(
+                self.document.problem((), "yaml: the file is not a mapping of sections", "See README.md.")
+            )
+            self._raise()
+        self._known_profile(raw)
+        self.problems += check_names(self.document, raw)
+        value = self._fill_in(raw)
+        self.problems += self.resolver.problems
+        file, problems = check(ProjectFile, value, self.document, (), self.missing)
+        self.problems += problems
+        sources = self._blocks("source", value.get("sources"), ("sources",))
+        destinations = self._destinations(value)
+        if file is None:
+            self._raise()
+            # an error that belongs to a placeholder only: the inactive profile's; without it the file is right
+            raise ConfigError(
+                [self.document.problem((), "the file could not be checked", "Set the missing variables.")]
+            )
+        resolver = AssetResolver(self.document, self.path.parent)
+        assets = resolver.resolve(file)
+        self.problems += resolver.problems
+        offered = self._offered(sources, value, assets)
+        links = Links(self.document, file, self.profile, offered, self.skipped, assets, resolver.positions)
+        quota = links.check()
+        self.problems += links.problems
+        self._raise()
+        kept = {name: settings for name, settings in sources.items() if name not in self.skipped}
+        return Project(
+            path=self.path,
+            project_dir=self.path.parent,
+            profile_name=self.profile,
+            file=file,
+            profile=file.profiles[self.profile],
+            sources=kept,
+            destinations=destinations,
+            assets=assets,
+            resources={name: tuple(offered[name]) for name in kept},
+            skipped_sources=self.skipped,
+            notes=tuple(links.notes),
+            quota=quota,
+            document=self.document,
+            secrets=frozenset(self.resolver.secrets),
+        )
+
+    def _raise(self) -> None:
+        if self.problems:
+            raise ConfigError(self.problems, secrets=self.resolver.secrets)
+
+    def _known_profile(self, raw: Mapping[str, Any]) -> None:
+        profiles = raw.get("profiles")
+        if isinstance(profiles, dict) and self.profile not in profiles:
+            reason = f"unknown profile {self.profile[:80]!r}"
+            remedy = (
+                f"{did_you_mean(self.profile, profiles)}Set --profile or ENGINE_PROFILE to one of: {choices(profiles)}."
+            )
+            self.problems.append(self.document.problem(("profiles",), reason, remedy, key=True))
+            self._raise()
+
+    def _fill_in(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in variables. Blocks of other profiles get placeholders; they are checked, never used."""
+        value: dict[str, Any] = {}
+        for section, block in raw.items():
+            if section in {"profiles", "sources"} and isinstance(block, dict):
+                fill = self._profile if section == "profiles" else self._source
+                value[section] = {name: fill(name, item, (section, name)) for name, item in block.items()}
+            else:
+                value[section] = self._strict(block, (section,))
+        return value
+
+    def _strict(self, block: YamlValue, path: KeyPath) -> YamlValue:
+        resolved = self.resolver.resolve(block, path)
+        for at, name in resolved.missing.items():
+            self.problems.append(self._not_set(at, name))
+        self.missing |= resolved.missing
+        return resolved.value
+
+    def _not_set(self, path: KeyPath, name: str) -> Problem:
+        remedy = f"Set {name} in the environment or in .env, or write a default: ${{{name}:-...}}."
+        if path[0] == "sources":
+            remedy += " A source with `optional: true` is skipped instead."
+        return self.document.problem(path, f"the environment variable {name} is not set", remedy)
+
+    def _profile(self, name: str, block: YamlValue, path: KeyPath) -> YamlValue:
+        if name == self.profile:
+            return self._strict(block, path)
+        resolved = self.resolver.resolve(block, path, use_env=False)
+        self.missing |= resolved.missing
+        return resolved.value
+
+    def _source(self, name: str, block: YamlValue, path: KeyPath) -> YamlValue:
+        active = self.document.value.get("profiles", {}).get(self.profile)
+        replay = isinstance(active, dict) and active.get("market") == "replay"
+        lenient = isinstance(block, dict) and block.get("optional") is True
+        replayed = replay and isinstance(block, dict) and block.get("type") in REPLAYED
+        if not (lenient or replayed):
+            return self._strict(block, path)
+        resolved = self.resolver.resolve(block, path)
+        self.missing |= resolved.missing
+        if resolved.missing and not replayed:
+            at, variable = next(iter(resolved.missing.items()))
+            line = self.document.position(at).line
+            self.skipped[name] = f"{variable} is not set ({self.document.text.name}:{line})"
+        return resolved.value
+
+    def _blocks(self, kind: str, blocks: YamlValue, path: KeyPath) -> dict[str, Any]:
+        found = {}
+        for name, block in blocks.items() if isinstance(blocks, dict) else ():
+            settings, problems = settings_of(kind, block, self.document, (*path, name), self.missing)
+            self.problems += problems
+            if settings is not None:
+                found[name] = settings
+        return found
+
+    def _destinations(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the destinations of every profile; return the active one's."""
+        active: dict[str, Any] = {}
+        profiles = value.get("profiles")
+        for name, profile in profiles.items() if isinstance(profiles, dict) else ():
+            if isinstance(profile, dict):
+                blocks = {key: block for key, block in profile.items() if key not in {"data", "market", "lake"}}
+                found = self._blocks("destination", blocks, ("profiles", name))
+                active = found if name == self.profile else active
+        return active
+
+    def _offered(
+        self, sources: Mapping[str, Any], value: Mapping[str, Any], assets: AssetLists
+    ) -> dict[str, list[Resource]]:
+        """Ask every source what it can extract."""
+        offered: dict[str, list[Resource]] = {}
+        for name, settings in sources.items():
+            path: KeyPath = ("sources", name)
+            wrong = check_asset_references(self.document, value["sources"][name], path, assets)
+            self.problems += wrong
+            if wrong:
+                continue
+            try:
+                offered[name] = settings.resources_of(name, assets)
+            except (TickhouseError, ValueError, KeyError, TypeError) as error:
+                self.problems.append(self._refused(error, path))
+        return offered
+
+    def _refused(self, error: Exception, path: KeyPath) -> Problem:
+        """What a source's own settings say when they cannot be turned into resources."""
+        if isinstance(error, UsageError):
+            return self.document.problem(path, error.reason, error.remedy or "Fix this source.", key=True)
+        reason = redact(str(error) or type(error).__name__, self.resolver.secrets)
+        return self.document.problem(path, reason.splitlines()[0], "Check this source's settings.", key=True)

@@ -1,0 +1,129 @@
+"""How a mistake in the configuration is shown: file:line, path, context, caret, reason, remedy.
+
+The context is the file's own text, so a value that came from `${NAME}` never appears in it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from engine.errors import UsageError
+
+BEFORE, AFTER = 2, 3
+MAX_SHOWN = 5
+MAX_LINES = 38
+MAX_WIDTH = 140
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file's name, as the user knows it, and its lines."""
+
+    name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where something stands: line and column count from 1; `width` is what the caret underlines."""
+
+    line: int
+    column: int
+    width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: where it is, what is wrong and what to do."""
+
+    text: Text
+    at: Position
+    path: str
+    reason: str
+    remedy: str
+
+    @property
+    def place(self) -> str:
+        """`pipelines.yaml:12  path.to.key`."""
+        return f"{self.text.name}:{self.at.line}  {self.path}".rstrip()
+
+    def lines(self) -> list[str]:
+        """Lay the whole problem out: place, context with the caret, reason, remedy."""
+        remedy = [f"  {self.remedy}"] if self.remedy else []
+        return [self.place, *self._context(), f"  {self.reason}", *remedy]
+
+    def _context(self) -> list[str]:
+        total = len(self.text.lines)
+        first, last = max(1, self.at.line - BEFORE), min(total, self.at.line + AFTER)
+        gutter = len(str(last))
+        # a long line is shown from a little before the caret, all lines shifted alike
+        shift = max(0, self.at.column - MAX_WIDTH + 20) if self.at.column + self.at.width > MAX_WIDTH else 0
+        shown = []
+        for number in range(first, last + 1):
+            line = self.text.lines[number - 1][shift : shift + MAX_WIDTH].replace("\t", " ")
+            line = "".join(char if char.isprintable() else "?" for char in line)
+            mark = ">" if number == self.at.line else " "
+            shown.append(f" {mark} {number:>{gutter}} | {line}".rstrip())
+            if number == self.at.line:
+                start = self.at.column - shift - 1
+                carets = "^" * max(1, min(self.at.width, MAX_WIDTH - start))
+                shown.append(f"   {'':>{gutter}} | {' ' * start}{carets}")
+        return shown
+
+
+class ConfigError(UsageError):
+    """The configuration is wrong (exit 2). `problems` holds every mistake found, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem], *, secrets: Iterable[str] = ()) -> None:
+        """Lay out the first problems in at most 40 lines; `secrets` are blotted out wherever they appear."""
+        self.problems = sorted(problems, key=lambda problem: (problem.text.name, problem.at.line, problem.at.column))
+        names = sorted({problem.text.name for problem in self.problems})
+        remedy = f"Fix {' and '.join(names)}, then run `engine validate`."
+        super().__init__(redact("\n".join(_layout(self.problems)), secrets), remedy)
+
+    def __str__(self) -> str:
+        """Everything a person needs to mend the file."""
+        return f"{self.reason}\n\n{self.remedy}"
+
+
+def _layout(problems: Sequence[Problem]) -> list[str]:
+    """Show the first problems whole, the next ones as two lines where room is short, then a count."""
+    lines: list[str] = []
+    shown = 0
+    for problem in problems[:MAX_SHOWN]:
+        whole = problem.lines()
+        brief = [problem.place, f"  {problem.reason}  {problem.remedy}"]
+        gap = [""] if lines else []
+        room = MAX_LINES - 3 - len(lines) - len(gap)
+        rest = 3 * (min(len(problems), MAX_SHOWN) - shown - 1)
+        chosen = whole if len(whole) + rest <= room else brief
+        lines += [*gap, *chosen]
+        shown += 1
+    if len(problems) > shown:
+        lines += ["", f"... and {len(problems) - shown} more problems."]
+    return lines
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Replace every secret in a text by ***, longest first."""
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """'Did you mean X? ' where a known value is near, else nothing."""
+    options = sorted(set(known))
+    lowered = {option.lower(): option for option in options}
+    near = difflib.get_close_matches(word.lower()[:100], lowered, n=1, cutoff=0.6)
+    return f"Did you mean {lowered[near[0]]!r}? " if near else ""
+
+
+def choices(known: Iterable[str], limit: int = 12) -> str:
+    """Known values for a remedy, cut after `limit`."""
+    options = sorted(set(known))
+    shown = ", ".join(options[:limit]) or "(none)"
+    return shown + (f", ... ({len(options)} in all)" if len(options) > limit else "")
