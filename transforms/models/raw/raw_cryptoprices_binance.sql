@@ -1,0 +1,23 @@
+MODEL (
+  name raw.raw_cryptoprices_binance,
+  kind VIEW,
+  tags [prices],
+  description '24-hour tickers of Binance; a halted symbol has no price'
+);
+
+SELECT
+  r.symbol::TEXT AS symbol,
+  r.base_currency::TEXT AS base_currency,
+  r.quote_currency::TEXT AS quote_currency,
+  r.price::DECIMAL(38, 18) AS price,
+  r.volume::DECIMAL(38, 18) AS volume,
+  r.volume_unit::TEXT AS volume_unit,
+  r.volume_quote::DECIMAL(38, 18) AS volume_quote,
+  r.observed_at::TIMESTAMPTZ AS observed_at,
+  r.source::TEXT AS source,
+  r.load_timestamp::TIMESTAMPTZ AS load_timestamp,
+  r._load_id::TEXT AS _load_id,
+  p.arrived_at::TIMESTAMPTZ AS arrived_at
+FROM landing.raw_cryptoprices_binance AS r
+INNER JOIN landing._packages AS p
+  ON p._load_id = r._load_id

@@ -1,0 +1,22 @@
+MODEL (
+  name raw.raw_cryptoprices_freecryptoapi,
+  kind VIEW,
+  tags [prices],
+  description 'Prices of FreeCryptoAPI; it delivers no volume'
+);
+
+SELECT
+  r.symbol::TEXT AS symbol,
+  r.base_currency::TEXT AS base_currency,
+  r.quote_currency::TEXT AS quote_currency,
+  r.price::DECIMAL(38, 18) AS price,
+  r.volume::DECIMAL(38, 18) AS volume,
+  r.volume_unit::TEXT AS volume_unit,
+  r.observed_at::TIMESTAMPTZ AS observed_at,
+  r.source::TEXT AS source,
+  r.load_timestamp::TIMESTAMPTZ AS load_timestamp,
+  r._load_id::TEXT AS _load_id,
+  p.arrived_at::TIMESTAMPTZ AS arrived_at
+FROM landing.raw_cryptoprices_freecryptoapi AS r
+INNER JOIN landing._packages AS p
+  ON p._load_id = r._load_id
