@@ -1,9 +1,30 @@
 """Destinations: each module loads the lake's packages into one kind of database, with its cursor in the same transaction.
 
-`DESTINATION_TYPES` maps the `type:` of a destination in pipelines.yaml to its module and settings model.
+`DESTINATION_TYPES` maps the `type:` of a destination in pipelines.yaml to its settings model; the module of that name
+has `destination(name, settings, project_dir, data_dir)`.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from destinations.protocol import Destination
 
 DESTINATION_TYPES: dict[str, tuple[str, str]] = {
     "ducklake": ("destinations.settings", "DucklakeSettings"),
     "duckdb": ("destinations.settings", "DuckdbSettings"),
 }
+
+
+def open_destination(name: str, settings: Any, project_dir: Path, data_dir: Path) -> Destination:
+    """Build the destination `name` from its settings; `with` opens it for writing, `reader()` needs no `with`.
+
+    Relative paths are relative to `project_dir`; extensions and spilled data go below `data_dir`.
+    """
+    from importlib import import_module
+
+    module = import_module(f"destinations.{settings.type}")
+    opened: Destination = module.destination(name, settings, project_dir, data_dir)
+    return opened

@@ -1,0 +1,243 @@
+"""One DuckDB file. A writer shuts readers out of a DuckDB file, so readers get a copy that `publish` makes.
+
+<path>                     the database         <path>.writer.lock     held by the one writer
+<path>.published-<n>       what readers open    <path>.published.json  which copy is the current one
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from destinations.failures import clear_errors
+from destinations.landing import BOOKKEEPING, Landing
+from destinations.links import replace_text, sync_directory, sync_file
+from destinations.package_rows import LandedFile, csv_rows, fit_of_file
+from destinations.protocol import Loaded
+from destinations.session import connect, lock_down
+from destinations.settings import DuckdbSettings
+from engine.errors import DestinationError
+from engine.locks import hold
+from engine.sql import identifier, literal
+from engine.table import Table
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from engine.lake.package import Package
+
+LOCK_WAIT_SECONDS = 60.0
+REPUBLISHED_MEANWHILE = 5
+"""How often a reader asks again which copy is current, when its copy was replaced before it could open it."""
+
+COPY = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
+
+
+def destination(name: str, settings: DuckdbSettings, project_dir: Path, data_dir: Path) -> DuckdbWarehouse:
+    """Build the destination from its block in pipelines.yaml."""
+    return DuckdbWarehouse(name, project_dir / settings.path, data_dir)
+
+
+class DuckdbWarehouse:
+    """The one-file warehouse. `with` opens it for writing; `reader()` works at any time, on the published copy."""
+
+    def __init__(self, name: str, path: Path, data_dir: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
+        """Keep the warehouse in file `path`; wait at most `wait_seconds` for another writer."""
+        self.name = name
+        self.path = path.absolute()
+        self._data_dir = data_dir.absolute()
+        self._wait_seconds = wait_seconds
+        self._pointer = self._beside("published.json")
+        self._stack = ExitStack()
+        self._connection: DuckDBPyConnection | None = None
+        self._landing: Landing | None = None
+
+    def __enter__(self) -> DuckdbWarehouse:
+        """Take the writer's lock, open the file; make it if it is missing."""
+        import duckdb
+
+        with ExitStack() as stack, self._clear_errors():
+            what = f"destination {self.name}"
+            stack.enter_context(hold(self._beside("writer.lock"), what, wait_seconds=self._wait_seconds))
+            if not self.path.exists():
+                self._create()
+            # no configuration here: SQLMesh opens the same file in this process, which DuckDB allows only if both agree
+            connection = duckdb.connect(str(self.path))
+            stack.callback(connection.close)
+            connection.execute("SET TimeZone = 'UTC'")
+            for statement in BOOKKEEPING:
+                connection.execute(statement)
+            self._connection = connection
+            self._landing = Landing(self.name, connection, self._add)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the connection (an open transaction is rolled back) and let the lock go."""
+        self._connection = self._landing = None
+        with self._clear_errors():
+            self._stack.close()
+
+    def cursors(self) -> Mapping[str, int]:
+        """Return the sequence number of the last package loaded, by table."""
+        with self._clear_errors():
+            return self._opened.cursors()
+
+    def ensure(self, tables: Iterable[Table]) -> None:
+        """Create landing tables for what is declared."""
+        with self._clear_errors():
+            self._opened.ensure(tables)
+
+    def load(self, table: str, packages: Sequence[Package]) -> Loaded:
+        """Load consecutive packages in one transaction."""
+        with self._clear_errors():
+            return self._opened.load(table, packages)
+
+    def publish(self) -> None:
+        """Copy the file for readers, all at once; copies that readers still have open live until they close them."""
+        with self._clear_errors():
+            self._writer.execute("CHECKPOINT")
+            state = self._state()
+            written = self.path.stat().st_mtime_ns
+            if state.get("written") == written and self._copy(state["copy"]).exists():
+                return
+            number = int(state.get("copy", 0)) + 1
+            copy, unfinished = self._copy(number), self._beside(f"copying-{os.getpid()}")
+            # another process copies: a file descriptor of this file closed here would drop DuckDB's own POSIX lock
+            done = subprocess.run(  # noqa: S603 - this interpreter, these two paths
+                [sys.executable, "-I", "-S", "-c", COPY, str(self.path), str(unfinished)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                unfinished.unlink(missing_ok=True)
+                raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the copy failed")
+            sync_file(unfinished)
+            unfinished.replace(copy)
+            now = datetime.now(UTC).isoformat()
+            replace_text(self._pointer, json.dumps({"copy": number, "written": written, "at": now}))
+            self._remove(f"{self.path.name}.published-*", but=copy)
+
+    def maintenance(self) -> None:
+        """Write the log into the file and remove what a killed publish left."""
+        with self._clear_errors():
+            self._writer.execute("CHECKPOINT")
+            state = self._state()
+            self._remove(f"{self.path.name}.copying-*")
+            self._remove(f"{self.path.name}.published-*", but=self._copy(state["copy"]) if state else None)
+
+    def sqlmesh_connection(self) -> dict[str, Any]:
+        """Return SQLMesh's connection. DuckDB shares the open file between the connections of one process."""
+        return {"type": "duckdb", "database": str(self.path), "connector_config": {"TimeZone": "UTC"}}
+
+    def reader(self) -> DuckDBPyConnection:
+        """Open the last published copy read-only, under the database's own name; no files, no network, no settings."""
+        state = self._state()
+        if not state:
+            raise DestinationError(
+                self.name, "nothing is published here yet", "Run a pipeline first: `engine run --all`."
+            )
+        with self._clear_errors():
+            for _ in range(REPUBLISHED_MEANWHILE):
+                connection = self._open_copy(self._copy(state["copy"]))
+                if connection is not None:
+                    return connection
+                state = self._state()
+        raise DestinationError(
+            self.name,
+            f"the published copy {self._copy(state['copy'])} is missing",
+            "Run a pipeline: it publishes a new one.",
+        )
+
+    @property
+    def _opened(self) -> Landing:
+        if self._landing is None:
+            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
+        return self._landing
+
+    @property
+    def _writer(self) -> DuckDBPyConnection:
+        if self._connection is None:
+            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
+        return self._connection
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        with clear_errors(self.name, "duckdb", self.path):
+            yield
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.{suffix}")
+
+    def _copy(self, number: int) -> Path:
+        return self._beside(f"published-{number}")
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = json.loads(self._pointer.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return state
+
+    def _remove(self, pattern: str, *, but: Path | None = None) -> None:
+        for path in self.path.parent.glob(pattern):
+            if path != but:
+                path.unlink(missing_ok=True)
+
+    def _create(self) -> None:
+        """Make the file under another name, then rename it: a kill leaves all of it or nothing."""
+        import duckdb
+
+        self._remove(f"{self.path.name}.creating-*")
+        unfinished = self._beside(f"creating-{os.getpid()}")
+        with duckdb.connect(str(unfinished)) as connection:
+            for statement in BOOKKEEPING:
+                connection.execute(statement)
+            connection.execute("CHECKPOINT")
+        sync_file(unfinished)
+        unfinished.replace(self.path)
+        sync_directory(self.path.parent)
+
+    def _open_copy(self, copy: Path) -> DuckDBPyConnection | None:
+        """Attach a copy as what the original is called (views name it); None if it was replaced just now."""
+        import duckdb
+
+        connection = connect(self._data_dir, extensions=False)
+        try:
+            alias = identifier(self.path.stem)
+            connection.execute(f"ATTACH {literal(str(copy))} AS {alias} (READ_ONLY)")
+            connection.execute(f"USE {alias}")
+            lock_down(connection, [])
+        except duckdb.Error:
+            connection.close()
+            if copy.exists():
+                raise
+            return None
+        return connection
+
+    def _add(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:
+        """Insert the files' rows: Parquet files together, CSV files one by one."""
+        target = f"landing.{identifier(table)}"
+        parquet = [file for file in files if file.format == "parquet"]
+        for file in parquet:
+            fit_of_file(self.name, file, types)
+        if parquet:
+            paths = ", ".join(literal(str(file.path)) for file in parquet)
+            self._writer.execute(
+                f"INSERT INTO {target} BY NAME SELECT * FROM read_parquet([{paths}], union_by_name = true)"
+            )
+        for file in files:
+            if file.format != "parquet":
+                self._writer.register("incoming", csv_rows(self.name, file))
+                try:
+                    self._writer.execute(f"INSERT INTO {target} BY NAME SELECT * FROM incoming")
+                finally:
+                    self._writer.unregister("incoming")

@@ -1,0 +1,253 @@
+"""DuckLake: a SQLite catalog and Parquet data in one folder. Lake files become table data without a copy.
+
+<path>/catalog.sqlite   the catalog (WAL)      <path>/published.json   the snapshots that readers see
+<path>/data/            the data               <path>/writer.lock      held by the one writer
+<path>/loading.json     the links of a load under way (see _sweep)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from destinations import ducklake_housekeeping as housekeeping
+from destinations.failures import clear_errors
+from destinations.landing import BOOKKEEPING, Landing
+from destinations.links import link, replace_text, sync_directory, sync_file
+from destinations.package_rows import LandedFile, csv_rows, fit_of_file
+from destinations.protocol import Loaded
+from destinations.session import connect, extension_directory, lock_down
+from destinations.settings import DucklakeSettings
+from engine.errors import DestinationError
+from engine.locks import hold
+from engine.sql import identifier, literal
+from engine.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from duckdb import DuckDBPyConnection
+
+    from engine.lake.package import Package
+
+LOCK_WAIT_SECONDS = 60.0
+
+
+def destination(name: str, settings: DucklakeSettings, project_dir: Path, data_dir: Path) -> DucklakeWarehouse:
+    """Build the destination from its block in pipelines.yaml."""
+    return DucklakeWarehouse(name, project_dir / settings.path, data_dir)
+
+
+class DucklakeWarehouse:
+    """The default warehouse. `with` opens it for writing; `reader()` works at any time, beside a writer too."""
+
+    def __init__(self, name: str, path: Path, data_dir: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
+        """Keep the warehouse in folder `path`; wait at most `wait_seconds` for another writer."""
+        self.name = name
+        self.path = path.absolute()
+        self._data_dir = data_dir.absolute()
+        self._wait_seconds = wait_seconds
+        self._catalog = self.path / "catalog.sqlite"
+        self._data = self.path / "data"
+        self._intent = self.path / "loading.json"
+        self._published = self.path / "published.json"
+        self._stack = ExitStack()
+        self._connection: DuckDBPyConnection | None = None
+        self._landing: Landing | None = None
+
+    def __enter__(self) -> DucklakeWarehouse:
+        """Take the writer's lock, create what is missing, remove what a killed load left."""
+        with ExitStack() as stack, self._clear_errors():
+            what = f"destination {self.name}"
+            stack.enter_context(hold(self.path / "writer.lock", what, wait_seconds=self._wait_seconds))
+            if not self._catalog.exists():
+                self._create()
+            connection = connect(self._data_dir, extensions=True)
+            stack.callback(connection.close)
+            self._attach(connection, self._catalog, "META_BUSY_TIMEOUT 5000")
+            for statement in BOOKKEEPING:
+                connection.execute(statement)
+            self._connection = connection
+            self._landing = Landing(self.name, connection, self._add)
+            self._sweep()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the connection (an open transaction is rolled back) and let the lock go."""
+        self._connection = self._landing = None
+        self._stack.close()
+
+    def cursors(self) -> Mapping[str, int]:
+        """Return the sequence number of the last package loaded, by table."""
+        with self._clear_errors():
+            return self._opened.cursors()
+
+    def ensure(self, tables: Iterable[Table]) -> None:
+        """Create landing tables for what is declared."""
+        with self._clear_errors():
+            self._opened.ensure(tables)
+
+    def load(self, table: str, packages: Sequence[Package]) -> Loaded:
+        """Load consecutive packages in one transaction; their Parquet files become the table's data as they are."""
+        with self._clear_errors():
+            try:
+                return self._opened.load(table, packages)
+            finally:
+                self._sweep()
+
+    def publish(self) -> None:
+        """Let readers see the catalog's last snapshot."""
+        with self._clear_errors():
+            snapshot = housekeeping.last_snapshot(self._writer)
+            history = housekeeping.published(self._published)
+            if not history or history[-1].snapshot != snapshot:
+                history.append(housekeeping.Publication(snapshot, datetime.now(UTC)))
+                replace_text(self._published, housekeeping.as_text(history))
+
+    def maintenance(self) -> None:
+        """Merge small files, expire what no reader of the last day can need. Lake packages are never rewritten."""
+        with self._clear_errors():
+            housekeeping.tidy(self._writer, housekeeping.published(self._published))
+
+    def sqlmesh_connection(self) -> dict[str, Any]:
+        """Return SQLMesh's connection: the same catalog and data, no INSTALL (DuckDB loads the placed extensions)."""
+        return {
+            "type": "duckdb",
+            "catalogs": {
+                "lake": {
+                    "type": "ducklake",
+                    "path": f"sqlite:{self._catalog}",
+                    "data_path": f"{self._data}/",
+                    "override_data_path": True,
+                }
+            },
+            "connector_config": {
+                "extension_directory": str(extension_directory(self._data_dir)),
+                "TimeZone": "UTC",
+            },
+        }
+
+    def reader(self) -> DuckDBPyConnection:
+        """Open a read-only connection at the last published snapshot; no files, no network, no settings."""
+        history = housekeeping.published(self._published)
+        if not history:
+            raise DestinationError(
+                self.name, "nothing is published here yet", "Run a pipeline first: `engine run --all`."
+            )
+        with self._clear_errors():
+            connection = connect(self._data_dir, extensions=True)
+            try:
+                snapshot = history[-1].snapshot
+                self._attach(
+                    connection, self._catalog, f"READ_ONLY, SNAPSHOT_VERSION {snapshot}, META_BUSY_TIMEOUT 5000"
+                )
+                lock_down(connection, [self._data])
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    @property
+    def _opened(self) -> Landing:
+        if self._landing is None:
+            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
+        return self._landing
+
+    @property
+    def _writer(self) -> DuckDBPyConnection:
+        if self._connection is None:
+            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
+        return self._connection
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        with clear_errors(self.name, "ducklake", self.path):
+            yield
+
+    def _attach(self, connection: DuckDBPyConnection, catalog: Path, options: str) -> None:
+        """Attach as catalog `lake`, whatever folder the project was in when the catalog was made."""
+        data = literal(f"{self._data}/")
+        connection.execute(
+            f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS lake (DATA_PATH {data}, OVERRIDE_DATA_PATH true, {options})"
+        )
+        connection.execute("USE lake")
+
+    def _create(self) -> None:
+        """Make the catalog under another name, then rename it: a kill leaves all of it or nothing."""
+        for leftover in self.path.glob(".creating-*"):
+            shutil.rmtree(leftover)
+        folder = self.path / f".creating-{os.getpid()}"
+        folder.mkdir()
+        self._data.mkdir(exist_ok=True)
+        with connect(self._data_dir, extensions=True) as connection:
+            self._attach(connection, folder / "catalog.sqlite", "META_JOURNAL_MODE 'WAL'")
+            for statement in BOOKKEEPING:
+                connection.execute(statement)
+            connection.execute("CALL lake.set_option('auto_compact', false, schema => 'landing')")
+            connection.execute("USE memory")
+            connection.execute("DETACH lake")
+        sync_file(folder / "catalog.sqlite")
+        (folder / "catalog.sqlite").replace(self._catalog)
+        sync_directory(self.path)
+        shutil.rmtree(folder)
+
+    def _add(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:
+        """Register Parquet files of the table's own types; insert the rows of the others (CSV, widened columns)."""
+        registered = []
+        for file in files:
+            if file.format == "parquet" and fit_of_file(self.name, file, types) == "same":
+                registered.append(file)
+            else:
+                self._insert(table, file)
+        if registered:
+            self._register(table, registered)
+
+    def _insert(self, table: str, file: LandedFile) -> None:
+        if file.format == "parquet":
+            source = f"read_parquet({literal(str(file.path))})"
+        else:
+            source = "incoming"
+            self._writer.register(source, csv_rows(self.name, file))
+        try:
+            self._writer.execute(f"INSERT INTO landing.{identifier(table)} BY NAME SELECT * FROM {source}")
+        finally:
+            if source == "incoming":
+                self._writer.unregister(source)
+
+    def _register(self, table: str, files: Sequence[LandedFile]) -> None:
+        """Link the files into the table's folder, their names noted first so that a kill leaves nothing behind."""
+        folder = self._data / "landing" / table
+        folder.mkdir(parents=True, exist_ok=True)
+        targets = [folder / f"{file.load_id}.{file.name}" for file in files]
+        noted = json.loads(self._intent.read_text(encoding="utf-8")) if self._intent.exists() else []
+        replace_text(self._intent, json.dumps(noted + [str(path.relative_to(self._data)) for path in targets]))
+        for file, target in zip(files, targets, strict=True):
+            link(file.path, target)
+        sync_directory(folder)
+        paths = ", ".join(literal(str(target)) for target in targets)
+        self._writer.execute(
+            f"CALL ducklake_add_data_files('lake', {literal(table)}, [{paths}], schema => 'landing', allow_missing => true)"
+        )
+
+    def _sweep(self) -> None:
+        """Remove the links of a load that did not commit."""
+        if not self._intent.exists():
+            return
+        noted = [self._data / name for name in json.loads(self._intent.read_text(encoding="utf-8"))]
+        names = [path.name for path in noted]
+        rows = self._writer.execute(
+            "SELECT path FROM __ducklake_metadata_lake.ducklake_data_file WHERE parse_filename(path) IN (SELECT unnest(?))",
+            [names],
+        ).fetchall()
+        committed = {Path(str(row[0])).name for row in rows}
+        for path in noted:
+            if path.name not in committed:
+                path.unlink(missing_ok=True)
+        self._intent.unlink()

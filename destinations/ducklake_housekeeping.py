@@ -1,0 +1,87 @@
+"""What a DuckLake warehouse keeps for its readers, and how it is tidied beside them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.sql import literal
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+READERS_LAST = timedelta(days=1)
+"""A reader may go on with a published snapshot this long after the next one was published."""
+TIDY_SECONDS = 60.0
+"""Merging stops after this long; the next time goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A snapshot that readers were shown, and since when (UTC)."""
+
+    snapshot: int
+    at: datetime
+
+
+def published(path: Path) -> list[Publication]:
+    """Return the publications of the last day and the one before them, oldest first; [] if there never was one."""
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))["published"]
+    except FileNotFoundError:
+        return []
+    return [Publication(int(one["snapshot"]), datetime.fromisoformat(one["at"])) for one in listed]
+
+
+def as_text(history: Sequence[Publication]) -> str:
+    """Return published.json's text: what a reader may still use at this time."""
+    kept = needed(history, datetime.now(UTC))
+    return json.dumps({"published": [{"snapshot": one.snapshot, "at": one.at.isoformat()} for one in kept]}, indent=1)
+
+
+def needed(history: Sequence[Publication], now: datetime) -> list[Publication]:
+    """Return the publications that were current at any moment of the last day: the last one is always among them."""
+    start = now - READERS_LAST
+    later = [*history[1:], None]
+    return [one for one, following in zip(history, later, strict=True) if following is None or following.at > start]
+
+
+def last_snapshot(connection: DuckDBPyConnection) -> int:
+    """Return the catalog's newest snapshot."""
+    return int(connection.execute("FROM ducklake_current_snapshot('lake')").fetchall()[0][0])
+
+
+def tidy(connection: DuckDBPyConnection, history: Sequence[Publication]) -> None:
+    """Merge small files of the models' tables, expire snapshots older than a day, remove what nothing refers to.
+
+    Published snapshots of the last day stay, and so do files that were in use within it.
+    """
+    deadline = time.monotonic() + TIDY_SECONDS
+    connection.execute("CALL ducklake_flush_inlined_data('lake')")
+    tables = connection.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables() "
+        "WHERE database_name = 'lake' AND schema_name <> 'landing' ORDER BY ALL"
+    ).fetchall()
+    for schema, table in tables:
+        if time.monotonic() > deadline:
+            break
+        connection.execute(
+            f"CALL ducklake_merge_adjacent_files('lake', {literal(str(table))}, schema => {literal(str(schema))})"
+        )
+    now = datetime.now(UTC)
+    before = int((now - READERS_LAST).timestamp() * 1_000_000)
+    keep = [one.snapshot for one in needed(history, now)]
+    old = connection.execute(
+        "SELECT snapshot_id FROM ducklake_snapshots('lake') WHERE epoch_us(snapshot_time) < ? "
+        "AND NOT list_contains(?::BIGINT[], snapshot_id::BIGINT) AND snapshot_id < ?",
+        [before, keep, last_snapshot(connection)],
+    ).fetchall()
+    if old:
+        versions = ", ".join(str(int(row[0])) for row in old)
+        connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{versions}])")
+    connection.execute(f"CALL ducklake_cleanup_old_files('lake', older_than => make_timestamptz({before}))")

@@ -1,0 +1,81 @@
+"""DuckDB's and the file system's messages, turned into one clear DestinationError: which destination, why, what now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.errors import DestinationError
+
+LOCKED = (
+    "Could not set lock",
+    "Conflicting lock",
+    "database is locked",
+    "already open in",
+    "Unique file handle conflict",
+)
+FULL = ("No space left", "disk is full", "Could not write all bytes", "out of disk space", "Disk quota exceeded")
+CORRUPT = (
+    "not a valid DuckDB database",
+    "file is not a database",
+    "is malformed",
+    "checksum",
+    "No magic bytes",
+    "Corrupt",
+    "Invalid Parquet",
+    "Failed to load metadata",
+    "serialization",
+    "Serialization",
+)
+REFUSED = ("Permission denied", "Read-only file system", "readonly database", "read-only mode")
+
+
+@contextmanager
+def clear_errors(name: str, kind: str, path: Path) -> Iterator[None]:
+    """Raise what DuckDB or the file system says inside the block as DestinationError. `kind`: ducklake or duckdb."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        raise explain(name, kind, path, str(error)) from error
+
+
+def explain(name: str, kind: str, path: Path, message: str) -> DestinationError:
+    """Return the DestinationError for one message of DuckDB, SQLite or the operating system."""
+    place = f"the {kind} warehouse {path}"
+    if any(words in message for words in LOCKED):
+        holder = re.search(r"in ([^ ]+) \(PID (\d+)\)", message)
+        by = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "another process"
+        return DestinationError(
+            name,
+            f"{place} cannot be opened: {by} holds its lock",
+            "Close that program and run again; the lake keeps everything until then. `engine query` reads without a lock.",
+        )
+    if any(words in message for words in FULL):
+        return DestinationError(
+            name,
+            f"no space left on the disk of {place}",
+            "Free some space and run again; nothing of this load stayed.",
+        )
+    if any(words in message for words in REFUSED):
+        return DestinationError(
+            name, f"{place} cannot be written: {_first_line(message)}", "Give this user the right to write there."
+        )
+    if any(words in message for words in CORRUPT):
+        return DestinationError(
+            name,
+            f"{place} or one of its files is damaged: {_first_line(message)}",
+            f"Check the package named above in the lake; then `engine replay --destination {name}` rebuilds it from there.",
+        )
+    return DestinationError(
+        name, f"{_first_line(message)} ({kind}, {path})", "Run again; `engine doctor` looks for what is wrong."
+    )
+
+
+def _first_line(message: str) -> str:
+    """Return a message's first line, without DuckDB's class of error."""
+    line = next((line for line in message.splitlines() if line.strip()), "unknown error").strip()
+    return re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", line)

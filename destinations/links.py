@@ -1,0 +1,63 @@
+"""Files of the lake under a name in the warehouse's folder: no second copy of the data where that can be avoided."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+FICLONE = 0x40049409
+"""Linux: share a file's blocks until one of the two is changed (Btrfs, XFS)."""
+
+
+def link(source: Path, target: Path) -> None:
+    """Make `source` appear as `target`: a clone where the file system has it, a hard link, or else a synced copy.
+
+    Either way, removing `target` leaves `source` alone. The caller syncs the folder (`sync_directory`).
+    """
+    target.unlink(missing_ok=True)
+    if _clone(source, target):
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        unfinished = target.with_name(f".{target.name}.copying")
+        shutil.copyfile(source, unfinished)
+        sync_file(unfinished)
+        unfinished.replace(target)
+
+
+def sync_file(path: Path) -> None:
+    """Write a file's content through to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+sync_directory = sync_file
+"""Write a folder's names through to the disk."""
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a small file all at once: readers see the old text or the new one, also after a power cut."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync_directory(path.parent)
+
+
+def _clone(source: Path, target: Path) -> bool:
+    with source.open("rb") as original, target.open("xb") as clone:
+        try:
+            fcntl.ioctl(clone.fileno(), FICLONE, original.fileno())
+            os.fsync(clone.fileno())
+        except OSError:
+            target.unlink()
+            return False
+    return True

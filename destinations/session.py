@@ -1,0 +1,88 @@
+"""DuckDB connections of the embedded warehouses: extensions without a network, UTC, and a reader that is locked down."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import TickhouseError
+from engine.sql import literal
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+EXTENSIONS = {"ducklake": "ducklake", "sqlite": "sqlite_scanner"}
+"""The package `duckdb-extension-<key>` ships the extension that DuckDB calls <value>."""
+
+
+def extension_directory(data_dir: Path) -> Path:
+    """Return DuckDB's extension folder below the data folder, filled from the installed packages.
+
+    Only missing files are placed: overwriting one that a process has loaded would crash it.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        platform = str(connection.execute("PRAGMA platform").fetchall()[0][0])
+    directory = data_dir / "duckdb" / "extensions"
+    version = f"v{duckdb.__version__}"
+    for package, extension in EXTENSIONS.items():
+        target = directory / version / platform / f"{extension}.duckdb_extension"
+        if not target.exists():
+            _place(_shipped(package, version), target)
+    return directory
+
+
+def connect(data_dir: Path, *, extensions: bool) -> DuckDBPyConnection:
+    """Open an in-memory DuckDB in UTC that spills below the data folder; with `extensions`, DuckLake is loaded."""
+    import duckdb
+
+    spill = data_dir / "duckdb" / "spill"
+    spill.mkdir(parents=True, exist_ok=True)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "temp_directory": str(spill),
+        "python_enable_replacements": False,
+    }
+    if extensions:
+        config["extension_directory"] = str(extension_directory(data_dir))
+    connection = duckdb.connect(config=config)
+    connection.execute("SET TimeZone = 'UTC'")
+    for extension in EXTENSIONS.values() if extensions else ():
+        connection.execute(f"LOAD {extension}")
+    return connection
+
+
+def lock_down(connection: DuckDBPyConnection, directories: Sequence[Path]) -> None:
+    """Close everything but the attached databases and these folders: no files, no network, no further settings."""
+    allowed = ", ".join(literal(f"{directory}/") for directory in directories)
+    connection.execute(f"SET allowed_directories = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _shipped(package: str, version: str) -> Path:
+    spec = find_spec(f"duckdb_extension_{package}")
+    for root in spec.submodule_search_locations or [] if spec else []:
+        path = Path(root) / "extensions" / version / f"{package}.duckdb_extension"
+        if path.exists():
+            return path
+    raise TickhouseError(
+        f"DuckDB's extension {package!r} for {version} is not installed",
+        f"Install it: pip install duckdb-extension-{package}=={version.removeprefix('v')}",
+    )
+
+
+def _place(source: Path, target: Path) -> None:
+    """Link the file under its name (a copy across devices), all at once."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    try:
+        os.link(source, unfinished)
+    except OSError:
+        shutil.copyfile(source, unfinished)
+    unfinished.replace(target)

@@ -1,0 +1,334 @@
+"""One body over both embedded warehouses: what every destination of the lake's packages has to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from destinations.duckdb import DuckdbWarehouse
+from destinations.ducklake import DucklakeWarehouse
+from engine.errors import DestinationError
+from engine.table import Column, Table
+from tests.conformance.landed_packages import NOON, PRICES, FolderLake, arrow_rows, price_rows
+
+Opener = Callable[..., DuckdbWarehouse | DucklakeWarehouse]
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(params=["ducklake", "duckdb"])
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path, data_dir: Path) -> Opener:
+    """Build the same warehouse, or another one by name, as often as a test asks."""
+
+    def build(name: str = "warehouse", **settings: float) -> DuckdbWarehouse | DucklakeWarehouse:
+        if request.param == "ducklake":
+            return DucklakeWarehouse(name, tmp_path / name, data_dir, **settings)
+        return DuckdbWarehouse(name, tmp_path / f"{name}.duckdb", data_dir, **settings)
+
+    build.kind = request.param  # type: ignore[attr-defined]
+    return build
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> FolderLake:
+    return FolderLake(tmp_path / "lake")
+
+
+def rows(opened: DuckdbWarehouse | DucklakeWarehouse, sql: str) -> list[tuple]:
+    """Ask the published state, as Python values."""
+    opened.publish()
+    with opened.reader() as connection:
+        return [tuple(row.values()) for row in connection.sql(sql).to_arrow_table().to_pylist()]
+
+
+def test_rows_arrive_with_their_package_and_the_cursor(warehouse: Opener, lake: FolderLake) -> None:
+    packages = [lake.land(price_rows(0, 3)), lake.land(price_rows(3, 2))]
+    with warehouse() as opened:
+        opened.ensure([PRICES])
+        loaded = opened.load("raw_prices", packages)
+        assert (loaded.rows, loaded.seq, loaded.quarantined) == (5, 2, 0)
+        assert loaded.bytes == sum(package.manifest.bytes for package in packages)
+        assert opened.cursors() == {"raw_prices": 2}
+        assert rows(opened, "select symbol, price, trades, observed_at from landing.raw_prices order by trades") == [
+            tuple(row.values()) for row in price_rows(0, 5)
+        ]
+        arrived = rows(
+            opened, "select _load_id, table_name, rows, source, seq from landing._packages order by arrived_at"
+        )
+        assert arrived == [
+            ("raw_prices-000001", "raw_prices", 3, "src", 1),
+            ("raw_prices-000002", "raw_prices", 2, "src", 2),
+        ]
+
+
+def test_a_package_delivered_again_is_refused_and_changes_nothing(warehouse: Opener, lake: FolderLake) -> None:
+    first, second = lake.land(price_rows(0, 3)), lake.land(price_rows(3, 3))
+    with warehouse() as opened:
+        opened.load("raw_prices", [first])
+        with pytest.raises(DestinationError, match="package 1 of raw_prices is loaded already: the next is 2"):
+            opened.load("raw_prices", [first])
+        with pytest.raises(DestinationError, match="is loaded already"):
+            opened.load("raw_prices", [first, second])
+        opened.load("raw_prices", [second])
+        assert rows(opened, "select count(*), count(distinct symbol) from landing.raw_prices") == [(6, 6)]
+        assert rows(opened, "select count(*) from landing._packages") == [(2,)]
+
+
+def test_a_gap_is_refused(warehouse: Opener, lake: FolderLake) -> None:
+    lake.land(price_rows(0, 3))
+    second = lake.land(price_rows(3, 3))
+    with warehouse() as opened, pytest.raises(DestinationError, match="does not follow"):
+        opened.load("raw_prices", [second])
+
+
+def test_the_cursor_is_compared_again_inside_the_transaction(
+    warehouse: Opener, lake: FolderLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that looked before another one committed must not commit as well."""
+    package = lake.land(price_rows(0, 3))
+    with warehouse() as opened:
+        opened.load("raw_prices", [package])
+        monkeypatch.setattr(opened._landing, "_check_sequence", lambda *_: None)
+        with pytest.raises(DestinationError, match="no longer at 0"):
+            opened.load("raw_prices", [package])
+        assert rows(opened, "select count(*) from landing.raw_prices") == [(3,)]
+
+
+EVERY_TYPE = Table(
+    "raw_types",
+    (
+        Column("a_text", "text"),
+        Column("a_bigint", "bigint"),
+        Column("a_double", "double"),
+        Column("a_decimal", "decimal"),
+        Column("a_bool", "bool"),
+        Column("a_date", "date"),
+        Column("a_timestamp", "timestamp"),
+        Column("a_json", "json"),
+    ),
+)
+EXTREMES: list[dict[str, object]] = [
+    {
+        "a_text": "Đồng 🪙 東京 \n\t \"quoted\", 'single'",
+        "a_bigint": -(2**63),
+        "a_double": 5e-324,
+        "a_decimal": Decimal("99999999999999999999.999999999999999999"),
+        "a_bool": True,
+        "a_date": date(1, 1, 1),
+        "a_timestamp": datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        "a_json": '{"a": [1, null, "ü"]}',
+    },
+    {
+        "a_text": "NULL",
+        "a_bigint": 2**63 - 1,
+        "a_double": 1.7976931348623157e308,
+        "a_decimal": Decimal("-0.000000000000000001"),
+        "a_bool": False,
+        "a_date": date(9999, 12, 31),
+        "a_timestamp": datetime(1969, 12, 31, 23, 59, 59, 1, tzinfo=UTC),
+        "a_json": "[]",
+    },
+    {},
+]
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "csv"])
+def test_every_type_is_exact_to_the_last_digit_and_microsecond(
+    warehouse: Opener, lake: FolderLake, file_format: str
+) -> None:
+    package = lake.land(EXTREMES, EVERY_TYPE, file_format=file_format)
+    with warehouse() as opened:
+        opened.ensure([EVERY_TYPE])
+        opened.load("raw_types", [package])
+        names = [column.name for column in EVERY_TYPE.columns]
+        found = rows(opened, f"select {', '.join(names)} from landing.raw_types order by a_bigint nulls last")
+        assert found == [tuple(row.get(name) for name in names) for row in EXTREMES]
+
+
+def test_a_new_column_is_null_before_and_filled_after(warehouse: Opener, lake: FolderLake) -> None:
+    wider = (*PRICES.columns, Column("note", "text"))
+    old = lake.land(price_rows(0, 1))
+    new = lake.land([{**price_rows(1, 1)[0], "note": "ă"}], columns=wider)
+    with warehouse() as opened:
+        opened.ensure([PRICES])
+        opened.load("raw_prices", [old, new])
+        assert rows(opened, "select trades, note from landing.raw_prices order by trades") == [(0, None), (1, "ă")]
+
+
+def test_whole_numbers_become_doubles_in_either_order(warehouse: Opener, lake: FolderLake) -> None:
+    """Z07: an older package may arrive when the table has the wider type already."""
+    whole, broken = (Column("n", "bigint"),), (Column("n", "double"),)
+    table = Table("raw_numbers", whole)
+    packages = [
+        lake.land([{"n": 1}], table),
+        lake.land([{"n": 2.5}], table, columns=broken),
+        lake.land([{"n": 3}], table),
+        lake.land([{"n": 4}], table, schema=broken),
+    ]
+    with warehouse() as opened:
+        opened.ensure([table])
+        opened.load("raw_numbers", packages[:1])
+        opened.load("raw_numbers", packages[1:])
+        assert rows(opened, "select n from landing.raw_numbers order by n") == [(1.0,), (2.5,), (3.0,), (4.0,)]
+    with warehouse("at_once") as opened:
+        opened.load("raw_numbers", packages)
+        assert rows(opened, "select n from landing.raw_numbers order by n") == [(1.0,), (2.5,), (3.0,), (4.0,)]
+
+
+def test_a_vanished_column_is_null(warehouse: Opener, lake: FolderLake) -> None:
+    narrow = tuple(column for column in PRICES.columns if column.name != "trades")
+    row = {key: value for key, value in price_rows(7, 1)[0].items() if key != "trades"}
+    package = lake.land([row], columns=narrow, schema=PRICES.columns)
+    with warehouse() as opened:
+        opened.load("raw_prices", [package])
+        assert rows(opened, "select symbol, trades from landing.raw_prices") == [("S7", None)]
+
+
+def test_a_type_that_conflicts_fails_the_package_and_leaves_nothing(warehouse: Opener, lake: FolderLake) -> None:
+    good = lake.land(price_rows(0, 2))
+    other = tuple(Column(c.name, "text" if c.name == "trades" else c.data_type) for c in PRICES.columns)
+    bad = lake.land([{**price_rows(2, 1)[0], "trades": "many"}], columns=other)
+    undeclared = lake.land([{**price_rows(2, 1)[0], "trades": "many"}], columns=other, schema=PRICES.columns)
+    with warehouse() as opened:
+        opened.load("raw_prices", [good])
+        with pytest.raises(
+            DestinationError, match="'trades' of landing.raw_prices is stored as BIGINT, not as VARCHAR"
+        ):
+            opened.load("raw_prices", [bad])
+        package = type(undeclared)(bad.entry, undeclared.manifest, undeclared.local_files)
+        with pytest.raises(DestinationError, match="stored as BIGINT, but file part-00000.parquet of package"):
+            opened.load("raw_prices", [package])
+        assert opened.cursors() == {"raw_prices": 1}
+        assert rows(opened, "select count(*) from landing.raw_prices") == [(2,)]
+
+
+def test_quarantined_rows_are_kept_with_their_reason(warehouse: Opener, lake: FolderLake) -> None:
+    reason = {"table_name": "raw_prices", "column_name": "price", "reason": "not a number", "value": "n/a", "row": "{}"}
+    package = lake.land(price_rows(0, 1), quarantined=[reason])
+    with warehouse() as opened:
+        loaded = opened.load("raw_prices", [package])
+        assert (loaded.rows, loaded.quarantined) == (1, 1)
+        assert rows(opened, "select table_name, column_name, value, _load_id from landing._quarantine") == [
+            ("raw_prices", "price", "n/a", "raw_prices-000001")
+        ]
+
+
+def test_an_empty_package_moves_the_cursor(warehouse: Opener, lake: FolderLake) -> None:
+    with warehouse() as opened:
+        loaded = opened.load("raw_prices", [lake.land([])])
+        assert (loaded.rows, opened.cursors()) == (0, {"raw_prices": 1})
+        assert rows(opened, "select count(*) from landing.raw_prices") == [(0,)]
+
+
+def test_declared_tables_exist_before_the_first_package_and_only_once(warehouse: Opener) -> None:
+    with warehouse() as opened:
+        opened.ensure([PRICES, EVERY_TYPE])
+        opened.ensure([PRICES, EVERY_TYPE])
+        assert opened.cursors() == {}
+        assert rows(opened, "select count(*) from landing.raw_prices") == [(0,)]
+        assert rows(opened, "select table_name, seq from landing._cursor order by all") == [
+            ("raw_prices", 0),
+            ("raw_types", 0),
+        ]
+
+
+def test_arrival_never_goes_back(warehouse: Opener, lake: FolderLake) -> None:
+    with warehouse() as opened:
+        opened.load("raw_prices", [lake.land(price_rows(0, 1))])
+        opened._writer.execute("update landing._packages set arrived_at = timestamptz '2999-01-01 00:00:00+00'")
+        opened.load("raw_prices", [lake.land(price_rows(1, 1)), lake.land(price_rows(2, 1))])
+        arrived = rows(opened, "select arrived_at from landing._packages order by seq")
+        assert [at[0].replace(tzinfo=UTC) for at in arrived] == [
+            datetime(2999, 1, 1, 0, 0, 0, microsecond, tzinfo=UTC) for microsecond in range(3)
+        ]
+
+
+def test_a_missing_file_names_the_package(warehouse: Opener, lake: FolderLake) -> None:
+    package = lake.land(price_rows(0, 1))
+    Path(package.local_files[0]).unlink()
+    with warehouse() as opened:
+        with pytest.raises(DestinationError, match="package raw_prices-000001.*is missing") as raised:
+            opened.load("raw_prices", [package])
+        assert "Restore" in raised.value.remedy
+        assert opened.cursors() == {}
+
+
+@pytest.mark.parametrize("left", [0, 8, -8])
+def test_a_truncated_file_names_the_package(warehouse: Opener, lake: FolderLake, left: int) -> None:
+    """L01, as far as it reaches a destination: the lake's checksum finds it first."""
+    package = lake.land(price_rows(0, 100))
+    path = Path(package.local_files[0])
+    path.write_bytes(path.read_bytes()[:left])
+    with warehouse() as opened:
+        with pytest.raises(DestinationError, match="package raw_prices-000001.*cannot be read"):
+            opened.load("raw_prices", [package])
+        assert opened.cursors() == {}
+
+
+def test_a_file_with_other_rows_than_its_manifest_says_is_refused(warehouse: Opener, lake: FolderLake) -> None:
+    package = lake.land(price_rows(0, 2))
+    other = lake.land(price_rows(0, 3))
+    Path(package.local_files[0]).write_bytes(Path(other.local_files[0]).read_bytes())
+    with warehouse() as opened, pytest.raises(DestinationError, match="has 3 rows; its manifest says 2"):
+        opened.load("raw_prices", [package])
+
+
+def test_nothing_published_says_so(warehouse: Opener) -> None:
+    with pytest.raises(DestinationError, match="nothing is published") as raised:
+        warehouse().reader()
+    assert "engine run" in raised.value.remedy
+
+
+def test_readers_see_the_published_state_only(warehouse: Opener, lake: FolderLake) -> None:
+    with warehouse() as opened:
+        opened.load("raw_prices", [lake.land(price_rows(0, 3))])
+        opened.publish()
+        with opened.reader() as before:
+            opened.load("raw_prices", [lake.land(price_rows(3, 4))])
+            opened.publish()
+            opened.maintenance()
+            count = "select count(*) from landing.raw_prices"
+            with opened.reader() as after:
+                assert before.execute(count).fetchall() == [(3,)]
+                assert after.execute(count).fetchall() == [(7,)]
+
+
+def test_the_lake_is_untouched_by_everything_that_happens_to_the_tables(warehouse: Opener, lake: FolderLake) -> None:
+    packages = [lake.land(price_rows(start, 5)) for start in range(0, 30, 5)]
+    before = lake.checksums()
+    with warehouse() as opened:
+        opened.load("raw_prices", packages)
+        opened.publish()
+        opened.maintenance()
+        opened._writer.execute("drop table landing.raw_prices")
+        if isinstance(opened, DucklakeWarehouse):
+            opened._writer.execute("call ducklake_expire_snapshots('lake', older_than => now())")
+            removed = opened._writer.execute("call ducklake_cleanup_old_files('lake', cleanup_all => true)").fetchall()
+            assert len(removed) >= 6
+    assert lake.checksums() == before
+
+
+def test_replay_into_a_fresh_warehouse_gives_the_same_rows(warehouse: Opener, lake: FolderLake) -> None:
+    wider = (*PRICES.columns, Column("note", "text"))
+    packages = [lake.land(price_rows(0, 4)), lake.land(price_rows(4, 4), columns=wider), lake.land(price_rows(8, 4))]
+    everything = "select * from landing.raw_prices order by symbol"
+    with warehouse() as opened:
+        for package in packages:
+            opened.load("raw_prices", [package])
+        expected = rows(opened, everything)
+    with warehouse("again") as opened:
+        opened.load("raw_prices", packages)
+        assert rows(opened, everything) == expected
+    assert len(expected) == 12
+
+
+def test_arrow_rows_are_typed_as_asked() -> None:
+    assert arrow_rows(PRICES.columns, price_rows(0, 1)).column("price").to_pylist() == [Decimal("0.000000000000000001")]
+    assert NOON.tzinfo is UTC
