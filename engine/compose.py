@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
 from engine.table import Table
+from sources.assets import SOURCE, TABLE, asset_resource
 from sources.protocol import Resource
 
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ def compose(project: Project, pipeline: str) -> Composed:
         near = get_close_matches(pipeline, project.file.pipelines, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Pipelines: {', '.join(project.file.pipelines)}."
         raise UsageError(f"there is no pipeline called {pipeline!r}", hint)
-    resources: list[tuple[str, Resource]] = []
+    resources: list[tuple[str, Resource]] = [(SOURCE, asset_resource(project.assets))]
     skipped: list[str] = []
     for reference in block.extract:
         name, _, wanted = reference.partition(".")
         if name in project.skipped_sources:
             skipped.append(f"source {name} is skipped: {project.skipped_sources[name]}")
             continue
-        offered = project.sources[name].resources_of(name, project.assets)
+        offered = project.resources[name]
         resources += [(name, resource) for resource in offered if not wanted or resource.name == wanted]
     destinations = {name: project.destinations[name] for name in block.load if name in project.destinations}
     skipped += [
@@ -81,7 +82,8 @@ def compose(project: Project, pipeline: str) -> Composed:
 def every_table(project: Project) -> list[Table]:
     """All landed tables that the configured sources can fill, each once: what models may read."""
     tables: dict[str, Table] = {}
-    for name, settings in project.sources.items():
-        for resource in settings.resources_of(name, project.assets):
+    tables[TABLE] = asset_resource(project.assets).table
+    for offered in project.resources.values():
+        for resource in offered:
             tables.setdefault(resource.table.name, resource.table)
     return list(tables.values())
