@@ -1,0 +1,150 @@
+"""Arrow columns to dates and timestamps: text, instants, local times, epoch numbers."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.conform.arrow_types import ARROW_TYPES
+from engine.conform.times import (
+    END,
+    END_EPOCH,
+    EPOCH_OUTSIDE,
+    EPOCH_UNITS,
+    FIRST,
+    FIRST_EPOCH,
+    OUTSIDE,
+)
+from engine.conform.values import Typed
+from engine.conform.vector_parts import by_value, patched, refused
+from engine.table import Column
+
+_INSTANT = ARROW_TYPES["timestamp"]
+_DAY = r"^(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+_CLOCK = r"[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+_WITH_ZONE = _DAY + _CLOCK + r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$"
+_WITHOUT_ZONE = _DAY + _CLOCK + "$"
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+"""0001-01-01 and 9999-12-31, in days since 1970."""
+
+
+def timestamps(values: pa.ChunkedArray, column: Column) -> Typed:
+    """Type a column as UTC instants in microseconds."""
+    kind = values.type
+    if pa.types.is_string(kind):
+        return _timestamps_of_text(values, column)
+    if pa.types.is_integer(kind) and column.epoch:
+        return _timestamps_of_epoch(values, column)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        try:
+            micros = _micros(values)
+        except pa.ArrowInvalid:  # beyond what 64 bits of microseconds hold
+            return by_value(values, column)
+        return _bounded(micros, column) if pa.types.is_timestamp(kind) and kind.tz else _from_local(micros, column)
+    return by_value(values, column)
+
+
+def dates(values: pa.ChunkedArray, column: Column) -> Typed:
+    """Type a column as dates."""
+    kind = values.type
+    if pa.types.is_date(kind):
+        allowed = _between(values.cast(pa.int32()), _FIRST_DAY, _LAST_DAY + 1)
+        if _every(allowed):
+            return Typed(values)
+        faults = refused(values, allowed, "a date outside the years 1 to 9999", column)
+        return Typed(pc.if_else(allowed, values, pa.scalar(None, values.type)), faults)
+    if pa.types.is_string(kind):
+        sure = pc.match_substring_regex(values, _DAY + "$")
+        return patched(values, sure, lambda part: part.cast(pa.date32()), column)
+    if pa.types.is_timestamp(kind):
+        return _dates_of_timestamps(values, column)
+    return by_value(values, column)
+
+
+def _dates_of_timestamps(values: pa.ChunkedArray, column: Column) -> Typed:
+    try:
+        local = _micros(values)
+    except pa.ArrowInvalid:
+        return by_value(values, column)
+    if values.type.tz and column.timezone:
+        local = pc.local_timestamp(local.cast(pa.timestamp("us", column.timezone)))
+    local = local.cast(pa.timestamp("us"))
+    sure = _between(local.cast(pa.int64()), FIRST, END)
+    if column.timezone is None:
+        sure = pc.and_(sure, pc.equal(pc.floor_temporal(local, unit="day"), local))
+    if _every(sure):
+        return Typed(local.cast(pa.date32(), safe=False))
+    return by_value(values, column)
+
+
+def _timestamps_of_text(values: pa.ChunkedArray, column: Column) -> Typed:
+    if not column.epoch:
+        try:
+            return _bounded(values.cast(_INSTANT), column)
+        except pa.ArrowInvalid:
+            pass
+    if column.timezone and not column.epoch:
+        try:
+            return _from_local(values.cast(pa.timestamp("us")), column)
+        except pa.ArrowInvalid:
+            pass
+    if column.epoch:
+        sure = pc.match_substring_regex(values, r"^[0-9]{1,18}$")
+        if _every(sure):
+            return _timestamps_of_epoch(values.cast(pa.int64()), column)
+    sure = pc.match_substring_regex(values, _WITH_ZONE)
+    return patched(values, sure, lambda part: part.cast(_INSTANT), column)
+
+
+def _timestamps_of_epoch(values: pa.ChunkedArray, column: Column) -> Typed:
+    unit = EPOCH_UNITS[column.epoch or "us"]
+    allowed = _between(values, FIRST_EPOCH // unit, END_EPOCH // unit)
+    faults = {} if _every(allowed) else refused(values, allowed, EPOCH_OUTSIDE, column)
+    kept = pc.if_else(allowed, values, pa.scalar(None, values.type)) if faults else values
+    return Typed(pc.multiply(kept.cast(pa.int64()), unit).cast(_INSTANT), faults)
+
+
+def _micros(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return instants in UTC or local times without a zone, in microseconds, cut towards the past."""
+    kind = values.type
+    zone = "UTC" if pa.types.is_timestamp(kind) and kind.tz else None
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        plain = values.cast(pa.timestamp("ns", zone)).cast(pa.timestamp("ns"))
+        values = pc.floor_temporal(plain, unit="microsecond")
+        return values.cast(pa.timestamp("us")).cast(pa.timestamp("us", zone))
+    return values.cast(pa.timestamp("us", zone))
+
+
+def _from_local(values: pa.ChunkedArray, column: Column) -> Typed:
+    """Give local times the column's zone: of two meanings the earlier, of none a fault."""
+    if column.timezone is None:
+        return by_value(values, column)
+    within = _between(values.cast(pa.int64()), FIRST, END)
+    if not _every(within):
+        return by_value(values, column)
+    early = pc.assume_timezone(values, column.timezone, ambiguous="earliest", nonexistent="earliest")
+    late = pc.assume_timezone(values, column.timezone, ambiguous="earliest", nonexistent="latest")
+    exists = pc.equal(early, late)
+    if _every(exists):
+        return _bounded(early.cast(_INSTANT), column)
+    return patched(values, exists, lambda part: _assumed(part, column), column)
+
+
+def _assumed(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    return pc.assume_timezone(values, column.timezone, ambiguous="earliest", nonexistent="raise").cast(_INSTANT)
+
+
+def _bounded(instants: pa.ChunkedArray, column: Column) -> Typed:
+    allowed = _between(instants.cast(pa.int64()), FIRST, END)
+    if _every(allowed):
+        return Typed(instants)
+    faults = refused(instants, allowed, OUTSIDE, column)
+    return Typed(pc.if_else(allowed, instants, pa.scalar(None, _INSTANT)), faults)
+
+
+def _between(numbers: pa.ChunkedArray, first: int, end: int) -> pa.ChunkedArray:
+    return pc.and_(pc.greater_equal(numbers, first), pc.less(numbers, end))
+
+
+def _every(mask: pa.ChunkedArray) -> bool:
+    return pc.all(mask).as_py() is not False
