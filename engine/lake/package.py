@@ -57,7 +57,10 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One commit of a table's log. `last_by_source` maps "source/resource" to the seq of its newest package, this one included."""
+    """One commit of a table's log.
+
+    `last_by_source` maps "source/resource" to the seq of its newest package, this one included.
+    """
 
     seq: int
     load_id: str
