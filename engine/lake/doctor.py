@@ -53,7 +53,7 @@ def verify(store: Store, hints: Hints, entries: Sequence[Entry] | None = None) -
     for table in store.folders("_log"):
         log = TableLog(store, table, hints)
         try:
-            problems += [_unreadable(table, gap(store.where, table, seq)) for seq in log.missing()]
+            problems += [_unreadable(table, gap(store.where, f"_log/{table}", seq)) for seq in log.missing()]
             for seq in store.numbers(f"_log/{table}"):
                 entry = log.entry(seq)
                 committed.add(entry.path)

@@ -15,7 +15,7 @@ from engine.lake.package import PackageFile
 from engine.lake.probing import last_consecutive
 from engine.lake.scratch import Intent, Scratch, make_folder, sweep, sync_folder, write_new
 from engine.lake.settle import settle
-from engine.lake.stored import changed, missing, truncated
+from engine.lake.stored import changed, gap, missing, truncated
 
 STAGING = "_staging"
 
@@ -68,9 +68,15 @@ class FolderStore:
 
         with named(self.where, str(self._root)):
             if hint and exists(hint):
-                return last_consecutive(exists, hint)
-            numbers = self.numbers(folder)
-            return numbers[-1] if numbers else 0
+                newest = last_consecutive(exists, hint)
+                if exists(newest + 2):
+                    raise gap(self.where, folder, newest + 1)
+                return newest
+        numbers = self.numbers(folder)
+        newest = numbers[-1] if numbers else 0
+        if newest != len(numbers):
+            raise gap(self.where, folder, min(set(range(1, newest)) - set(numbers)))
+        return newest
 
     def numbers(self, folder: str) -> list[int]:
         """Return every sequence number of a log folder, ascending."""

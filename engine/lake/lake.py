@@ -13,6 +13,7 @@ from engine.lake.log import TableLog
 from engine.lake.names import new_load_id, safe_part
 from engine.lake.package import Entry, Package
 from engine.lake.reading import columns_at, open_package, state_at
+from engine.lake.settle import entry_path
 from engine.lake.store import Store
 from engine.lake.writer import Origin, PackageWriter
 from engine.table import Column, Table
@@ -55,7 +56,7 @@ class Lake:
 
     def tables(self) -> list[str]:
         """Return the names of all landed tables."""
-        return [name for name in self._store.folders("_log") if self._log(name).head()]
+        return [name for name in self._store.folders("_log") if self._store.read(entry_path(name, 1))]
 
     def open(self, entry: Entry) -> Package:
         """Return a package with local paths of its files.

@@ -70,7 +70,7 @@ class TableLog:
         path = entry_path(self._table, seq)
         data = self._store.read(path)
         if data is None:
-            raise gap(self._store.where, self._table, seq)
+            raise gap(self._store.where, self._folder, seq)
         return self._read(data, path, seq)
 
     def entries(self, after: int, limit: int | None = None) -> Iterator[Entry]:
@@ -84,7 +84,7 @@ class TableLog:
             paths = [entry_path(self._table, seq) for seq in numbers]
             for seq, path, data in zip(numbers, paths, self._store.read_many(paths), strict=True):
                 if data is None:
-                    raise gap(self._store.where, self._table, seq)
+                    raise gap(self._store.where, self._folder, seq)
                 yield self._read(data, path, seq)
 
     def find(self, load_id: str, after: int) -> Entry | None:
@@ -99,5 +99,5 @@ class TableLog:
     def _read(self, data: bytes, path: str, seq: int) -> Entry:
         entry = read_entry(data, f"{self._store.where}: {path}")
         if entry.seq != seq or entry.table != self._table:
-            raise gap(self._store.where, self._table, seq)
+            raise gap(self._store.where, self._folder, seq)
         return entry

@@ -38,9 +38,9 @@ def manifest_changed(where: str, path: str) -> LakeError:
     return LakeError(f"{where}: package {path}: manifest.json was changed after it was landed", RESTORE)
 
 
-def gap(where: str, table: str, seq: int) -> LakeError:
+def gap(where: str, folder: str, seq: int) -> LakeError:
     """An entry is gone although a later one exists."""
     return LakeError(
-        f"{where}: entry {seq} of {table} is missing from _log/{table} although later ones exist",
+        f"{where}: entry {seq} is missing from {folder} although later ones exist, or is not its own",
         "Restore the folder _log of the lake from a backup; nothing may be landed or loaded over the gap.",
     )
