@@ -23,7 +23,7 @@ WEIGHT_LIMIT = 6000
 MAX_KLINES = 1000
 QUOTES = ("USDT", "USDC", "FDUSD", "BTC", "ETH", "BNB", "EUR")
 _UNITS = {"m": MINUTE, "h": HOUR, "d": DAY}
-INTERVALS = tuple("1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w 1M".split())
+INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 NO_CACHE = "no-cache, no-store, must-revalidate"
 
 
@@ -332,13 +332,13 @@ def _opens(interval: str, request: Request, limit: int, now: float) -> list[int]
         at = _floor_open(max(FIRST_DAY, request.integer("startTime", 0) / 1000), interval)
         if at < max(FIRST_DAY, request.integer("startTime", 0) / 1000):
             at = _next_open(at, interval)
-        opens = []
+        opens: list[int] = []
         while at <= end and len(opens) < limit:
             opens.append(at)
             at = _next_open(at, interval)
         return opens
     at = _floor_open(end, interval)
-    back = []
+    back: list[int] = []
     while at >= FIRST_DAY and len(back) < limit:
         back.append(at)
         at = _floor_open(at - 1, interval)

@@ -82,7 +82,7 @@ class CoinCodex:
             return Answer([], resource="coincodex.news")
         count = min(limit, 5 + sum(asset.symbol.encode()) % 6)
         newest = int((market.now() - FIRST_DAY) // SLOT)
-        articles = []
+        articles: list[Article] = []
         for number in range(newest, max(-1, newest - 40), -1):
             article = write_article(market, asset, number)
             if article.published <= market.now() and len(articles) < count:

@@ -69,7 +69,8 @@ class Market:
 
     @staticmethod
     def _scale(candle: Candle, factor: float) -> Candle:
-        return Candle(*(price * factor for price in candle[:4]), candle.volume)
+        first, high, low, last, volume = candle
+        return Candle(first * factor, high * factor, low * factor, last * factor, volume)
 
     def dollars(self, quote: str, instant: float) -> float | None:
         """What one unit of a quote currency is worth in dollars; None if nobody quotes in it."""

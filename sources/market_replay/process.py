@@ -4,16 +4,15 @@ How it is made, from coarse to fine. Every random number is hashed from (seed, s
 
 1. Daily grid. The log of the price follows a random walk with normal steps of the asset's daily volatility, a year's
    steps from one generator; it equals the universe's start price at the start of 2026 and is walked forwards and
-   backwards from there. Stocks have a step only on trading days; stablecoins have no memory (each day's level is
-   drawn around 1).
-2. Hours. Between a day's two levels runs a Brownian bridge over its sessions of 60 minutes (24 for a coin; for a stock
-   seven from 09:30 to 16:00, the last of 30 minutes, after an overnight gap of 0.3 of the day's step). An hour's high
-   and low are drawn from the exact law of a bridge's maximum: (a + b + sqrt((b - a)^2 - 2 s^2 ln u)) / 2.
-3. Minutes. Inside an hour runs another bridge, held between the hour's low and high, which one minute each touches;
-   inside a minute the price is linear. So open, high, low and close agree across every interval.
+   backwards from there. Stocks have a step only on trading days, 0.3 of it overnight; stablecoins have no memory (each
+   day's level is drawn around 1). A day's high and low are drawn from the exact law of the maximum of a Brownian
+   bridge between its levels a and b: (a + b + sqrt((b - a)^2 - 2 s^2 ln u)) / 2.
+2. Hours, then minutes. Each candle is cut into parts along a Brownian bridge from its open to its close, stretched so
+   that it just reaches the candle's high and low (24 hours a day for a coin; for a stock seven from 09:30 to 16:00, the
+   last of 30 minutes). Inside a minute the price is linear. So open, high, low and close agree across every interval.
 
-Volumes are whole lots (a coin's 1e-5, one share): a lognormal draw per hour around the asset's turnover, split over the
-minutes without a rest. History begins on 2021-01-01 (`FIRST_DAY`).
+Volumes are whole lots (a coin's 1e-5, one share): a lognormal draw a day around the asset's turnover, cut like the
+candles and without a rest. History begins on 2021-01-01 (`FIRST_DAY`).
 """
 
 from __future__ import annotations
@@ -63,9 +62,21 @@ def day_number(day: date) -> int:
     return day.toordinal() - _EPOCH
 
 
+def year_of(number: int) -> int:
+    """The year of a day number."""
+    return day_of(number).year
+
+
 def day_of(number: int) -> date:
     """The date of a day number."""
     return date.fromordinal(number + _EPOCH)
+
+
+class Year(NamedTuple):
+    """A year's walk: n + 1 log levels around its n days, and each day's candle (None without trading)."""
+
+    levels: tuple[float, ...]
+    candles: tuple[Candle | None, ...]
 
 
 class PriceProcess:
@@ -73,50 +84,61 @@ class PriceProcess:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._year_levels = lru_cache(maxsize=4096)(self._compute_year_levels)
+        self._year = lru_cache(maxsize=8192)(self._compute_year)
         self._hours = lru_cache(maxsize=8192)(self._compute_hours)
         self._minutes = lru_cache(maxsize=8192)(self._compute_minutes)
-        self._day_candle = lru_cache(maxsize=200_000)(self._compute_day_candle)
 
     def random(self, *purpose: object) -> random.Random:
         """A generator that depends on the seed and on what it is for, and on nothing else."""
         return random.Random("/".join(map(str, (self.seed, *purpose))))  # noqa: S311 - a simulation
 
-    # -- the daily grid -----------------------------------------------------------------------------------------
+    # -- from coarse to fine ------------------------------------------------------------------------------------
 
-    def _compute_year_levels(self, asset: Listing, year: int) -> tuple[float, ...]:
-        """Log levels (0 at the anchor) at the end of each day of the year, the year's starting level first."""
+    def _compute_year(self, asset: Listing, year: int) -> Year:
+        """The walk over one year, and what traded on each of its days."""
         first, last = day_number(date(year, 1, 1)), day_number(date(year + 1, 1, 1))
-        draw = self.random(asset.asset_type, asset.symbol, "year", year)
-        steps = [asset.volatility * _normal(draw) for _ in range(first, last)]
+        draw = self.random(asset.asset_type, asset.symbol, year)
+        open_days = [not asset.is_stock or nyse.is_trading_day(day_of(number)) for number in range(first, last)]
+        steps = [asset.volatility * _normal(draw) if is_open else 0.0 for is_open in open_days]
+        levels = self._levels(asset, year, steps)
+        lots = DAILY_TURNOVER[asset.asset_type] * asset.supply / (1 if asset.is_stock else COIN_LOT)
+        candles: list[Candle | None] = []
+        for is_open, before, after in zip(open_days, levels, levels[1:], strict=False):
+            start = before + OVERNIGHT * (after - before) if asset.is_stock else before
+            low, high = _extremes(draw, start, after, asset.volatility)
+            volume = int(lots * math.exp(0.4 * _normal(draw))) + 1
+            prices = [asset.start_price * math.exp(level) for level in (start, high, low, after)]
+            candles.append(Candle(prices[0], prices[1], prices[2], prices[3], volume) if is_open else None)
+        return Year(tuple(levels), tuple(candles))
+
+    def _levels(self, asset: Listing, year: int, steps: list[float]) -> list[float]:
+        """Log levels (0 at the anchor) before the year's first day and after each of its days."""
         if asset.pegged:
-            return (self._pegged_start(asset, year), *steps)
-        if asset.is_stock:
-            steps = [step if nyse.is_trading_day(day_of(first + i)) else 0.0 for i, step in enumerate(steps)]
-        if year == ANCHOR_YEAR:
-            level = 0.0
-        elif year > ANCHOR_YEAR:
-            level = self._year_levels(asset, year - 1)[-1]
-        else:
-            level = self._year_levels(asset, year + 1)[0] - sum(steps)
-        levels = [level]
-        for step in steps:
-            level += step
-            levels.append(level)
-        return tuple(levels)
+            first_year = year_of(FIRST_DAY // DAY)
+            return [0.0 if year <= first_year else self._year(asset, year - 1).levels[-1], *steps]
+        level = 0.0
+        if year > ANCHOR_YEAR:
+            level = self._year(asset, year - 1).levels[-1]
+        elif year < ANCHOR_YEAR:
+            level = self._year(asset, year + 1).levels[0] - sum(steps)
+        return [level, *(level := level + step for step in steps)]
 
-    def _pegged_start(self, asset: Listing, year: int) -> float:
-        """A stablecoin's year starts where the year before ended."""
-        if day_number(date(year, 1, 1)) * DAY <= FIRST_DAY:
-            return 0.0
-        return self._year_levels(asset, year - 1)[-1]
+    def _compute_hours(self, asset: Listing, number: int) -> tuple[Candle, ...]:
+        """A trading day in candles of 60 minutes (a stock's last one has 30)."""
+        whole = self.day(asset, number)
+        if whole is None:
+            return ()
+        minutes = nyse.SESSION_MINUTES if asset.is_stock else 1440
+        lengths = [min(60, minutes - at) for at in range(0, minutes, 60)]
+        sigma = asset.volatility / math.sqrt(minutes)
+        return _refine(self.random(asset.asset_type, asset.symbol, "day", number), whole, sigma, lengths)
 
-    def _close_level(self, asset: Listing, number: int) -> float:
-        """The log level at the end of a day."""
-        day = day_of(number)
-        return self._year_levels(asset, day.year)[day.timetuple().tm_yday]
-
-    # -- a day and its hours ------------------------------------------------------------------------------------
+    def _compute_minutes(self, asset: Listing, number: int, hour: int) -> tuple[Candle, ...]:
+        """One of a day's hours in candles of one minute."""
+        minutes = nyse.SESSION_MINUTES if asset.is_stock else 1440
+        whole = self._hours(asset, number)[hour]
+        draw = self.random(asset.asset_type, asset.symbol, "hour", number, hour)
+        return _refine(draw, whole, asset.volatility / math.sqrt(minutes), [1] * min(60, minutes - 60 * hour))
 
     def session(self, asset: Listing, number: int) -> tuple[int, int] | None:
         """First second and length in minutes of a day's trading; None on a day without any, or before history."""
@@ -127,56 +149,14 @@ class PriceProcess:
         day = day_of(number)
         return (nyse.session_open(day), nyse.SESSION_MINUTES) if nyse.is_trading_day(day) else None
 
-    def _compute_hours(self, asset: Listing, number: int) -> tuple[Candle, ...]:
-        """The day's candles of 60 minutes (a stock's last one has 30)."""
-        minutes = 390 if asset.is_stock else 1440
-        before, end = self._close_level(asset, number - 1), self._close_level(asset, number)
-        start = before + OVERNIGHT * (end - before) if asset.is_stock else before
-        lengths = [min(60, minutes - m) for m in range(0, minutes, 60)]
-        draw = self.random(asset.asset_type, asset.symbol, "day", number)
-        sigmas = [asset.volatility * math.sqrt(length / minutes) for length in lengths]
-        levels = _bridge(draw, start, end, sigmas)
-        lots = DAILY_TURNOVER[asset.asset_type] * asset.supply / (1 if asset.is_stock else COIN_LOT)
-        busy = math.exp(0.35 * _normal(draw))
-        candles = []
-        for i, (sigma, length) in enumerate(zip(sigmas, lengths, strict=True)):
-            low, high = _extremes(draw, levels[i], levels[i + 1], sigma)
-            volume = int(lots * busy * length / minutes * math.exp(0.4 * _normal(draw))) + 1
-            prices = (asset.start_price * math.exp(level) for level in (levels[i], high, low, levels[i + 1]))
-            candles.append(Candle(*prices, volume))
-        return tuple(candles)
-
-    def _compute_minutes(self, asset: Listing, number: int, hour: int) -> tuple[Candle, ...]:
-        """The minutes of one hour of a day; their extremes and volume are the hour's."""
-        whole = self._hours(asset, number)[hour]
-        count = min(60, 390 - 60 * hour) if asset.is_stock else 60
-        draw = self.random(asset.asset_type, asset.symbol, "hour", number, hour)
-        top, floor = math.log(whole.high), math.log(whole.low)
-        sigma = asset.volatility / math.sqrt(390 if asset.is_stock else 1440)
-        levels = _bridge(draw, math.log(whole.open), math.log(whole.close), [sigma] * count)
-        levels = [min(top, max(floor, level)) for level in levels]
-        bounds = [_extremes(draw, levels[i], levels[i + 1], sigma) for i in range(count)]
-        highest = max(range(count), key=lambda i: bounds[i][1])
-        lowest = min(range(count), key=lambda i: bounds[i][0])
-        prices = [whole.open, *(min(whole.high, max(whole.low, math.exp(x))) for x in levels[1:-1]), whole.close]
-        volumes = _split(draw, whole.volume, count)
-        candles = []
-        for i, (low, high) in enumerate(bounds):
-            first, last = prices[i], prices[i + 1]
-            peak = whole.high if i == highest else min(whole.high, max(first, last, math.exp(high)))
-            dip = whole.low if i == lowest else max(whole.low, min(first, last, math.exp(low)))
-            candles.append(Candle(first, peak, dip, last, volumes[i]))
-        return tuple(candles)
-
-    def _compute_day_candle(self, asset: Listing, number: int) -> Candle:
-        hours = self._hours(asset, number)
-        return _merge(hours)
-
     # -- what the APIs ask --------------------------------------------------------------------------------------
 
     def day(self, asset: Listing, number: int) -> Candle | None:
         """A whole day's candle; None on a day without trading."""
-        return self._day_candle(asset, number) if self.session(asset, number) else None
+        if number * DAY < FIRST_DAY:
+            return None
+        day = day_of(number)
+        return self._year(asset, day.year).candles[day.timetuple().tm_yday - 1]
 
     def window(self, asset: Listing, start: float, end: float) -> Candle | None:
         """What traded in [start, end) (epoch seconds), or None if nothing could. The end may lie inside a minute."""
@@ -187,8 +167,9 @@ class PriceProcess:
             if session is None or session[0] >= end:
                 continue
             opens, minutes = session
-            if start <= opens and opens + minutes * MINUTE <= end:
-                pieces.append(self._day_candle(asset, number))
+            whole = self.day(asset, number)
+            if whole is not None and start <= opens and opens + minutes * MINUTE <= end:
+                pieces.append(whole)
             elif start < opens + minutes * MINUTE:
                 pieces.extend(self._within(asset, number, opens, start, end))
         return _merge(pieces) if pieces else None
@@ -215,13 +196,14 @@ class PriceProcess:
         session = self.session(asset, number)
         while session is None or session[0] > instant:
             if number * DAY <= FIRST_DAY:
-                return asset.start_price * math.exp(self._close_level(asset, number))
+                return asset.start_price * math.exp(self._year(asset, year_of(number)).levels[0])
             number -= 1
             session = self.session(asset, number)
         opens, minutes = session
         minute, second = divmod(instant - opens, MINUTE)
         if minute >= minutes:
-            return self._hours(asset, number)[-1].close
+            whole = self.day(asset, number)
+            return asset.start_price if whole is None else whole.close
         hour, within = divmod(int(minute), 60)
         candle = self._minutes(asset, number, hour)[within]
         return candle.open + (candle.close - candle.open) * second / MINUTE
@@ -256,14 +238,52 @@ def _extremes(draw: random.Random, start: float, end: float, sigma: float) -> tu
     return min(start, end, (start + end - down) / 2), max(start, end, (start + end + up) / 2)
 
 
-def _split(draw: random.Random, whole: int, parts: int) -> list[int]:
-    """Whole numbers that add up to `whole`."""
-    weights = [0.3 + draw.random() for _ in range(parts)]
-    total, given, spent = sum(weights), [], 0
-    passed = 0.0
+def _refine(draw: random.Random, whole: Candle, sigma: float, lengths: list[int]) -> tuple[Candle, ...]:
+    """A candle cut into parts of some minutes each (`sigma`: of one minute), which together are that candle again.
+
+    What a bridge from its open to its close does above and below the two is stretched to just reach its high and low.
+    """
+    sigmas = [sigma * math.sqrt(length) for length in lengths]
+    start, end = math.log(whole.open), math.log(whole.close)
+    path = _bridge(draw, start, end, sigmas)
+    bounds = [_extremes(draw, path[i], path[i + 1], sigmas[i]) for i in range(len(lengths))]
+    highest = max(range(len(bounds)), key=lambda i: bounds[i][1])
+    lowest = min(range(len(bounds)), key=lambda i: bounds[i][0])
+    upper, lower = max(start, end), min(start, end)
+    up = _stretch(upper, bounds[highest][1], math.log(whole.high))
+    down = _stretch(lower, bounds[lowest][0], math.log(whole.low))
+
+    def fit(level: float) -> float:
+        if level > upper:
+            level = upper + (level - upper) * up
+        elif level < lower:
+            level = lower + (level - lower) * down
+        return min(whole.high, max(whole.low, math.exp(level)))
+
+    prices = [whole.open, *(fit(level) for level in path[1:-1]), whole.close]
+    volumes = _split(draw, whole.volume, lengths)
+    parts = []
+    for i, (low, high) in enumerate(bounds):
+        first, last = prices[i], prices[i + 1]
+        peak = whole.high if i == highest else min(whole.high, max(first, last, fit(high)))
+        dip = whole.low if i == lowest else max(whole.low, min(first, last, fit(low)))
+        parts.append(Candle(first, peak, dip, last, volumes[i]))
+    return tuple(parts)
+
+
+def _stretch(level: float, reached: float, wanted: float) -> float:
+    """The factor that brings what went beyond a level to where it should have gone."""
+    return (wanted - level) / (reached - level) if reached != level else 1.0
+
+
+def _split(draw: random.Random, whole: int, lengths: list[int]) -> list[int]:
+    """Whole numbers that add up to `whole`, in random shares around the lengths."""
+    weights = [length * (0.3 + draw.random()) for length in lengths]
+    total, passed, spent = sum(weights), 0.0, 0
+    given: list[int] = []
     for weight in weights:
         passed += weight
-        upto = whole if len(given) == parts - 1 else int(whole * (passed / total))
+        upto = whole if len(given) == len(weights) - 1 else int(whole * (passed / total))
         given.append(upto - spent)
         spent = upto
     return given

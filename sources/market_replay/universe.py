@@ -49,7 +49,7 @@ class Listing:
     @property
     def pegged(self) -> bool:
         """A stablecoin: its price has no memory."""
-        return self.category == "stablecoin"
+        return self.category.lower() == "stablecoin"
 
 
 class Universe:

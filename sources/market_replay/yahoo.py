@@ -14,9 +14,9 @@ from typing import Any
 from sources.market_replay import nyse
 from sources.market_replay.exchange import Answer, Request
 from sources.market_replay.market import Market, coins
-from sources.market_replay.process import DAY, Candle
+from sources.market_replay.process import DAY, MINUTE, Candle
 from sources.market_replay.universe import Listing
-from sources.market_replay.yahoo_chart import API, actions, chart, instrument_type, plain, split_factor
+from sources.market_replay.yahoo_chart import API, actions, chart, instrument_type, last_session, plain, split_factor
 
 CRUMB = "simulated.crumb"
 CHART = re.compile(r"/v8/finance/chart/([^/]+)")
@@ -88,10 +88,11 @@ def _cookie(market: Market) -> Answer:
 
 
 def _day(market: Market, asset: Listing) -> tuple[Candle | None, float, float]:
-    """The last day's candle, its price now and the price a day before."""
+    """What the session that runs (or ran last) traded, the price now, and the close before that session."""
     now = market.now()
-    candle = market.window(API, asset, now - DAY, now)
-    return candle, market.price(API, asset, now), market.price(API, asset, now - DAY)
+    opens, minutes = last_session(market, asset, now)
+    candle = market.window(API, asset, opens, min(now, opens + minutes * MINUTE))
+    return candle, market.price(API, asset, now), market.price(API, asset, opens - 1)
 
 
 def _summary(request: Request, market: Market, symbol: str) -> Answer:
@@ -295,6 +296,6 @@ def _series(request: Request, market: Market, symbol: str) -> Answer:
         if asset is not None and asset.is_stock and name == "shares_out":
             start, end = request.integer("period1", 0), request.integer("period2", int(market.now()))
             stamps = [at for at in range(start - start % DAY, min(end, int(market.now())), 91 * DAY) if at >= start]
-            series |= {"timestamp": stamps, name: [int(asset.supply)] * len(stamps)}
+            series |= {"timestamp": stamps, name: [int(asset.supply / split_factor(market, asset))] * len(stamps)}
         result.append(series)
     return Answer({"timeseries": {"result": result, "error": None}})

@@ -118,7 +118,7 @@ def _result(
 ) -> dict[str, Any]:
     now = market.now()
     bars = list(_bars(market, asset, interval, max(start, FIRST_DAY), min(end, now + 1), now))
-    events = [action for action in actions(market, asset, max(start, FIRST_DAY), min(end, now))]
+    events = actions(market, asset, max(start, FIRST_DAY), min(end, now))
     result: dict[str, Any] = {"meta": _meta(request, market, asset, interval, start, end)}
     if bars:
         result["timestamp"] = [at for at, _ in bars]
@@ -311,7 +311,7 @@ def _meta(request: Request, market: Market, asset: Listing, interval: str, start
     now = market.now()
     stock = asset.is_stock
     offset, zone = _zone(now) if stock else (0, "UTC")
-    last_day = _last_session(market, asset, now)
+    last_day = last_session(market, asset, now)
     closes = last_day[0] + last_day[1] * MINUTE
     today = market.window(API, asset, last_day[0], min(closes, now))
     year = market.window(API, asset, now - 365 * DAY, now)
@@ -366,7 +366,7 @@ def _zone(instant: float) -> tuple[int, str]:
     return int(offset.total_seconds()), local.tzname() or "EST"
 
 
-def _last_session(market: Market, asset: Listing, now: float) -> tuple[int, int]:
+def last_session(market: Market, asset: Listing, now: float) -> tuple[int, int]:
     """The session that runs, or the last one that ran: first second and minutes."""
     number = int(now // DAY)
     while True:
