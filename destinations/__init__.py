@@ -1,4 +1,4 @@
-"""Destinations: each module loads the lake's packages into one kind of database, with its cursor in the same transaction.
+"""Destinations: each module loads the lake's packages into one kind of database, its cursor in the same transaction.
 
 `DESTINATION_TYPES` maps the `type:` of a destination in pipelines.yaml to its settings model; the module of that name
 has `destination(name, settings, project_dir, data_dir)`.

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from destinations.failures import clear_errors
 from destinations.landing import BOOKKEEPING, Landing
@@ -59,7 +59,7 @@ class DuckdbWarehouse:
         self._connection: DuckDBPyConnection | None = None
         self._landing: Landing | None = None
 
-    def __enter__(self) -> DuckdbWarehouse:
+    def __enter__(self) -> Self:
         """Take the writer's lock, open the file; make it if it is missing."""
         import duckdb
 
@@ -99,6 +99,16 @@ class DuckdbWarehouse:
         """Load consecutive packages in one transaction."""
         with self._clear_errors():
             return self._opened.load(table, packages)
+
+    def begin_models(self) -> tuple[datetime, datetime] | None:
+        """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
+        with self._clear_errors():
+            return self._opened.begin_models()
+
+    def reset(self) -> None:
+        """Forget every package: `engine replay` fills the landing tables from the lake again."""
+        with self._clear_errors():
+            self._opened.reset()
 
     def publish(self) -> None:
         """Copy the file for readers, all at once; copies that readers still have open live until they close them."""
@@ -226,7 +236,7 @@ class DuckdbWarehouse:
     def _add(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:
         """Insert the files' rows: Parquet files together, CSV files one by one."""
         target = f"landing.{identifier(table)}"
-        parquet = [file for file in files if file.format == "parquet"]
+        parquet = [file for file in files if not file.is_csv]
         for file in parquet:
             fit_of_file(self.name, file, types)
         if parquet:
@@ -235,7 +245,7 @@ class DuckdbWarehouse:
                 f"INSERT INTO {target} BY NAME SELECT * FROM read_parquet([{paths}], union_by_name = true)"
             )
         for file in files:
-            if file.format != "parquet":
+            if file.is_csv:
                 self._writer.register("incoming", csv_rows(self.name, file))
                 try:
                     self._writer.execute(f"INSERT INTO {target} BY NAME SELECT * FROM incoming")

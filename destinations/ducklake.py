@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from destinations import ducklake_housekeeping as housekeeping
 from destinations.failures import clear_errors
@@ -61,7 +61,7 @@ class DucklakeWarehouse:
         self._connection: DuckDBPyConnection | None = None
         self._landing: Landing | None = None
 
-    def __enter__(self) -> DucklakeWarehouse:
+    def __enter__(self) -> Self:
         """Take the writer's lock, create what is missing, remove what a killed load left."""
         with ExitStack() as stack, self._clear_errors():
             what = f"destination {self.name}"
@@ -101,6 +101,16 @@ class DucklakeWarehouse:
                 return self._opened.load(table, packages)
             finally:
                 self._sweep()
+
+    def begin_models(self) -> tuple[datetime, datetime] | None:
+        """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
+        with self._clear_errors():
+            return self._opened.begin_models()
+
+    def reset(self) -> None:
+        """Forget every package: `engine replay` fills the landing tables from the lake again."""
+        with self._clear_errors():
+            self._opened.reset()
 
     def publish(self) -> None:
         """Let readers see the catalog's last snapshot."""
@@ -175,7 +185,8 @@ class DucklakeWarehouse:
         """Attach as catalog `lake`, whatever folder the project was in when the catalog was made."""
         data = literal(f"{self._data}/")
         connection.execute(
-            f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS lake (DATA_PATH {data}, OVERRIDE_DATA_PATH true, {options})"
+            f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS lake "
+            f"(DATA_PATH {data}, OVERRIDE_DATA_PATH true, {options})"
         )
         connection.execute("USE lake")
 
@@ -202,7 +213,7 @@ class DucklakeWarehouse:
         """Register Parquet files of the table's own types; insert the rows of the others (CSV, widened columns)."""
         registered = []
         for file in files:
-            if file.format == "parquet" and fit_of_file(self.name, file, types) == "same":
+            if not file.is_csv and fit_of_file(self.name, file, types) == "same":
                 registered.append(file)
             else:
                 self._insert(table, file)
@@ -210,7 +221,7 @@ class DucklakeWarehouse:
             self._register(table, registered)
 
     def _insert(self, table: str, file: LandedFile) -> None:
-        if file.format == "parquet":
+        if not file.is_csv:
             source = f"read_parquet({literal(str(file.path))})"
         else:
             source = "incoming"
@@ -233,7 +244,8 @@ class DucklakeWarehouse:
         sync_directory(folder)
         paths = ", ".join(literal(str(target)) for target in targets)
         self._writer.execute(
-            f"CALL ducklake_add_data_files('lake', {literal(table)}, [{paths}], schema => 'landing', allow_missing => true)"
+            f"CALL ducklake_add_data_files('lake', {literal(table)}, [{paths}], "
+            "schema => 'landing', allow_missing => true)"
         )
 
     def _sweep(self) -> None:
@@ -243,7 +255,8 @@ class DucklakeWarehouse:
         noted = [self._data / name for name in json.loads(self._intent.read_text(encoding="utf-8"))]
         names = [path.name for path in noted]
         rows = self._writer.execute(
-            "SELECT path FROM __ducklake_metadata_lake.ducklake_data_file WHERE parse_filename(path) IN (SELECT unnest(?))",
+            "SELECT path FROM __ducklake_metadata_lake.ducklake_data_file "
+            "WHERE parse_filename(path) IN (SELECT unnest(?))",
             [names],
         ).fetchall()
         committed = {Path(str(row[0])).name for row in rows}

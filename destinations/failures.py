@@ -52,7 +52,7 @@ def explain(name: str, kind: str, path: Path, message: str) -> DestinationError:
         return DestinationError(
             name,
             f"{place} cannot be opened: {by} holds its lock",
-            "Close that program and run again; the lake keeps everything until then. `engine query` reads without a lock.",
+            "Close that program and run again; nothing is lost meanwhile. `engine query` reads without a lock.",
         )
     if any(words in message for words in FULL):
         return DestinationError(
@@ -68,7 +68,7 @@ def explain(name: str, kind: str, path: Path, message: str) -> DestinationError:
         return DestinationError(
             name,
             f"{place} or one of its files is damaged: {_first_line(message)}",
-            f"Check the package named above in the lake; then `engine replay --destination {name}` rebuilds it from there.",
+            f"`engine doctor` checks the lake; then `engine replay --destination {name}` rebuilds this from there.",
         )
     return DestinationError(
         name, f"{_first_line(message)} ({kind}, {path})", "Run again; `engine doctor` looks for what is wrong."

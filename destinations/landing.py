@@ -1,16 +1,20 @@
-"""Schema `landing` of an embedded warehouse: tables and their evolution, cursors, arrival. One load is one transaction."""
+"""Schema `landing` of an embedded warehouse: tables and how they evolve, cursors, arrival.
+
+One load is one transaction.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from destinations.package_rows import SQL_TYPES, LandedFile, fit
 from destinations.protocol import Loaded
 from engine.errors import DestinationError
-from engine.sql import identifier
+from engine.sql import identifier, literal
 from engine.table import LINEAGE_COLUMNS, QUARANTINE, QUARANTINE_COLUMNS, Column, Table
 
 if TYPE_CHECKING:
@@ -21,12 +25,19 @@ if TYPE_CHECKING:
 BOOKKEEPING = (
     "CREATE SCHEMA IF NOT EXISTS landing",
     "CREATE TABLE IF NOT EXISTS landing._cursor (table_name VARCHAR, seq BIGINT)",
-    "CREATE TABLE IF NOT EXISTS landing._packages (_load_id VARCHAR, table_name VARCHAR, "
-    "arrived_at TIMESTAMP WITH TIME ZONE, rows BIGINT, source VARCHAR, seq BIGINT)",
+    """CREATE TABLE IF NOT EXISTS landing._packages (
+        _load_id VARCHAR, table_name VARCHAR, arrived_at TIMESTAMP WITH TIME ZONE,
+        rows BIGINT, source VARCHAR, seq BIGINT
+    )""",
+    "CREATE TABLE IF NOT EXISTS landing._model_runs (until TIMESTAMP WITH TIME ZONE)",
     "CREATE TABLE IF NOT EXISTS landing._quarantine ("
     + ", ".join(f"{identifier(column.name)} {SQL_TYPES[column.data_type]}" for column in QUARANTINE_COLUMNS)
     + ")",
 )
+
+
+ARRIVED = "SELECT arrived_at AS at FROM landing._packages UNION ALL SELECT until FROM landing._model_runs"
+"""Every instant behind which the next arrival must lie."""
 
 
 class FileAdder(Protocol):
@@ -63,7 +74,7 @@ class Landing:
                 statements += self._evolution(table.name, existing[table.name], wanted)
             if table.name not in known:
                 known.add(table.name)
-                statements.append(f"INSERT INTO landing._cursor VALUES ({_text(table.name)}, 0)")
+                statements.append(f"INSERT INTO landing._cursor VALUES ({literal(table.name)}, 0)")
         if statements:
             with self._transaction():
                 for statement in statements:
@@ -90,6 +101,37 @@ class Landing:
             bytes=sum(package.manifest.bytes for package in packages),
             seq=last,
         )
+
+    def begin_models(self) -> tuple[datetime, datetime] | None:
+        """Fence off what has arrived: return the first arrival and the instant up to which the models may read.
+
+        Everything that arrived lies before that instant, everything to come behind it, whatever the clock does: the
+        fence is noted before the models start. It is a whole millisecond, SQLMesh's resolution. None: nothing arrived.
+        """
+        row = self._connection.execute(
+            f"""
+            SELECT (SELECT min(epoch_us(arrived_at)) FROM landing._packages), max(epoch_us(at)),
+                epoch_us(get_current_timestamp())
+            FROM ({ARRIVED})
+            """
+        ).fetchall()[0]
+        if row[0] is None:
+            return None
+        until_ms = max(int(row[1]) + 1, int(row[2])) // 1000 + 1
+        with self._transaction():
+            self._connection.execute("DELETE FROM landing._model_runs")
+            self._connection.execute("INSERT INTO landing._model_runs SELECT make_timestamptz(?)", [until_ms * 1000])
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        return epoch + timedelta(microseconds=int(row[0])), epoch + timedelta(milliseconds=until_ms)
+
+    def reset(self) -> None:
+        """Forget every package, in one transaction: the landing tables are gone, the cursors stand before the first."""
+        with self._transaction():
+            for table in self._every_column():
+                if not table.startswith("_"):
+                    self._connection.execute(f"DROP TABLE landing.{identifier(table)}")
+            for table in ("_packages", "_cursor", QUARANTINE):
+                self._connection.execute(f"DELETE FROM landing.{identifier(table)}")
 
     def _check_sequence(self, table: str, packages: Sequence[Package]) -> None:
         """Refuse a package that is loaded already or that leaves a gap, before anything is touched."""
@@ -145,8 +187,8 @@ class Landing:
             INSERT INTO landing._packages
             SELECT load_id, table_name, make_timestamptz(start + place), rows, source, seq
             FROM (VALUES {placeholders}) AS arrived (load_id, table_name, place, rows, source, seq),
-                (SELECT greatest(epoch_us(get_current_timestamp()), coalesce(max(epoch_us(arrived_at)) + 1, 0)) AS start
-                 FROM landing._packages) AS clock
+                (SELECT greatest(epoch_us(get_current_timestamp()), coalesce(max(epoch_us(at)) + 1, 0)) AS start
+                 FROM ({ARRIVED})) AS clock
             """,
             values,
         )
@@ -237,12 +279,5 @@ def _files(table: str, package: Package) -> Iterator[LandedFile]:
             load_id=manifest.load_id,
             name=file.name,
             rows=file.rows,
-            format=manifest.format,
             columns=QUARANTINE_COLUMNS if file.quarantine else manifest.columns,
         )
-
-
-def _text(value: str) -> str:
-    from engine.sql import literal
-
-    return literal(value)

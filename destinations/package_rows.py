@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -39,8 +39,12 @@ class LandedFile:
     load_id: str
     name: str
     rows: int
-    format: str
     columns: tuple[Column, ...]
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether it is CSV; a package of CSV files has its quarantine as Parquet."""
+        return self.path.suffix == ".csv"
 
     @property
     def described(self) -> str:
@@ -153,11 +157,6 @@ def arrow_type(data_type: DataType) -> pa.DataType:
         "timestamp": pa.timestamp("us", "UTC"),
     }
     return types.get(data_type, pa.string())
-
-
-def missing(files: Sequence[LandedFile]) -> LandedFile | None:
-    """Return the first file that is not there."""
-    return next((file for file in files if not file.path.exists()), None)
 
 
 def _unreadable(destination: str, file: LandedFile, error: Exception) -> DestinationError:

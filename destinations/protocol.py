@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from engine.table import Table
 
@@ -32,7 +33,7 @@ class Destination(Protocol):
 
     name: str
 
-    def __enter__(self) -> Destination:
+    def __enter__(self) -> Self:
         """Open; create what is missing (crash-safe: a half-made database heals at the next open)."""
 
     def __exit__(self, *exc: object) -> None:
@@ -50,12 +51,24 @@ class Destination(Protocol):
         Raises DestinationError; then nothing of them is in the destination.
         """
 
+    def reset(self) -> None:
+        """Forget every package, in one transaction: cursors stand before the first, landing tables are empty."""
+
     def publish(self) -> None:
         """Let readers see everything up to now (called once the models are finished)."""
 
 
 class Warehouse(Destination, Protocol):
     """A destination on which the models run."""
+
+    def maintenance(self) -> None:
+        """Tidy up beside readers: nothing that one of the last day's published states needs goes. Bounded time."""
+
+    def begin_models(self) -> tuple[datetime, datetime] | None:
+        """Fence off what has arrived; return the first arrival and the instant up to which the models may read.
+
+        Every later arrival lies behind that instant. None: nothing has arrived yet.
+        """
 
     def sqlmesh_connection(self) -> dict[str, Any]:
         """The SQLMesh connection (as in its config's `connection:`) that builds models here."""

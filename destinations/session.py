@@ -1,4 +1,4 @@
-"""DuckDB connections of the embedded warehouses: extensions without a network, UTC, and a reader that is locked down."""
+"""DuckDB connections of the embedded warehouses: extensions without a network, UTC, readers that are locked down."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def status(project: Project) -> dict[str, Any]:
 
 
 def _tables(project: Project) -> tuple[list[dict[str, Any]], list[str]]:
-    from destinations import query_settings
+    from destinations import open_destination
     from engine.lake.lake import open_lake
     from engine.query import query
 
@@ -57,8 +57,8 @@ def _tables(project: Project) -> tuple[list[dict[str, Any]], list[str]]:
     for name in project.destinations:
         found: dict[str, Any] = {}
         try:
-            settings = query_settings(name, project.destinations[name], project.project_dir, data_dir(project))
-            found = {row[0]: row for row in query(settings, FRESHNESS).rows}
+            destination = open_destination(name, project.destinations[name], project.project_dir, data_dir(project))
+            found = {row[0]: row for row in query(destination, FRESHNESS).rows}
         except TickhouseError as error:
             notes.append(f"{name}: {error.reason}")
         for table, head in heads.items():

@@ -10,14 +10,14 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed
-from engine.errors import TickhouseError
+from engine.errors import BusyError, TickhouseError
 
 if TYPE_CHECKING:
     from sqlmesh import Context
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from destinations.protocol import Warehouse
     from engine.config.project import Project
 
-TICK = timedelta(microseconds=1)
+log = logging.getLogger(__name__)
 CRON = "*/5 * * * *"
 """SQLMesh's shortest cron; runs ignore it and take what has arrived, the grid only cuts intervals."""
 
@@ -51,11 +51,14 @@ def transform(project: Project, name: str, warehouse: Warehouse, composed: Compo
     now = {"files": files, "cursors": dict(warehouse.cursors())}
     key = " ".join(composed.select) or "downstream:" + ",".join(sorted(table.name for table in composed.tables))
     before = marker.read()
-    if before.get(key) == now:
+    if before.get(key) == now and not composed.rebuild:
         return 0
-    arrivals = warehouse.arrivals()
-    say("planning" if before.get("planned") != files else "building")
-    built = _build(project, name, warehouse, composed, arrivals, plan=before.get("planned") != files, say=say)
+    arrivals = warehouse.begin_models()
+    if arrivals is None:
+        return 0
+    plan = composed.rebuild or before.get("planned") != files or not _heal(state_file(project, name))
+    say("planning" if plan else "building")
+    built = _build(project, name, warehouse, composed, arrivals, plan=plan, say=say)
     marker.write({**before, "planned": files, key: now})
     return built
 
@@ -65,7 +68,7 @@ def _build(
     name: str,
     warehouse: Warehouse,
     composed: Composed,
-    arrivals: tuple[datetime, datetime] | None,
+    arrivals: tuple[datetime, datetime],
     *,
     plan: bool,
     say: Callable[[str], None],
@@ -77,12 +80,18 @@ def _build(
     console = _console(say)
     set_console(console)
     logging.getLogger("sqlmesh").setLevel(logging.ERROR)
-    first, last = arrivals or (datetime.now(UTC), datetime.now(UTC))
-    until = max(datetime.now(UTC), last + TICK)
+    first, until = arrivals
     try:
         with closing(_context(project, name, warehouse, first)) as context:
             if plan:
-                context.plan(auto_apply=True, no_prompts=True, no_diff=True, skip_tests=True, execution_time=until)
+                context.plan(
+                    auto_apply=True,
+                    no_prompts=True,
+                    no_diff=True,
+                    skip_tests=True,
+                    execution_time=until,
+                    restate_models=_incremental(context) if composed.rebuild else None,
+                )
             status = context.run(
                 ignore_cron=True,
                 execution_time=until,
@@ -96,6 +105,38 @@ def _build(
     return len(console.models)
 
 
+def _incremental(context: Context) -> list[str] | None:
+    """Names of the models that keep state of their own: what `engine replay` builds anew; None on a first plan."""
+    names = [model.name for model in context.models.values() if model.kind.is_incremental or model.kind.is_full]
+    return names if names and context.state_reader.get_environment("prod") else None
+
+
+def _heal(state: Path) -> bool:
+    """Whether SQLMesh's state file opens; one that a kill left half-made is put aside, and a plan makes it anew."""
+    import duckdb
+
+    if not state.exists():
+        return False
+    try:
+        duckdb.connect(str(state)).close()
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise BusyError("SQLMesh's state is held by another process", "Let it finish, then run again.") from None
+        broken = state.with_name(f"{state.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+        state.replace(broken)
+        log.warning("%s does not open; it is kept as %s and made anew from the warehouse", state, broken.name)
+        return False
+    except duckdb.Error:
+        state.replace(state.with_name(f"{state.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S}"))
+        return False
+    return True
+
+
+def state_file(project: Project, name: str) -> Path:
+    """Where SQLMesh keeps its state for one warehouse: a DuckDB file of its own."""
+    return state_folder(project) / f"sqlmesh-{name}.duckdb"
+
+
 def _context(project: Project, name: str, warehouse: Warehouse, first_arrival: datetime) -> Context:
     from sqlmesh import Context
 
@@ -105,15 +146,20 @@ def _context(project: Project, name: str, warehouse: Warehouse, first_arrival: d
     )
 
 
-def sqlmesh_config(project: Project, name: str, connection: Any, first_arrival: datetime) -> Config:
+def sqlmesh_config(project: Project, name: str, connection: Mapping[str, Any], first_arrival: datetime) -> Config:
     """Return SQLMesh's configuration for one warehouse: its connection, its own state file, the models' start."""
     from sqlmesh.core.config import Config, DuckDBConnectionConfig, GatewayConfig, ModelDefaultsConfig
+    from sqlmesh.core.config.connection import BaseDuckDBConnectionConfig, parse_connection_config
 
-    state = state_folder(project) / f"sqlmesh-{name}.duckdb"
+    BaseDuckDBConnectionConfig._data_file_to_adapter.clear()  # noqa: SLF001 - else a closed connection is used again
+    state = state_file(project, name)
     state.parent.mkdir(parents=True, exist_ok=True)
     return Config(
         gateways={
-            name: GatewayConfig(connection=connection, state_connection=DuckDBConnectionConfig(database=str(state)))
+            name: GatewayConfig(
+                connection=parse_connection_config(dict(connection)),
+                state_connection=DuckDBConnectionConfig(database=str(state)),
+            )
         },
         default_gateway=name,
         model_defaults=ModelDefaultsConfig(dialect="duckdb", start=f"{first_arrival:%Y-%m-%d}", cron=CRON),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.errors import redact
-from engine.cli.options import json_option, print_json, print_table, with_project
+from engine.cli.options import json_option, print_json, print_table, show, with_project
 from engine.errors import EXIT_FAILED, UsageError
 
 if TYPE_CHECKING:
@@ -178,23 +178,22 @@ def doctor(project: Project, as_json: bool) -> None:  # noqa: FBT001
 @with_project
 def query(project: Project, sql: str, warehouse: str | None, as_csv: bool, as_json: bool) -> None:  # noqa: FBT001
     """Run one read-only statement on the warehouse, as of the last finished run."""
-    from destinations import query_settings
+    from destinations import open_destination
+    from engine import query_output
     from engine.query import query as ask
-    from engine.query import render_csv, render_json, render_table
     from engine.run import data_dir
 
     name = warehouse or next(iter(project.destinations), "")
     if name not in project.destinations:
         known = ", ".join(project.destinations) or "none"
         raise UsageError(f"profile {project.profile_name} has no warehouse {name!r}", f"It has: {known}.")
-    settings = query_settings(name, project.destinations[name], project.project_dir, data_dir(project))
-    result = ask(settings, sql)
+    result = ask(open_destination(name, project.destinations[name], project.project_dir, data_dir(project)), sql)
     if as_json:
-        print_json(render_json(result))
+        sys.stdout.write(redact(query_output.as_json(result)) + "\n")
     elif as_csv:
-        sys.stdout.write(redact(render_csv(result)))
+        sys.stdout.write(redact(query_output.as_csv(result)))
     else:
-        sys.stdout.write(redact(render_table(result)) + "\n")
+        show(query_output.as_table(result))
 
 
 COMMANDS = (validate, schema, plan, status, ls, doctor, query)

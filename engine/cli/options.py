@@ -51,7 +51,6 @@ def print_json(document: Any) -> None:
 
 def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     """Print a table for people."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -60,4 +59,16 @@ def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         table.add_column(column)
     for row in rows:
         table.add_row(*(Text(redact("" if value is None else str(value))) for value in row))
-    Console().print(table)
+    show(table)
+
+
+def show(renderable: Any) -> None:
+    """Print anything rich can draw, secrets hidden, as wide as the terminal (160 characters where there is none)."""
+    import io
+
+    from rich.console import Console
+
+    width = Console().width if sys.stdout.isatty() else 160
+    out = io.StringIO()
+    Console(file=out, width=width, highlight=False).print(renderable)
+    sys.stdout.write(redact(out.getvalue()))
