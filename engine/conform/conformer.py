@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.conform.arrow_types import ARROW_TYPES, QUARANTINE_SCHEMA, arrow_schema
-from engine.conform.deliveries import SOURCE, ArrowPage, Delivery, DictPage
+from engine.conform.deliveries import LOAD_TIMESTAMP, SOURCE, ArrowPage, Delivery, DictPage
 from engine.conform.faults import Fault
 from engine.conform.schema import LINEAGE, MergedSchema
 from engine.conform.values import Typed
@@ -63,71 +63,63 @@ class Conformer:
         """Type one page. Raises SourceError where the contract says freeze; any other fault is set aside."""
         if load_timestamp.tzinfo is None:
             raise ValueError("load_timestamp has no zone")
-        page = self._page(item)
-        faults: dict[int, Fault] = dict(page.faults)
-        notes: list[tuple[int, Fault]] = []
-        typed = self._typed(page, faults, notes)
-        lineage = self._lineage(page, load_timestamp, faults)
-        self._required(typed, page.count, faults)
-        kept = self._kept(page.count, faults)
-        self._admit(page, typed, kept)
-        rows = self._rows(page.count, typed, lineage, kept)
-        notes = [note for note in notes if note[0] not in faults]
-        records = sorted([*faults.items(), *notes], key=lambda record: record[0])
-        return Conformed(rows, self._rejected(page, records, load_timestamp), len(faults), len(notes))
+        sheet = _Sheet(self._page(item))
+        sheet.faults.update(sheet.page.faults)
+        self._type(sheet)
+        lineage = self._lineage(sheet, load_timestamp)
+        self._require(sheet)
+        kept = _kept(sheet)
+        self._admit(sheet, kept)
+        rows = self._rows(sheet, lineage, kept)
+        notes = [note for note in sheet.notes if note[0] not in sheet.faults]
+        records = sorted([*sheet.faults.items(), *notes], key=lambda record: record[0])
+        rejected = self._rejected(sheet.page, records, load_timestamp)
+        return Conformed(rows, rejected, len(sheet.faults), len(notes))
 
     def _page(self, item: list[dict[str, Any]] | pa.Table | pa.RecordBatch) -> Delivery:
         if isinstance(item, pa.RecordBatch):
             item = pa.Table.from_batches([item])
         return ArrowPage(item, self._schema) if isinstance(item, pa.Table) else DictPage(item, self._schema)
 
-    def _typed(self, page: Delivery, faults: dict[int, Fault], notes: list[tuple[int, Fault]]) -> dict[str, Any]:
-        """Type every column the page has, old ones first; collect each row's first fault."""
-        wanted = list(self._schema.columns.values())
-        wanted += [Column(name, page.infer(name)) for name in self._admissible(page, faults)]
-        typed: dict[str, Any] = {}
-        for column in wanted:
-            if not page.has(column.name):
+    def _type(self, sheet: _Sheet) -> None:
+        """Type every column the page has, old ones first; of a row's faults the first counts."""
+        page = sheet.page
+        sheet.pending = {name: Column(name, page.infer(name)) for name in self._admissible(sheet)}
+        for name, column in {**self._schema.columns, **sheet.pending}.items():
+            if not page.has(name):
                 continue
             target = column
-            if column.data_type == "bigint" and column.name not in self._schema.declared and page.widens(column.name):
-                self._schema.widen(column.name)
-                target = self._schema.columns[column.name]
+            if column.data_type == "bigint" and name not in self._schema.declared and page.widens(name):
+                self._schema.widen(name)
+                target = self._schema.columns[name]
             result = page.typed(target)
-            self._frozen(result)
-            typed[column.name] = result.values
-            for row, fault in result.faults.items():
-                faults.setdefault(row, fault)
-            notes.extend(result.notes.items())
-            if column.name in page.new:
-                self._pending[column.name] = column
-        return typed
+            self._note(sheet, result)
+            sheet.typed[name] = result.values
 
-    def _admissible(self, page: Delivery, faults: dict[int, Fault]) -> list[str]:
+    def _admissible(self, sheet: _Sheet) -> list[str]:
         """Apply the contract to the columns nobody declared; return those that may come."""
-        self._pending: dict[str, Column] = {}
-        mode = self._table.contract.columns
-        if mode == "evolve" or not page.new:
+        page, mode = sheet.page, self._table.contract.columns
+        if mode == "evolve":
             return list(page.new)
-        for name, field in page.new.items():
+        for name, spelled in page.new.items():
             if mode == "freeze":
                 raise SourceError(
                     self._source,
-                    f"table {self._table.name} is frozen, and the field {field!r} would add column {name!r}",
+                    f"table {self._table.name} is frozen, and the field {spelled!r} would add column {name!r}",
                     "declare the column, or set the table's contract to columns: evolve",
                     terminal=True,
                 )
-            rows = [row for row in page.filled(name) if row not in page.faults]
             if mode == "discard_value":
-                self._discarded[name] += len(rows)
+                self._discarded[name] += len(page.filled(name))
             else:
                 fault = Fault(name, "a column nobody declared (contract columns: discard_row)", typed=False)
-                for row in rows:
-                    faults.setdefault(row, fault)
+                for row in page.filled(name):
+                    sheet.faults.setdefault(row, fault)
         return []
 
-    def _frozen(self, result: Typed) -> None:
-        if self._table.contract.data_type == "freeze" and result.faults:
+    def _note(self, sheet: _Sheet, result: Typed) -> None:
+        """Collect what did not fit. Raises SourceError where the contract freezes the types."""
+        if result.faults and self._table.contract.data_type == "freeze":
             fault = result.faults[min(result.faults)]
             raise SourceError(
                 self._source,
@@ -135,72 +127,56 @@ class Conformer:
                 "declare another type, or set the table's contract to data_type: discard_row",
                 terminal=True,
             )
+        for row, fault in result.faults.items():
+            sheet.faults.setdefault(row, fault)
+        sheet.notes.extend(result.notes.items())
 
-    def _required(self, typed: dict[str, Any], count: int, faults: dict[int, Fault]) -> None:
-        for name in (*self._schema.required, *(key for key in self._table.primary_key if key in self._pending)):
-            why = "a NULL in the primary key" if name in self._table.primary_key else "a NULL where none may be"
-            fault = Fault(name, why, typed=False)
-            if name not in typed:
-                rows: Sequence[int] = range(count)
-            elif typed[name].null_count:
-                rows = pc.indices_nonzero(pc.is_null(typed[name])).to_pylist()
-            else:
+    def _require(self, sheet: _Sheet) -> None:
+        """Set aside rows with a NULL in the key or in a column declared without NULL."""
+        key = self._table.primary_key
+        for name in (*self._schema.required, *(name for name in key if name in sheet.pending)):
+            values = sheet.typed.get(name)
+            if values is not None and not values.null_count:
                 continue
+            why = "a NULL in the primary key" if name in key else "a NULL where the column takes none"
+            fault = Fault(name, why, typed=False)
+            rows = range(sheet.page.count) if values is None else pc.indices_nonzero(pc.is_null(values)).to_pylist()
             for row in rows:
-                faults.setdefault(row, fault)
+                sheet.faults.setdefault(row, fault)
 
-    @staticmethod
-    def _kept(count: int, faults: dict[int, Fault]) -> pa.Array | None:
-        """Return which rows are loaded, None for all of them."""
-        if not faults:
-            return None
-        kept = [True] * count
-        for row in faults:
-            kept[row] = False
-        return pa.array(kept, pa.bool_())
-
-    def _admit(self, page: Delivery, typed: dict[str, Any], kept: pa.Array | None) -> None:
+    def _admit(self, sheet: _Sheet, kept: pa.Array | None) -> None:
         """Add the new columns that have a value in a row that is loaded; forget the others."""
-        for name, column in self._pending.items():
-            valid = pc.is_valid(typed[name])
+        for name, column in sheet.pending.items():
+            valid = pc.is_valid(sheet.typed[name])
             if pc.any(valid if kept is None else pc.and_(valid, kept)).as_py():
                 self._schema.add(column)
             else:
-                del typed[name]
+                del sheet.typed[name]
 
-    def _lineage(self, page: Delivery, load_timestamp: datetime, faults: dict[int, Fault]) -> dict[str, Any]:
-        moment = pa.scalar(load_timestamp.astimezone(UTC), ARROW_TYPES["timestamp"])
-        name = pa.scalar(self._source, pa.string())
-        lineage: dict[str, Any] = {
-            SOURCE: pa.repeat(name, page.count),
-            "load_timestamp": pa.repeat(moment, page.count),
-            "_load_id": pa.repeat(pa.scalar(self._load_id, pa.string()), page.count),
-            "_run_id": pa.repeat(pa.scalar(self._run_id, pa.string()), page.count),
+    def _lineage(self, sheet: _Sheet, load_timestamp: datetime) -> dict[str, pa.Array | pa.ChunkedArray]:
+        page, count = sheet.page, sheet.page.count
+        text = pa.string()
+        lineage = {
+            SOURCE: pa.repeat(pa.scalar(self._source, text), count),
+            LOAD_TIMESTAMP: pa.repeat(pa.scalar(load_timestamp.astimezone(UTC), ARROW_TYPES["timestamp"]), count),
+            "_load_id": pa.repeat(pa.scalar(self._load_id, text), count),
+            "_run_id": pa.repeat(pa.scalar(self._run_id, text), count),
         }
-        given = {column.name: column for column in self._table.columns if column.name == "load_timestamp"}
-        for column in (LINEAGE[SOURCE], *given.values()):
-            if not page.has(column.name):
+        for column in (LINEAGE[SOURCE], self._schema.given_load_timestamp):
+            if column is None or not page.has(column.name):
                 continue
-            result = page.typed(
-                Column(column.name, LINEAGE[column.name].data_type, timezone=column.timezone, epoch=column.epoch)
-            )
-            self._frozen(result)
-            for row, fault in result.faults.items():
-                faults.setdefault(row, fault)
+            result = page.typed(column)
+            self._note(sheet, result)
             values = result.values
             if column.name == SOURCE:
-                values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
-            lineage[column.name] = pc.fill_null(values, name if column.name == SOURCE else moment)
+                values = pc.if_else(pc.equal(values, ""), pa.scalar(None, text), values)
+            lineage[column.name] = pc.coalesce(values, lineage[column.name])
         return lineage
 
-    def _rows(self, count: int, typed: dict[str, Any], lineage: dict[str, Any], kept: pa.Array | None) -> pa.Table:
-        columns = self.columns
+    def _rows(self, sheet: _Sheet, lineage: dict[str, pa.Array | pa.ChunkedArray], kept: pa.Array | None) -> pa.Table:
+        columns, filled = self.columns, {**sheet.typed, **lineage}
         arrays = [
-            lineage[column.name]
-            if column.name in lineage
-            else typed[column.name]
-            if column.name in typed
-            else pa.nulls(count, ARROW_TYPES[column.data_type])
+            filled[column.name] if column.name in filled else pa.nulls(sheet.page.count, ARROW_TYPES[column.data_type])
             for column in columns
         ]
         rows = pa.table(arrays, schema=arrow_schema(columns))
@@ -222,3 +198,24 @@ class Conformer:
             "_run_id": [self._run_id] * count,
         }
         return pa.table(columns, schema=QUARANTINE_SCHEMA)
+
+
+@dataclass
+class _Sheet:
+    """A page being typed: its columns so far, what is wrong with it, the columns it would add."""
+
+    page: Delivery
+    typed: dict[str, pa.Array | pa.ChunkedArray] = field(default_factory=dict)
+    faults: dict[int, Fault] = field(default_factory=dict)
+    notes: list[tuple[int, Fault]] = field(default_factory=list)
+    pending: dict[str, Column] = field(default_factory=dict)
+
+
+def _kept(sheet: _Sheet) -> pa.Array | None:
+    """Return which rows are loaded, None for all of them."""
+    if not sheet.faults:
+        return None
+    kept = [True] * sheet.page.count
+    for row in sheet.faults:
+        kept[row] = False
+    return pa.array(kept, pa.bool_())

@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 from engine.conform.faults import Fault
 from engine.conform.json_text import row_text
 from engine.conform.schema import MergedSchema
-from engine.conform.values import Typed, convert_values, infer, to_text
+from engine.conform.values import Typed, convert_values, infer
 from engine.conform.vector_parts import python_values
 from engine.conform.vectors import convert, decoded, infer_type
 from engine.table import Column, DataType
 
 SOURCE = "source"
+LOAD_TIMESTAMP = "load_timestamp"
 OTHER_SOURCE = "payload_source"
 """Where a payload's `source` goes that is no text (an object with id and name, say)."""
 
@@ -102,7 +103,7 @@ class DictPage:
                 cells[name][index] = value
 
     def _is_known(self, name: str) -> bool:
-        return name in self.schema.columns or name in {SOURCE, "load_timestamp"}
+        return name in self.schema.columns or name in {SOURCE, LOAD_TIMESTAMP}
 
     def infer(self, name: str) -> DataType:
         """See Delivery: the first value of a row that is not at fault decides."""
@@ -159,7 +160,7 @@ class ArrowPage:
                 self._refuse(collision(fields[name], spelled, name))
                 return
             fields[name] = spelled
-            if name in self.schema.columns or name in {SOURCE, "load_timestamp"}:
+            if name in self.schema.columns or name in {SOURCE, LOAD_TIMESTAMP}:
                 self._cells[name] = plain
             elif plain.null_count < self.count:
                 self._cells[name] = plain
@@ -219,8 +220,5 @@ def _other_field(row: dict[Any, Any], name: str, last: object, schema: MergedSch
     return next((key for key in spelled if schema.name_of(key) == name), name)
 
 
-def _json_of(row: Any) -> str:  # noqa: ANN401 - whatever a source delivered as a row
+def _json_of(row: Any) -> str:
     return row_text(row.items()) if isinstance(row, dict) else row_text([("", row)])
-
-
-__all__ = ["ArrowPage", "Delivery", "DictPage", "to_text"]

@@ -42,7 +42,7 @@ def checked_text(text: str) -> str:
     return text
 
 
-def json_text(value: Any) -> str:  # noqa: ANN401 - any nested value of a payload
+def json_text(value: Any) -> str:
     """Return the JSON text of a value for a json column. NaN and infinities inside are written as texts.
 
     Raises MisfitError for text that not every destination stores and for types that JSON does not know.
@@ -65,7 +65,7 @@ def row_text(fields: Iterable[tuple[Any, Any]]) -> str:
     return _cut(_pieces(_Pairs(fields), strict=False), CUT_ROW)
 
 
-def value_text(value: Any) -> str:  # noqa: ANN401 - any value of a payload
+def value_text(value: Any) -> str:
     """Return a value's text for the quarantine: never raises, unstorable text escaped, cut with a marker."""
     if isinstance(value, str):
         return _cut(iter((_escaped(value[: CUT_VALUE + 1]),)), CUT_VALUE)
@@ -93,7 +93,7 @@ def _escaped(text: str) -> str:
     return _UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _pieces(value: Any, *, strict: bool) -> Iterator[str]:  # noqa: ANN401 - any nested value of a payload
+def _pieces(value: Any, *, strict: bool) -> Iterator[str]:
     todo: list[Any] = [value]
     while todo:
         item = todo.pop()
@@ -128,7 +128,7 @@ def _object(item: dict[Any, Any] | _Pairs, *, strict: bool) -> Iterator[Any]:
     yield _Piece("}")
 
 
-def _scalar(value: Any, *, strict: bool) -> str:  # noqa: ANN401, PLR0911 - one line a type
+def _scalar(value: Any, *, strict: bool) -> str:  # noqa: PLR0911 - one line a type
     match value:
         case None:
             return "null"

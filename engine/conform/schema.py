@@ -26,7 +26,9 @@ class MergedSchema:
         self.table = table
         declared = {column.name: column for column in table.columns}
         self.declared = {name: column for name, column in declared.items() if name not in LINEAGE}
-        self.keeps_load_timestamp = "load_timestamp" in declared
+        given = declared.get("load_timestamp")
+        self.given_load_timestamp = given and replace(given, data_type="timestamp")
+        """How the payload's own load_timestamp is read; None where the table does not declare it."""
         landed = {column.name: column for column in known if column.name not in LINEAGE}
         self.columns: dict[str, Column] = {
             name: _merged(table, column, self.declared.get(name)) for name, column in landed.items()
@@ -76,7 +78,7 @@ class MergedSchema:
         if field in self._open:
             return field
         spelled = column_name(field)
-        if spelled == "source" or (spelled == "load_timestamp" and self.keeps_load_timestamp):
+        if spelled == "source" or (spelled == "load_timestamp" and self.given_load_timestamp):
             return spelled
         new = payload_name(field)
         return self._spelled.get(spelled) or self._spelled.get(new) or new

@@ -54,7 +54,7 @@ FIRST, END = year_start(FIRST_YEAR), year_start(LAST_YEAR + 1)
 FIRST_EPOCH, END_EPOCH = year_start(FIRST_EPOCH_YEAR), year_start(LAST_EPOCH_YEAR + 1)
 
 
-def to_timestamp(value: Any, column: Column) -> int | None:  # noqa: ANN401 - any value of a payload
+def to_timestamp(value: Any, column: Column) -> int | None:
     """Return the UTC instant in microseconds since 1970; a fraction beyond them is cut towards the past."""
     if isinstance(value, str):
         text = value.strip(" ")
@@ -76,7 +76,7 @@ def to_timestamp(value: Any, column: Column) -> int | None:  # noqa: ANN401 - an
     raise MisfitError(NOT_ISO)
 
 
-def to_date(value: Any, column: Column) -> date | None:  # noqa: ANN401 - any value of a payload
+def to_date(value: Any, column: Column) -> date | None:
     """Return a date; an instant's date is that in the declared zone, without one only midnight is a date."""
     if isinstance(value, str):
         text = value.strip(" ")

@@ -68,7 +68,7 @@ def convert_values(values: Iterable[Any], column: Column) -> Typed:
     return Typed(pa.array(typed, ARROW_TYPES[column.data_type]), faults, notes)
 
 
-def infer(value: Any) -> DataType:  # noqa: ANN401 - any value of a payload
+def infer(value: Any) -> DataType:
     """Return the data type of a column that nobody declared, from its first value."""
     match value:
         case bool():
@@ -84,7 +84,7 @@ def infer(value: Any) -> DataType:  # noqa: ANN401 - any value of a payload
     return "text"
 
 
-def to_text(value: Any, _: Column) -> str:  # noqa: ANN401, PLR0911 - one line a type
+def to_text(value: Any, _: Column) -> str:  # noqa: PLR0911 - one line a type
     """Return text in NFC; a number or a date as it is written, never a boolean or a nested value."""
     match value:
         case str():
@@ -106,15 +106,15 @@ def to_text(value: Any, _: Column) -> str:  # noqa: ANN401, PLR0911 - one line a
     raise MisfitError(f"{_kind(value)} in a text column")
 
 
-def to_decimal(value: Any, _: Column) -> Decimal | None:  # noqa: ANN401 - any value of a payload
+def to_decimal(value: Any, _: Column) -> Decimal | None:
     """Return an exact decimal of at most 20 digits before and 18 after the point."""
     if isinstance(value, str) and _PLAIN.fullmatch(value):
         return Decimal(value)
     number = _number(value, "decimal")
-    return None if number is None else _fitted(number)
+    return None if number is None else _fitted(number, cut=isinstance(value, float))
 
 
-def to_bigint(value: Any, _: Column) -> int | None:  # noqa: ANN401 - any value of a payload
+def to_bigint(value: Any, _: Column) -> int | None:
     """Return a whole number of 64 bits."""
     if isinstance(value, int) and not isinstance(value, bool):
         whole = int(value)
@@ -132,7 +132,7 @@ def to_bigint(value: Any, _: Column) -> int | None:  # noqa: ANN401 - any value 
     return whole
 
 
-def to_double(value: Any, _: Column) -> float | None:  # noqa: ANN401 - any value of a payload
+def to_double(value: Any, _: Column) -> float | None:
     """Return the nearest double; an int must survive exactly. Negative zero is zero."""
     if isinstance(value, float):
         return _finite(float(value)) + 0.0
@@ -145,7 +145,7 @@ def to_double(value: Any, _: Column) -> float | None:  # noqa: ANN401 - any valu
     return nearest + 0.0
 
 
-def to_bool(value: Any, _: Column) -> bool | None:  # noqa: ANN401 - any value of a payload
+def to_bool(value: Any, _: Column) -> bool | None:
     """Return a boolean: true, false, 1 or 0, as such or as text."""
     if isinstance(value, bool):
         return value
@@ -159,7 +159,7 @@ def to_bool(value: Any, _: Column) -> bool | None:  # noqa: ANN401 - any value o
     raise MisfitError("neither true nor false, 1 nor 0")
 
 
-def to_json(value: Any, _: Column) -> str | None:  # noqa: ANN401 - any value of a payload
+def to_json(value: Any, _: Column) -> str | None:
     """Return JSON text. Text that is a JSON object or array already stays as written, other text becomes a string."""
     if not isinstance(value, str):
         return json_text(value)
@@ -195,7 +195,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _number(value: Any, data_type: DataType) -> Decimal | None:  # noqa: ANN401 - any value of a payload
+def _number(value: Any, data_type: DataType) -> Decimal | None:
     if isinstance(value, str):
         text = value.strip(" ")
         if not text:
@@ -216,7 +216,8 @@ def _number(value: Any, data_type: DataType) -> Decimal | None:  # noqa: ANN401 
     raise MisfitError(f"{_kind(value)} in a {data_type} column")
 
 
-def _fitted(number: Decimal) -> Decimal:
+def _fitted(number: Decimal, *, cut: bool) -> Decimal:
+    """The number with at most 18 places; a float's further digits are noise and `cut`."""
     if not number:
         return _ZERO
     if number.adjusted() >= WHOLE_DIGITS:
@@ -225,9 +226,10 @@ def _fitted(number: Decimal) -> Decimal:
     extra = -FRACTION_DIGITS - int(exponent)
     if extra <= 0:
         return number
-    if extra >= len(digits) or any(digits[-extra:]):
+    if not cut and any(digits[-extra:]):
         raise MisfitError(TOO_FINE)
-    return Decimal((sign, digits[:-extra], -FRACTION_DIGITS))
+    kept = Decimal((sign, digits[:-extra], -FRACTION_DIGITS))
+    return kept or _ZERO
 
 
 def _finite(number: _N) -> _N:
@@ -243,7 +245,7 @@ def _utf8(value: bytes) -> str:
         raise MisfitError("bytes that are not UTF-8 text") from None
 
 
-def _kind(value: Any) -> str:  # noqa: ANN401 - any value of a payload
+def _kind(value: Any) -> str:
     return "a nested value" if isinstance(value, dict | list | tuple) else f"a value of type {type(value).__name__}"
 
 

@@ -39,6 +39,12 @@ def by_value(values: pa.ChunkedArray, column: Column) -> Typed:
     return convert_values(python_values(values), column)
 
 
+def without_empty(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the text with NULL for the empty ones: an empty field of a CSV file is no number, date or boolean."""
+    empty = pc.equal(values, "")
+    return pc.if_else(empty, pa.scalar(None, pa.string()), values) if pc.any(empty).as_py() else values
+
+
 def refused(values: pa.ChunkedArray, allowed: pa.ChunkedArray, reason: str, column: Column) -> dict[int, Fault]:
     """Return one fault for every value that is not allowed (null counts as allowed)."""
     indices = pc.indices_nonzero(pc.fill_null(pc.invert(allowed), False))
@@ -63,9 +69,10 @@ def python_values(values: pa.ChunkedArray) -> list[Any]:
     if pa.types.is_float32(kind):
         return [None if text is None else float(text) for text in values.cast(pa.string()).to_pylist()]
     try:
-        return values.to_pylist()
+        plain: list[Any] = values.to_pylist()
     except (ValueError, OverflowError, ArithmeticError, pa.ArrowException):
         return [_python_value(scalar) for chunk in values.chunks for scalar in chunk]
+    return plain
 
 
 class Unreadable:
@@ -79,7 +86,7 @@ class Unreadable:
         return self._text
 
 
-def _python_value(scalar: pa.Scalar) -> Any:  # noqa: ANN401 - whatever the scalar holds
+def _python_value(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
     except UnicodeDecodeError:

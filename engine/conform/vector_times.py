@@ -16,7 +16,7 @@ from engine.conform.times import (
     OUTSIDE,
 )
 from engine.conform.values import Typed
-from engine.conform.vector_parts import by_value, patched, refused
+from engine.conform.vector_parts import by_value, patched, refused, without_empty
 from engine.table import Column
 
 _INSTANT = ARROW_TYPES["timestamp"]
@@ -54,6 +54,7 @@ def dates(values: pa.ChunkedArray, column: Column) -> Typed:
         faults = refused(values, allowed, "a date outside the years 1 to 9999", column)
         return Typed(pc.if_else(allowed, values, pa.scalar(None, values.type)), faults)
     if pa.types.is_string(kind):
+        values = without_empty(values)
         sure = pc.match_substring_regex(values, _DAY + "$")
         return patched(values, sure, lambda part: part.cast(pa.date32()), column)
     if pa.types.is_timestamp(kind):
@@ -78,22 +79,25 @@ def _dates_of_timestamps(values: pa.ChunkedArray, column: Column) -> Typed:
 
 
 def _timestamps_of_text(values: pa.ChunkedArray, column: Column) -> Typed:
-    if not column.epoch:
-        try:
-            return _bounded(values.cast(_INSTANT), column)
-        except pa.ArrowInvalid:
-            pass
-    if column.timezone and not column.epoch:
-        try:
-            return _from_local(values.cast(pa.timestamp("us")), column)
-        except pa.ArrowInvalid:
-            pass
+    values = without_empty(values)
     if column.epoch:
-        sure = pc.match_substring_regex(values, r"^[0-9]{1,18}$")
-        if _every(sure):
+        if _every(pc.match_substring_regex(values, "^[0-9]{1,18}$")):
             return _timestamps_of_epoch(values.cast(pa.int64()), column)
-    sure = pc.match_substring_regex(values, _WITH_ZONE)
-    return patched(values, sure, lambda part: part.cast(_INSTANT), column)
+        return by_value(values, column)
+    try:
+        return _bounded(values.cast(_INSTANT), column)
+    except pa.ArrowInvalid:
+        pass
+    if column.timezone:
+        return _local_text(values, column)
+    return patched(values, pc.match_substring_regex(values, _WITH_ZONE), lambda part: part.cast(_INSTANT), column)
+
+
+def _local_text(values: pa.ChunkedArray, column: Column) -> Typed:
+    local = pc.match_substring_regex(values, _WITHOUT_ZONE)
+    moments = pc.if_else(local, values, pa.scalar(None, pa.string())).cast(pa.timestamp("us"))
+    sure = pc.if_else(pc.is_valid(values), pc.fill_null(_exists(moments, column), False), None)
+    return patched(values, sure, lambda part: _assumed(part.cast(pa.timestamp("us")), column), column)
 
 
 def _timestamps_of_epoch(values: pa.ChunkedArray, column: Column) -> Typed:
@@ -122,12 +126,17 @@ def _from_local(values: pa.ChunkedArray, column: Column) -> Typed:
     within = _between(values.cast(pa.int64()), FIRST, END)
     if not _every(within):
         return by_value(values, column)
-    early = pc.assume_timezone(values, column.timezone, ambiguous="earliest", nonexistent="earliest")
-    late = pc.assume_timezone(values, column.timezone, ambiguous="earliest", nonexistent="latest")
-    exists = pc.equal(early, late)
+    exists = _exists(values, column)
     if _every(exists):
-        return _bounded(early.cast(_INSTANT), column)
+        return _bounded(_assumed(values, column), column)
     return patched(values, exists, lambda part: _assumed(part, column), column)
+
+
+def _exists(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """Whether the zone's clocks ever showed these local times: before and after a gap differ."""
+    before = pc.assume_timezone(values, column.timezone, ambiguous="earliest", nonexistent="earliest")
+    after = pc.assume_timezone(values, column.timezone, ambiguous="earliest", nonexistent="latest")
+    return pc.equal(before, after)
 
 
 def _assumed(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
