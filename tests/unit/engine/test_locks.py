@@ -1,0 +1,78 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from engine.errors import BusyError
+from engine.locks import hold, is_held
+
+
+def _hold_until_killed(path, ready):
+    with hold(path, "pipeline x"):
+        ready.set()
+        time.sleep(60)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=_hold_until_killed, args=(tmp_path / "a.lock", ready))
+    process.start()
+    assert ready.wait(30)
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_a_second_holder_is_refused_with_the_first_ones_pid(tmp_path, holder):
+    with pytest.raises(BusyError) as refused, hold(tmp_path / "a.lock", "pipeline x"):
+        pass
+    assert f"process {holder.pid}" in refused.value.reason
+    assert "pipeline x is busy" in refused.value.reason
+    assert "--wait" in refused.value.remedy
+
+
+def test_a_dead_holders_lock_is_free_at_once(tmp_path, holder):
+    assert is_held(tmp_path / "a.lock")
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    assert not is_held(tmp_path / "a.lock")
+    with hold(tmp_path / "a.lock", "pipeline x"):
+        assert is_held(tmp_path / "a.lock")
+
+
+def test_a_lock_file_that_names_a_living_stranger_does_not_hold(tmp_path):
+    stranger = subprocess.Popen(["sleep", "30"])
+    try:
+        (tmp_path / "a.lock").write_text(f'{{"pid": {stranger.pid}, "since": "2026-01-01T00:00:00"}}')
+        with hold(tmp_path / "a.lock", "pipeline x"):
+            pass
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_waiting_ends_when_the_holder_lets_go(tmp_path, holder):
+    started = time.monotonic()
+    timer = multiprocessing.get_context("spawn").Process(target=_kill_later, args=(holder.pid,))
+    timer.start()
+    with hold(tmp_path / "a.lock", "pipeline x", wait_seconds=30):
+        assert time.monotonic() - started < 30
+    timer.join()
+
+
+def _kill_later(pid):
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_planted_symlink_is_not_followed(tmp_path):
+    (tmp_path / "target").write_text("precious")
+    (tmp_path / "a.lock").symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="symbolic"), hold(tmp_path / "a.lock", "pipeline x"):
+        pass
+    assert (tmp_path / "target").read_text() == "precious"

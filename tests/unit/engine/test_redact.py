@@ -1,0 +1,23 @@
+import json
+from urllib.parse import quote
+
+import pytest
+
+from engine.redact import MASK, Redactor
+
+SECRET = "K9/+%\"'zz§aa 00"  # noqa: S105 - a planted one
+
+
+@pytest.mark.parametrize("form", [SECRET, quote(SECRET, safe=""), json.dumps(SECRET)[1:-1], repr(SECRET)[1:-1]])
+def test_every_form_of_a_secret_is_masked(form):
+    shown = Redactor([SECRET])(f"GET https://host/?key={form} failed")
+    assert form not in shown
+    assert MASK in shown
+
+
+def test_text_without_secrets_is_unchanged():
+    assert Redactor([SECRET, "abc"])("abc def") == "abc def"
+
+
+def test_a_secret_inside_another_is_masked_as_a_whole():
+    assert Redactor(["token", "token-and-more"])("x token-and-more y") == f"x {MASK} y"
