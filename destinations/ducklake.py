@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -236,7 +237,9 @@ class DucklakeWarehouse:
         """Link the files into the table's folder, their names noted first so that a kill leaves nothing behind."""
         folder = self._data / "landing" / table
         folder.mkdir(parents=True, exist_ok=True)
-        targets = [folder / f"{file.load_id}.{file.name}" for file in files]
+        # no name is used twice: DuckLake removes a dropped table's files later, by name
+        token = secrets.token_hex(4)
+        targets = [folder / f"{file.load_id}.{token}.{file.name}" for file in files]
         noted = json.loads(self._intent.read_text(encoding="utf-8")) if self._intent.exists() else []
         replace_text(self._intent, json.dumps(noted + [str(path.relative_to(self._data)) for path in targets]))
         for file, target in zip(files, targets, strict=True):

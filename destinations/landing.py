@@ -36,7 +36,7 @@ BOOKKEEPING = (
 )
 
 
-ARRIVED = "SELECT arrived_at AS at FROM landing._packages UNION ALL SELECT until FROM landing._model_runs"
+ARRIVED = "SELECT arrived_at AS instant FROM landing._packages UNION ALL SELECT until FROM landing._model_runs"
 """Every instant behind which the next arrival must lie."""
 
 
@@ -110,7 +110,7 @@ class Landing:
         """
         row = self._connection.execute(
             f"""
-            SELECT (SELECT min(epoch_us(arrived_at)) FROM landing._packages), max(epoch_us(at)),
+            SELECT (SELECT min(epoch_us(arrived_at)) FROM landing._packages), max(epoch_us(instant)),
                 epoch_us(get_current_timestamp())
             FROM ({ARRIVED})
             """
@@ -187,7 +187,7 @@ class Landing:
             INSERT INTO landing._packages
             SELECT load_id, table_name, make_timestamptz(start + place), rows, source, seq
             FROM (VALUES {placeholders}) AS arrived (load_id, table_name, place, rows, source, seq),
-                (SELECT greatest(epoch_us(get_current_timestamp()), coalesce(max(epoch_us(at)) + 1, 0)) AS start
+                (SELECT greatest(epoch_us(get_current_timestamp()), coalesce(max(epoch_us(instant)) + 1, 0)) AS start
                  FROM ({ARRIVED})) AS clock
             """,
             values,

@@ -199,11 +199,11 @@ def test_a_type_that_conflicts_fails_the_package_and_leaves_nothing(warehouse: O
     with warehouse() as opened:
         opened.load("raw_prices", [good])
         with pytest.raises(
-            DestinationError, match="'trades' of landing.raw_prices is stored as BIGINT, not as VARCHAR"
+            DestinationError, match=r"'trades' of landing.raw_prices is stored as BIGINT, not as VARCHAR"
         ):
             opened.load("raw_prices", [bad])
         package = type(undeclared)(bad.entry, undeclared.manifest, undeclared.local_files)
-        with pytest.raises(DestinationError, match="stored as BIGINT, but file part-00000.parquet of package"):
+        with pytest.raises(DestinationError, match=r"stored as BIGINT, but file part-00000.parquet of package"):
             opened.load("raw_prices", [package])
         assert opened.cursors() == {"raw_prices": 1}
         assert rows(opened, "select count(*) from landing.raw_prices") == [(2,)]
@@ -254,7 +254,7 @@ def test_a_missing_file_names_the_package(warehouse: Opener, lake: FolderLake) -
     package = lake.land(price_rows(0, 1))
     Path(package.local_files[0]).unlink()
     with warehouse() as opened:
-        with pytest.raises(DestinationError, match="package raw_prices-000001.*is missing") as raised:
+        with pytest.raises(DestinationError, match=r"package raw_prices-000001.*is missing") as raised:
             opened.load("raw_prices", [package])
         assert "Restore" in raised.value.remedy
         assert opened.cursors() == {}
@@ -267,7 +267,7 @@ def test_a_truncated_file_names_the_package(warehouse: Opener, lake: FolderLake,
     path = Path(package.local_files[0])
     path.write_bytes(path.read_bytes()[:left])
     with warehouse() as opened:
-        with pytest.raises(DestinationError, match="package raw_prices-000001.*cannot be read"):
+        with pytest.raises(DestinationError, match=r"package raw_prices-000001.*cannot be read"):
             opened.load("raw_prices", [package])
         assert opened.cursors() == {}
 

@@ -1,0 +1,152 @@
+"""Catch-up: a destination loads from the lake what it lacks, table by table, from its own cursor to the lake's head."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from engine.errors import BusyError, TickhouseError
+from engine.table import Table
+
+if TYPE_CHECKING:
+    from destinations.protocol import Destination
+    from engine.lake.package import Entry, Package
+
+BATCH_PACKAGES = 64
+BATCH_BYTES = 512 << 20
+"""One transaction loads at most this many packages and, beyond its first package, this many bytes."""
+
+
+class LakeReader(Protocol):
+    """What catch-up asks of the lake."""
+
+    def head(self, table: str) -> Entry | None:
+        """Return the newest entry of a table."""
+
+    def entries(self, table: str, after: int = 0, limit: int | None = None) -> Iterator[Entry]:
+        """Yield the entries behind `after`, ascending."""
+
+    def open(self, entry: Entry) -> Package:
+        """Return a package whose files are checked. Raises LakeError."""
+
+
+@dataclass(slots=True)
+class TableLoad:
+    """One table's catch-up. `seq` is the destination's cursor afterwards, `head` the lake's newest package."""
+
+    table: str
+    head: int
+    seq: int
+    packages: int = 0
+    rows: int = 0
+    quarantined: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """What one destination loaded."""
+
+    tables: list[TableLoad] = field(default_factory=list)
+
+    @property
+    def packages(self) -> int:
+        """Packages loaded."""
+        return sum(table.packages for table in self.tables)
+
+    @property
+    def rows(self) -> int:
+        """Rows loaded."""
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def quarantined(self) -> int:
+        """Rows that came to landing._quarantine."""
+        return sum(table.quarantined for table in self.tables)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the packages' files."""
+        return sum(table.bytes for table in self.tables)
+
+    @property
+    def errors(self) -> list[str]:
+        """One line for each table that stopped."""
+        return [table.error for table in self.tables if table.error]
+
+
+def catch_up(
+    destination: Destination,
+    lake: LakeReader,
+    tables: Sequence[Table],
+    progress: Callable[[str], None] = lambda _: None,
+) -> LoadReport:
+    """Load every package of `tables` that the opened destination lacks, in order, in bounded transactions.
+
+    A package that is damaged, or that the destination refuses, stops its own table only: what stands before it is
+    loaded, what stands behind it waits, and the error is in the report. Raises BusyError, and LakeError or
+    DestinationError if not even the cursors can be read.
+    """
+    cursors = destination.cursors()
+    report = LoadReport()
+    for table in tables:
+        started = time.monotonic()
+        load = TableLoad(table.name, head=0, seq=cursors.get(table.name, 0))
+        report.tables.append(load)
+        try:
+            _catch_up_table(destination, lake, load, progress)
+        except BusyError:
+            raise
+        except TickhouseError as error:
+            load.error = " ".join(str(error).split())
+        load.seconds = time.monotonic() - started
+    return report
+
+
+def _catch_up_table(
+    destination: Destination, lake: LakeReader, load: TableLoad, progress: Callable[[str], None]
+) -> None:
+    head = lake.head(load.table)
+    load.head = head.seq if head else 0
+    if load.seq > load.head:
+        raise TickhouseError(
+            f"{destination.name}: holds {load.seq} packages of {load.table}, the lake only {load.head}",
+            "Is this the right lake? If it is, `engine replay` rebuilds the destination from it.",
+        )
+    while load.seq < load.head:
+        batch, error = _open_batch(lake, load)
+        if batch:
+            loaded = destination.load(load.table, batch)
+            load.seq = loaded.seq
+            load.packages += len(batch)
+            load.rows += loaded.rows
+            load.quarantined += loaded.quarantined
+            load.bytes += loaded.bytes
+            progress(f"{load.table}: {load.rows:,} rows, package {load.seq:,} of {load.head:,}")
+        if error is not None:
+            raise error
+
+
+def _open_batch(lake: LakeReader, load: TableLoad) -> tuple[list[Package], TickhouseError | None]:
+    """Open the next packages of a table, up to a batch's bounds or the first damaged one, whose error comes along."""
+    batch: list[Package] = []
+    size = 0
+    limit = min(BATCH_PACKAGES, load.head - load.seq)
+    try:
+        for entry in lake.entries(load.table, after=load.seq, limit=limit):
+            size += entry.bytes
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(lake.open(entry))
+    except TickhouseError as error:
+        return batch, error
+    if not batch:
+        return batch, TickhouseError(
+            f"the lake's log of {load.table} ends before package {load.head}",
+            "Run again; `engine doctor` checks the lake.",
+        )
+    return batch, None
