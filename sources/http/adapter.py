@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,13 +59,14 @@ class GuardedAdapter(HTTPAdapter):
         self.credentials = credentials
         self.replay_url = replay_url.rstrip("/") if replay_url else None
         self.stopped = threading.Event()
+        self._live: set[Deadline] = set()
         self._report = wait
         self._report_lock = threading.Lock()
         exempt = frozenset({_host_and_port(replay_url)}) if replay_url else frozenset()
         self._guard = Guard(source, allow_private=policy.allow_private, exempt=exempt)
         super().__init__(pool_maxsize=8)
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the base class
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make every connection pass the guard."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = guarded_pools(self._guard)
@@ -74,7 +76,7 @@ class GuardedAdapter(HTTPAdapter):
         request: requests.PreparedRequest,
         *,
         weight: int = 1,
-        **_: Any,  # noqa: ANN401
+        **_: Any,
     ) -> requests.Response:
         """Send, and read the whole body within its bounds. `weight` is what the call costs."""
         call = _Call(self, request, weight)
@@ -89,7 +91,7 @@ class GuardedAdapter(HTTPAdapter):
         proxies = self._proxies(wire)
         timeout = (min(self.policy.connect_timeout, seconds), min(self.policy.read_timeout, seconds))
         verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        with Deadline(seconds) as deadline:
+        with Deadline(seconds) as deadline, self._counted(deadline):
             try:
                 response = super().send(wire, stream=True, timeout=timeout, verify=verify, proxies=proxies)
                 response._content = self._body(response, deadline)  # noqa: SLF001 - read here, so that it is bounded
@@ -100,6 +102,20 @@ class GuardedAdapter(HTTPAdapter):
                 raise _explained(error) from error
         response.url, response.request = str(request.url), request
         return response
+
+    def stop(self) -> None:
+        """End every wait and every answer of other threads: the run is over."""
+        self.stopped.set()
+        for deadline in list(self._live):
+            deadline.cut()
+
+    @contextmanager
+    def _counted(self, deadline: Deadline) -> Iterator[None]:
+        self._live.add(deadline)
+        try:
+            yield
+        finally:
+            self._live.discard(deadline)
 
     def _body(self, response: requests.Response, deadline: Deadline) -> bytes:
         chunks, size = [], 0
@@ -177,6 +193,8 @@ class _Call:
     def once(self) -> requests.Response | None:
         """Try once. None: ask again, the wait is over."""
         self._take_tokens()
+        if self.adapter.stopped.is_set():
+            raise self.adapter.error(self.request, "was not asked: the run is ending", "", terminal=False)
         self.tries += 1
         began = time.monotonic()
         seconds = max(min(self.adapter.policy.deadline, self.budget - self.spent), 0.5)

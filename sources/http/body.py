@@ -15,7 +15,7 @@ class BodyError(ValueError):
     """The body is no JSON. The message says what it is instead."""
 
 
-def exact_json(body: bytes) -> Any:  # noqa: ANN401 - whatever the server sent
+def exact_json(body: bytes) -> Any:
     """Parse a body: int, Decimal, str, bool, None, list, dict.
 
     NaN and Infinity become their own text, numbers beyond every decimal stay text, lone surrogates stay in the text:

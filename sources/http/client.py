@@ -49,7 +49,7 @@ class GuardedSession(requests.Session):
             raise self.adapter.error(resp.request, reason, remedy, terminal=True)
         return target
 
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # noqa: ANN401
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send; requests' own refusals become clear errors."""
         try:
             return super().send(request, **kwargs)
@@ -116,7 +116,7 @@ class HttpClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End waits of other threads and close connections."""
-        self.session.adapter.stopped.set()
+        self.session.adapter.stop()
         self.session.close()
 
     def send(self, request: requests.Request, *, weight: int = 1) -> requests.Response:
@@ -129,14 +129,14 @@ class HttpClient:
             raise SourceError(self.session.adapter.source, reason, remedy, terminal=True) from error
         return self.session.send(prepared, weight=weight)
 
-    def get_json(self, url: str, params: dict[str, Any] | None = None, *, weight: int = 1) -> Any:  # noqa: ANN401
+    def get_json(self, url: str, params: dict[str, Any] | None = None, *, weight: int = 1) -> Any:
         """GET and parse. Raises SourceError for every status from 400 on and for a body that is no JSON."""
         response = self.send(requests.Request("GET", url, params=params), weight=weight)
         if response.status_code >= CLIENT_ERROR:
             raise refusal(self.session, response)
         return self.json(response)
 
-    def json(self, response: requests.Response) -> Any:  # noqa: ANN401
+    def json(self, response: requests.Response) -> Any:
         """Parse a body exactly (see exact_json). Raises SourceError that shows its beginning."""
         try:
             return exact_json(response.content)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from types import TracebackType
 from typing import Self
 
@@ -16,10 +15,9 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.expired = False
-        self._ends = time.monotonic() + seconds
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
-        self._timer = threading.Timer(seconds, self._cut)
+        self._timer = threading.Timer(seconds, self.cut)
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
@@ -45,11 +43,8 @@ class Deadline:
         if late:
             _shut(lifeline)
 
-    def left(self) -> float:
-        """Seconds left, never negative."""
-        return max(self._ends - time.monotonic(), 0.0)
-
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """End the answer now."""
         with self._lock:
             self.expired = True
             sockets = list(self._sockets)

@@ -91,7 +91,7 @@ class Guard:
         raise NewConnectionError(connection, f"no connection to {host}:{port}: {failure}") from failure
 
 
-def _dial(family: int, kind: int, protocol: int, target: Any, connection: HTTPConnection) -> socket.socket:  # noqa: ANN401
+def _dial(family: int, kind: int, protocol: int, target: Any, connection: HTTPConnection) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         for option in connection.socket_options or ():
@@ -120,7 +120,7 @@ class _Watched(HTTPConnection):
         watch(self.lifeline)
         return sock
 
-    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own parameters
+    def request(self, *args: Any, **kwargs: Any) -> None:
         if self.lifeline is not None:
             watch(self.lifeline)
         super().request(*args, **kwargs)
