@@ -23,6 +23,8 @@ SCALE = Decimal(1).scaleb(-PLACES)
 WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
 FIELDS = ("open", "high", "low", "close", "volume")
 ZERO = Decimal(0)
+LATEST = 200_000_000_000
+"""Epoch seconds that are still a date everywhere (year 8307)."""
 
 
 class ChartError(Exception):
@@ -60,7 +62,7 @@ class Chart:
     unplaced: int = 0
 
 
-def read_json(body: bytes) -> Any:  # noqa: ANN401 - whatever Yahoo sent
+def read_json(body: bytes) -> Any:
     """Parse JSON with exact decimals; NaN and Infinity, which are not JSON, count as null. Raises ValueError."""
     try:
         return json.loads(body, parse_float=_decimal, parse_constant=lambda _: None)
@@ -96,14 +98,17 @@ def parse_chart(body: bytes, interval: str) -> Chart:
     results = chart.get("result")
     if not isinstance(results, list) or not results or not isinstance(results[0], dict):
         raise ChartError("the answer holds no chart; Yahoo may have changed its format")
-    return _chart(results[0], interval)
+    try:
+        return _chart(results[0], interval)
+    except (TypeError, ValueError, ArithmeticError, OSError) as error:  # odd types where numbers or names stood
+        raise ChartError("the answer holds odd values; Yahoo may have changed its format") from error
 
 
 def _chart(result: Mapping[str, Any], interval: str) -> Chart:
     meta = _mapping(result.get("meta"))
     zone = _zone(meta)
     stamps = result.get("timestamp") or []
-    if not isinstance(stamps, list) or any(type(stamp) is not int for stamp in stamps):
+    if not isinstance(stamps, list) or any(type(stamp) is not int or abs(stamp) > LATEST for stamp in stamps):
         raise ChartError("the bars' timestamps are not whole seconds; Yahoo may have changed its format")
     quote = _first(result, "quote")
     arrays = {name: _array(quote, name, len(stamps)) for name in FIELDS} if stamps else {}

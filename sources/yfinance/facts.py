@@ -37,7 +37,7 @@ def parse_facts(body: bytes) -> Facts:
             for column, places in WHERE.items()}  # fmt: skip
 
 
-def _fact(modules: Mapping[str, Any], module: str, name: str) -> Any:  # noqa: ANN401 - text, int or Decimal
+def _fact(modules: Mapping[str, Any], module: str, name: str) -> Any:
     block = modules.get(module)
     value = block.get(name) if isinstance(block, dict) else None
     if isinstance(value, dict):  # {"raw": 35.5, "fmt": "35.50"}; {} where Yahoo has nothing

@@ -134,4 +134,7 @@ def yahoo_symbol(asset: Asset) -> str:
     """
     if "yfinance" in asset.symbols:
         return asset.symbols["yfinance"].strip()
-    return f"{asset.symbol}-USD" if asset.asset_type == "crypto" else asset.symbol
+    if asset.asset_type == "crypto":
+        return f"{asset.symbol}-USD"
+    stem, dot, share_class = asset.symbol.rpartition(".")
+    return f"{stem}-{share_class}" if dot and share_class in {"A", "B"} else asset.symbol  # other endings are exchanges

@@ -70,7 +70,7 @@ class YahooSession(requests.Session):
         self._silent: dict[str, str] = {}
         self._cookie: requests.Response | None = None
 
-    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - as requests declares it
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """Ask, keep a chart's raw answer, and raise YahooError for a refusal of data."""
         parts = urlsplit(url if isinstance(url, str) else url.decode())
         data = parts.path.startswith((CHART, SUMMARY))
