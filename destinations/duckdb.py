@@ -100,6 +100,11 @@ class DuckdbWarehouse:
         with self._clear_errors():
             return self._opened.load(table, packages)
 
+    def provide(self, tables: Iterable[Table]) -> None:
+        """Create the landing tables and columns that models read and nothing has landed yet."""
+        with self._clear_errors():
+            self._opened.provide(tables)
+
     def begin_models(self) -> tuple[datetime, datetime] | None:
         """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
         with self._clear_errors():

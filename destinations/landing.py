@@ -80,6 +80,17 @@ class Landing:
                 for statement in statements:
                     self._connection.execute(statement)
 
+    def provide(self, tables: Iterable[Table]) -> None:
+        """Create the tables and columns that models read and nothing has landed yet; what is there stays as it is."""
+        existing = self._every_column()
+        missing = []
+        for table in tables:
+            known = existing.get(table.name, {})
+            columns = tuple(column for column in table.columns if column.name.lower() not in known)
+            if columns:
+                missing.append(Table(table.name, columns))
+        self.ensure(missing)
+
     def load(self, table: str, packages: Sequence[Package]) -> Loaded:
         """Load consecutive packages of one table in one transaction: schema, rows, arrival, cursor."""
         first, last = packages[0].entry.seq, packages[-1].entry.seq

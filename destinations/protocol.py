@@ -64,6 +64,9 @@ class Warehouse(Destination, Protocol):
     def maintenance(self) -> None:
         """Tidy up beside readers: nothing that one of the last day's published states needs goes. Bounded time."""
 
+    def provide(self, tables: Iterable[Table]) -> None:
+        """Create landing tables and columns that models read and nothing has landed yet; leave the others alone."""
+
     def begin_models(self) -> tuple[datetime, datetime] | None:
         """Fence off what has arrived; return the first arrival and the instant up to which the models may read.
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed
 from engine.errors import BusyError, TickhouseError
+from engine.table import Column, DataType, Table
 
 if TYPE_CHECKING:
     from sqlmesh import Context
@@ -83,6 +84,7 @@ def _build(
     first, until = arrivals
     try:
         with closing(_context(project, name, warehouse, first)) as context:
+            warehouse.provide(landing_tables(context))
             if plan:
                 context.plan(
                     auto_apply=True,
@@ -168,6 +170,37 @@ def sqlmesh_config(project: Project, name: str, connection: Mapping[str, Any], f
     )
 
 
+LANDED_TYPES: Mapping[str, DataType] = {
+    "TEXT": "text",
+    "VARCHAR": "text",
+    "BIGINT": "bigint",
+    "DOUBLE": "double",
+    "DECIMAL": "decimal",
+    "BOOLEAN": "bool",
+    "DATE": "date",
+    "TIMESTAMPTZ": "timestamp",
+}
+
+
+def landing_tables(context: Context) -> list[Table]:
+    """What the models read from landing, as their casts type it: a source that is not configured must not break them."""
+    from sqlglot import exp
+
+    columns: dict[str, dict[str, Column]] = {}
+    for model in context.models.values():
+        aliases = {
+            table.alias_or_name: table.name
+            for table in model.query.find_all(exp.Table)
+            if table.db == "landing" and not table.name.startswith("_")
+        }
+        for cast in model.query.find_all(exp.Cast):
+            column = cast.this
+            if isinstance(column, exp.Column) and column.table in aliases:
+                data_type = LANDED_TYPES.get(cast.to.this.value, "text")
+                columns.setdefault(aliases[column.table], {})[column.name] = Column(column.name, data_type)
+    return [Table(name, tuple(found.values())) for name, found in columns.items()]
+
+
 def _selection(context: Context, composed: Composed) -> list[str]:
     """The pipeline's own selection, else every model downstream of the tables it loads."""
     if composed.select:
@@ -204,9 +237,9 @@ def _console(say: Callable[[str], None]) -> Any:
 
         def log_failed_models(self, errors: Sequence[Any]) -> None:
             for error in errors:
-                node = error.node if isinstance(error.node, str) else error.node[0]
+                name = getattr(error.node, "snapshot_name", str(error.node))
                 cause = error.__cause__ or error
-                self.failures.append(f"model {str(node).replace(chr(34), '')}: {cause}")
+                self.failures.append(f"model {str(name).replace(chr(34), '')}: {cause}")
 
     return Listening()
 
