@@ -19,7 +19,7 @@ from sources.protocol import AssetLists, Resource
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
 TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
-ASSET_REFERENCE = re.compile(r"\{assets\.([^{}.]*)(?:\.([^{}.]*))?\}")
+ASSET_REFERENCE = re.compile(r"(?:\{\s*|\A)assets\.([^{}.|]+)(?:\.([^{}.|]+))?(?:[|}]|\Z)")
 ASSET_FIELDS = ("symbol", "name", "category", "asset_type")
 SHORTEST = timedelta(minutes=5)
 
@@ -60,7 +60,7 @@ def _bad_name(document: Document, path: KeyPath, name: str, allowed: str, *, key
 
 
 def check_asset_references(document: Document, value: YamlValue, path: KeyPath, assets: AssetLists) -> list[Problem]:
-    """`assets: LIST` and `{assets.LIST.COLUMN}` inside a source block name lists and columns that exist."""
+    """`assets: LIST` and `assets.LIST.COLUMN` (bare or in braces) in a source block name what exists."""
     problems: list[Problem] = []
     if isinstance(value, dict):
         for key, item in value.items():
@@ -134,6 +134,8 @@ class Links:
                     at: KeyPath = (*path, "table") if named else path
                     name = resource.table.name
                     self.problems.append(_bad_name(self.document, at, name, "a-z, 0-9 and _", key=not named))
+                if resource.assets is not None and resource.assets not in self.assets:
+                    self.problems.append(_unknown(self.document, path, "asset list", resource.assets, self.assets))
 
     def _extract(self, pipeline: Pipeline, path: KeyPath) -> None:
         taken: dict[tuple[str, str], str] = {}
@@ -161,7 +163,9 @@ class Links:
                     break
 
     def _load(self, name: str, pipeline: Pipeline, path: KeyPath) -> None:
-        by_profile = {key: set(profile.model_extra or {}) for key, profile in self.file.profiles.items()}
+        # the file's own words: a profile whose variables are missing may not be in the checked model
+        profiles = self.document.value["profiles"].items()
+        by_profile = {key: set(profile) - {"data", "market", "lake"} for key, profile in profiles}
         everywhere = set().union(*by_profile.values())
         on = pipeline.transform.on if not isinstance(pipeline.transform, bool) else []
         for prefix, names in (((*path, "load"), pipeline.load), ((*path, "transform", "on"), on)):

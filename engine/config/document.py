@@ -71,6 +71,8 @@ def dotted(path: KeyPath) -> str:
 def read_document(path: Path) -> Document:
     """Read one YAML file. Raises ConfigError ('yaml: ...') for whatever is not plain, bounded YAML."""
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path.name} is not a file", "Set --file to the YAML file of the project.")
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
@@ -155,7 +157,11 @@ class _Tree:
             lines = self.text.lines
             if at.line <= len(lines) and "\t" in lines[at.line - 1][: at.column]:
                 self._refuse(at, "a tab stands where spaces belong", "Set spaces in place of the tab.")
-            self._refuse(at, error.problem or "not YAML", "Check quotes, brackets, colons and indentation here.")
+            reason = error.problem or "not YAML"
+            start = error.context_mark
+            if error.context and start is not None and start.line + 1 != at.line:
+                reason += f" {error.context} that starts on line {start.line + 1}"
+            self._refuse(at, reason, "Check quotes, brackets, colons and indentation here.")
         except yaml.YAMLError as error:
             # the reader's own error: a character that YAML does not allow
             offset = getattr(error, "position", 0)
@@ -224,7 +230,7 @@ class _Tree:
             )
         if name in parent.keys:
             first = parent.keys[name].line
-            reason = f"the key {name[:60]!r} stands twice, on lines {first} and {at.line}: a duplicate"
+            reason = f"duplicate key {name[:60]!r}: it stands on lines {first} and {at.line}"
             self._refuse(at, reason, "Fix it: remove or rename one of the two.")
         parent.keys[name] = at
         self.pending[-1] = (name, at)

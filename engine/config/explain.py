@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.config.document import Document, KeyPath, YamlValue
-from engine.config.problems import Problem, choices, did_you_mean
+from engine.config.problems import Problem, choices, did_you_mean, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -74,7 +74,10 @@ def _explain(
     for detail in details:
         found.setdefault(_data_path(detail["loc"], value), []).append(detail)
     problems = []
+    misspelt = _misspelt(model, value, details)
     for where, group in found.items():
+        if where in misspelt and group[0]["type"] == "missing":
+            continue
         deeper = any(other != where and other[: len(where)] == where for other in found)
         if deeper and all(detail["type"] in EXPECTED for detail in group):
             continue
@@ -82,6 +85,17 @@ def _explain(
             continue
         problems.append(_problem(model, value, document, path, where, group))
     return problems
+
+
+def _misspelt(model: type[BaseModel], value: YamlValue, details: list[ErrorDetails]) -> set[KeyPath]:
+    """Paths of keys that an unknown key beside them is a misspelling of: one mistake, not two."""
+    found = set()
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            where = _data_path(detail["loc"], value)
+            near = nearest(str(where[-1]), known_keys(model, value, where[:-1]))
+            found.add((*where[:-1], near or ""))
+    return found
 
 
 def _problem(
@@ -96,6 +110,7 @@ def _problem(
     kind, context = detail["type"], detail.get("ctx", {})
     name = str(where[-1]) if where else ""
     at = (*path, *where)
+    block = isinstance(_at(value, where), (dict, list))
     if kind == "extra_forbidden":
         known = known_keys(model, value, where[:-1])
         reason = f"unknown key {name!r}"
@@ -105,7 +120,7 @@ def _problem(
     if kind in EXPECTED:
         wanted = " or ".join(dict.fromkeys(EXPECTED[one["type"]] for one in group if one["type"] in EXPECTED))
         reason = f"wrong type: expected {wanted}, found {_kind(_at(value, where))}"
-        return document.problem(at, reason, f"Set {wanted} here.")
+        return document.problem(at, reason, f"Set {wanted} here.", key=block)
     if kind in {"literal_error", "enum", "union_tag_invalid"}:
         options = _options(context)
         if kind == "union_tag_invalid":
@@ -119,7 +134,7 @@ def _problem(
     reason, _, remedy = message.partition("\n")
     if kind not in {"value_error", "assertion_error"}:
         reason = reason[:1].lower() + reason[1:]
-    return document.problem(at, reason, remedy.strip() or "Set a value that fits, see the setting's description.")
+    return document.problem(at, reason, remedy.strip() or "Set a value that fits.", key=block)
 
 
 def _data_path(location: Iterable[str | int], value: YamlValue) -> KeyPath:

@@ -15,7 +15,7 @@ from engine.config.document import Document, KeyPath, YamlValue, read_document
 from engine.config.environment import Resolver, read_env_file
 from engine.config.explain import check
 from engine.config.models import ProjectFile
-from engine.config.problems import ConfigError, Problem, choices, did_you_mean, redact
+from engine.config.problems import ConfigError, Problem, choices, did_you_mean
 from engine.config.project import Project
 from engine.errors import TickhouseError, UsageError
 from sources.protocol import AssetLists, Resource
@@ -23,6 +23,7 @@ from sources.protocol import AssetLists, Resource
 __all__ = ["Project", "load_project"]
 
 DEFAULT_PROFILE = "local"
+NOT_SET = "is not set"
 REPLAYED = frozenset({"rest", "yfinance", "karpet"})
 """Source types that the market replay serves; it asks for no key."""
 
@@ -64,13 +65,11 @@ class _Loader:
         self.problems += check_names(self.document, raw)
         value = self._fill_in(raw)
         self.problems += self.resolver.problems
-        file, problems = check(ProjectFile, value, self.document, (), self.missing)
-        self.problems += problems
+        file = self._file(value)
         sources = self._blocks("source", value.get("sources"), ("sources",))
         destinations = self._destinations(value)
         if file is None:
             self._raise()
-            # an error that belongs to a placeholder only: the inactive profile's; without it the file is right
             raise ConfigError(
                 [self.document.problem((), "the file could not be checked", "Set the missing variables.")]
             )
@@ -101,8 +100,21 @@ class _Loader:
         )
 
     def _raise(self) -> None:
-        if self.problems:
-            raise ConfigError(self.problems, secrets=self.resolver.secrets)
+        """Raise what was found. What a placeholder caused is left out: the missing variable is named already."""
+        gaps = {self.document.position(path) for path in self.missing}
+        problems = [problem for problem in self.problems if problem.at not in gaps or NOT_SET in problem.reason]
+        if problems:
+            raise ConfigError(problems, secrets=self.resolver.secrets)
+
+    def _file(self, value: dict[str, Any]) -> ProjectFile | None:
+        """Check the sections; a profile of others that only its missing variables keep from being read is left out."""
+        file, problems = check(ProjectFile, value, self.document, (), self.missing)
+        self.problems += problems
+        if file is None and not self.problems:
+            gaps = {path[1] for path in self.missing if path[0] == "profiles"}
+            kept = {name: block for name, block in value["profiles"].items() if name not in gaps}
+            file, _ = check(ProjectFile, {**value, "profiles": kept}, self.document, (), self.missing)
+        return file
 
     def _known_profile(self, raw: Mapping[str, Any]) -> None:
         profiles = raw.get("profiles")
@@ -136,7 +148,7 @@ class _Loader:
         remedy = f"Set {name} in the environment or in .env, or write a default: ${{{name}:-...}}."
         if path[0] == "sources":
             remedy += " A source with `optional: true` is skipped instead."
-        return self.document.problem(path, f"the environment variable {name} is not set", remedy)
+        return self.document.problem(path, f"the environment variable {name} {NOT_SET}", remedy)
 
     def _profile(self, name: str, block: YamlValue, path: KeyPath) -> YamlValue:
         if name == self.profile:
@@ -201,5 +213,5 @@ class _Loader:
         """What a source's own settings say when they cannot be turned into resources."""
         if isinstance(error, UsageError):
             return self.document.problem(path, error.reason, error.remedy or "Fix this source.", key=True)
-        reason = redact(str(error) or type(error).__name__, self.resolver.secrets)
-        return self.document.problem(path, reason.splitlines()[0], "Check this source's settings.", key=True)
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return self.document.problem(path, reason, "Check this source's settings.", key=True)

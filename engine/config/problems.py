@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.errors import UsageError
+from engine.redact import Redactor
 
 BEFORE, AFTER = 2, 3
 MAX_SHOWN = 5
 MAX_LINES = 38
 MAX_WIDTH = 140
+MAX_LINE = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class Problem:
         remedy = [f"  {self.remedy}"] if self.remedy else []
         return [self.place, *self._context(), f"  {self.reason}", *remedy]
 
+    def brief(self) -> list[str]:
+        """The same in two lines, for when the first problems have taken the room."""
+        return [self.place, f"  {self.reason}. {self.remedy}"]
+
     def _context(self) -> list[str]:
         total = len(self.text.lines)
         first, last = max(1, self.at.line - BEFORE), min(total, self.at.line + AFTER)
@@ -63,7 +69,6 @@ class Problem:
         shown = []
         for number in range(first, last + 1):
             line = self.text.lines[number - 1][shift : shift + MAX_WIDTH].replace("\t", " ")
-            line = "".join(char if char.isprintable() else "?" for char in line)
             mark = ">" if number == self.at.line else " "
             shown.append(f" {mark} {number:>{gutter}} | {line}".rstrip())
             if number == self.at.line:
@@ -81,7 +86,7 @@ class ConfigError(UsageError):
         self.problems = sorted(problems, key=lambda problem: (problem.text.name, problem.at.line, problem.at.column))
         names = sorted({problem.text.name for problem in self.problems})
         remedy = f"Fix {' and '.join(names)}, then run `engine validate`."
-        super().__init__(redact("\n".join(_layout(self.problems)), secrets), remedy)
+        super().__init__(Redactor(secrets)("\n".join(_layout(self.problems))), remedy)
 
     def __str__(self) -> str:
         """Everything a person needs to mend the file."""
@@ -94,32 +99,28 @@ def _layout(problems: Sequence[Problem]) -> list[str]:
     shown = 0
     for problem in problems[:MAX_SHOWN]:
         whole = problem.lines()
-        brief = [problem.place, f"  {problem.reason}  {problem.remedy}"]
         gap = [""] if lines else []
         room = MAX_LINES - 3 - len(lines) - len(gap)
         rest = 3 * (min(len(problems), MAX_SHOWN) - shown - 1)
-        chosen = whole if len(whole) + rest <= room else brief
+        chosen = whole if len(whole) + rest <= room else problem.brief()
         lines += [*gap, *chosen]
         shown += 1
     if len(problems) > shown:
         lines += ["", f"... and {len(problems) - shown} more problems."]
-    return lines
+    return ["".join(char if char.isprintable() else "?" for char in line)[:MAX_LINE] for line in lines]
 
 
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Replace every secret in a text by ***, longest first."""
-    for secret in sorted(set(secrets), key=len, reverse=True):
-        if secret:
-            text = text.replace(secret, "***")
-    return text
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known value that a word is most likely a misspelling of."""
+    lowered = {option.lower(): option for option in sorted(set(known))}
+    near = difflib.get_close_matches(word.lower()[:100], lowered, n=1, cutoff=0.6)
+    return lowered[near[0]] if near else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'Did you mean X? ' where a known value is near, else nothing."""
-    options = sorted(set(known))
-    lowered = {option.lower(): option for option in options}
-    near = difflib.get_close_matches(word.lower()[:100], lowered, n=1, cutoff=0.6)
-    return f"Did you mean {lowered[near[0]]!r}? " if near else ""
+    near = nearest(word, known)
+    return f"Did you mean {near!r}? " if near else ""
 
 
 def choices(known: Iterable[str], limit: int = 12) -> str:
