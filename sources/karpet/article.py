@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 HEAD = 512 * 1024
@@ -67,7 +68,7 @@ def published(text: str | None) -> datetime | None:
         return None
 
 
-def is_address(url: object) -> bool:
+def is_address(url: object) -> TypeGuard[str]:
     """Whether this is a web address of a bearable length."""
     if not isinstance(url, str) or len(url) > ADDRESS:
         return False

@@ -31,7 +31,7 @@ class NewsError(Exception):
 class _List:
     """Stands where karpet expects a session: asks the configured endpoint, whatever address karpet has built in."""
 
-    def __init__(self, session: requests.Session, url: str) -> None:
+    def __init__(self, session: GuardedSession, url: str) -> None:
         self.session, self.url = session, url
         self.failure: NewsError | None = None
 
@@ -64,18 +64,23 @@ class _List:
             answer = next((value for value in answer.values() if isinstance(value, list)), None)
         if not isinstance(answer, list) or not all(isinstance(article, dict) for article in answer):
             raise NewsError(f"the endpoint answers with no list of articles ({preview(response.content)})")
-        addresses = dict.fromkeys(article.get("url") for article in answer)
+        addresses = dict.fromkeys(self._real(article.get("url")) for article in answer)
         if answer and not any(is_address(url) for url in addresses):
             raise NewsError("the endpoint lists articles without a `url`; the site may have changed its format")
         return [{"url": url} for url in addresses if is_address(url)]
+
+    def _real(self, url: object) -> object:
+        """Undo the market replay's own address: an article is known by the one that it stands for."""
+        replay = self.session.adapter.replay_url
+        if replay and isinstance(url, str) and url.startswith(f"{replay}/"):
+            return "https://" + url.removeprefix(f"{replay}/")
+        return url
 
 
 class CoinNews(Karpet):  # type: ignore[misc] # karpet carries no types
     """The news of one coin. `undated` and `unread` are the articles that karpet leaves out, by address."""
 
-    def __init__(
-        self, lists: requests.Session, pages: GuardedSession, endpoint: str, seen: Collection[str] = ()
-    ) -> None:
+    def __init__(self, lists: GuardedSession, pages: GuardedSession, endpoint: str, seen: Collection[str] = ()) -> None:
         """`seen` are addresses that are not fetched again."""
         super().__init__()
         self.lists, self.pages, self.endpoint, self.seen = lists, pages, endpoint, seen

@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-import requests
 
 from sources.http.client import session
 from sources.http.policy import Policy
@@ -180,7 +179,7 @@ def test_a_list_cannot_send_us_into_the_private_network(trap: str, site: Any, co
     site.answers["/moved"] = (302, b"", {"Location": f"{site.url}/inside"})
     site.answers["/list"] = (200, json.dumps([{"url": trap.format(inside=f"{site.url}/inside", site=site.url)},
                                               {"url": "https://wire.example:99999/"}]).encode(), {})  # fmt: skip
-    with requests.Session() as unguarded, session(context, policy=Policy(tries=1)) as pages:
+    with session(context, policy=Policy(allow_private=True)) as unguarded, session(context) as pages:
         news = CoinNews(unguarded, pages, f"{site.url}/list?{{symbol}}")
         site.answers["/list?BTC"] = site.answers["/list"]
         assert news.articles("BTC", 10) == []
