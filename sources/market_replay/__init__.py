@@ -3,6 +3,8 @@
 `with MarketReplay() as replay:` serves at `replay.url`; `python -m sources.market_replay` does so in a process.
 """
 
+from sources.market_replay.faults import Armed, Fault
+from sources.market_replay.ledger import Entry
 from sources.market_replay.server import MarketReplay, Served
 
-__all__ = ["MarketReplay", "Served"]
+__all__ = ["Armed", "Entry", "Fault", "MarketReplay", "Served"]

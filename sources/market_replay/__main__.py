@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--speed", type=float, help="simulated seconds a second (1 without --now, 0 with it)")
     parser.add_argument("--assets", type=Path, help="asset list (CSV) instead of the project's seed file")
     parser.add_argument("--enforce-limits", action="store_true", help="answer 429 and 418 when a limit is exceeded")
+    parser.add_argument("--ledger", type=Path, help="append every served row to this file (JSON lines), on disk first")
     given = parser.parse_args(arguments)
     replay = MarketReplay(
         port=given.port,
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         speed=given.speed,
         seed_file=given.assets,
         enforce_limits=given.enforce_limits,
+        ledger_file=given.ledger,
     )
     sys.stdout.write(replay.url + "\n")
     sys.stdout.flush()

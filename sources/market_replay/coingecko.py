@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from sources.market_replay.exchange import Answer, Request
@@ -29,6 +30,12 @@ class CoinGecko:
         self.per_minute = per_minute
         self._minute = 0
         self._calls = 0
+        self._routes: dict[str, Callable[[Request, Market], Answer]] = {
+            "ping": lambda _request, _market: Answer({"gecko_says": "(V3) To the Moon!"}),
+            "coins/markets": self._markets,
+            "coins/list": _list,
+            "simple/price": self._simple_price,
+        }
 
     def answer(self, request: Request, market: Market) -> Answer:
         """The answer to one request."""
@@ -39,19 +46,10 @@ class CoinGecko:
         if self.enforce_limits and self._count(market.now()) > self.per_minute:
             return self.failure(429, market)
         path = request.path.removeprefix("/api/v3/").strip("/")
-        if path == "ping":
-            return Answer({"gecko_says": "(V3) To the Moon!"})
-        if path == "coins/markets":
-            return self._markets(request, market)
-        if path == "simple/price":
-            return self._simple_price(request, market)
-        if path == "coins/list":
-            listed = market.universe.by_coingecko.values()
-            return Answer([{"id": a.coingecko, "symbol": a.symbol.lower(), "name": a.name} for a in listed])
         match = re.fullmatch(r"coins/([^/]+)/(market_chart|ohlc)", path)
         if match:
             return self._history(request, market, match.group(1), match.group(2))
-        return Answer({"error": "Incorrect path. Please check https://www.coingecko.com/api/"}, 404)
+        return self._routes.get(path, _unknown)(request, market)
 
     def failure(self, status: int, market: Market) -> Answer:
         """CoinGecko's own words for a status: one of its three error shapes."""
@@ -89,7 +87,7 @@ class CoinGecko:
         page = request.page if request.page is not None else max(1, request.integer("page", 1))
         start = (page - 1) * per_page - (request.shift if page > 1 else 0)
         rows = [
-            _row(asset, ranked.index(asset) + 1, rate, currency, request, market)
+            _row(asset, ranked.index(asset) + 1, rate, request, market)
             for asset in chosen[max(0, start) : max(0, start) + per_page]
         ]
         headers = {"Cache-Control": "max-age=30, public, must-revalidate, s-maxage=30"}
@@ -139,6 +137,15 @@ class CoinGecko:
         return Answer(payload, resource="coingecko.market_chart")
 
 
+def _unknown(_request: Request, _market: Market) -> Answer:
+    return Answer({"error": "Incorrect path. Please check https://www.coingecko.com/api/"}, 404)
+
+
+def _list(_request: Request, market: Market) -> Answer:
+    listed = market.universe.by_coingecko.values()
+    return Answer([{"id": asset.coingecko, "symbol": asset.symbol.lower(), "name": asset.name} for asset in listed])
+
+
 def _ranked(market: Market) -> list[Listing]:
     """The coins by market capitalisation at their start prices, so that a page's order stays the same."""
     listed = market.universe.by_coingecko.values()
@@ -155,7 +162,7 @@ def _chosen(request: Request, ranked: list[Listing]) -> list[Listing]:
     return chosen[::-1] if request.get("order") == "market_cap_asc" else chosen
 
 
-def _row(asset: Listing, rank: int, rate: float, currency: str, request: Request, market: Market) -> dict[str, Any]:
+def _row(asset: Listing, rank: int, rate: float, request: Request, market: Market) -> dict[str, Any]:
     """One coin of coins/markets, its keys in the recorded order."""
     now = market.now()
     updated = math.floor((now - 20 - rank % 37) * 1000) / 1000

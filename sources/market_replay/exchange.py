@@ -60,7 +60,10 @@ class Answer:
 class Api(Protocol):
     """One of the APIs that the replay speaks."""
 
-    hosts: tuple[str, ...]
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts it stands for."""
+        ...
 
     def answer(self, request: Request, market: Market) -> Answer:
         """The answer to one request."""

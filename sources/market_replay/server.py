@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections import deque
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Self, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sources.market_replay.binance import Binance
 from sources.market_replay.coincodex import CoinCodex
 from sources.market_replay.coingecko import CoinGecko
+from sources.market_replay.control import control
 from sources.market_replay.exchange import Answer, Api, Request
+from sources.market_replay.faults import Armed, Fault, FaultBook
 from sources.market_replay.freecryptoapi import FreeCryptoApi
+from sources.market_replay.ledger import Ledger
 from sources.market_replay.market import Clock, Market
+from sources.market_replay.mutate import on_answer, on_request
+from sources.market_replay.rows import rows_of
 from sources.market_replay.universe import load_universe
+from sources.market_replay.wire import ConnectionCutError, reset, send
 from sources.market_replay.yahoo import Yahoo
 
-SIMULATED = "X-Tickhouse-Simulated"
+LOG_LENGTH = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,7 @@ class MarketReplay:
         speed: float | None = None,
         seed_file: Path | None = None,
         enforce_limits: bool = False,
+        ledger_file: Path | None = None,
     ) -> None:
         self.market = Market(seed, Clock(now, speed), load_universe(seed_file))
         apis: tuple[Api, ...] = (
@@ -62,7 +70,9 @@ class MarketReplay:
             CoinCodex(),
         )
         self._apis = {host: api for api in apis for host in api.hosts}
-        self._log: list[Served] = []
+        self.faults = FaultBook()
+        self.ledger = Ledger(ledger_file)
+        self._log: deque[Served] = deque(maxlen=LOG_LENGTH)
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.replay = self
@@ -79,7 +89,7 @@ class MarketReplay:
         with self._lock:
             return list(self._log)
 
-    def start(self) -> MarketReplay:
+    def start(self) -> Self:
         """Serve in a thread of its own."""
         serve = self._server.serve_forever
         self._thread = threading.Thread(target=serve, kwargs={"poll_interval": 0.02}, name="market-replay", daemon=True)
@@ -97,8 +107,9 @@ class MarketReplay:
             self._thread.join()
             self._thread = None
         self._server.server_close()
+        self.ledger.close()
 
-    def __enter__(self) -> MarketReplay:
+    def __enter__(self) -> Self:
         """Start."""
         return self.start()
 
@@ -108,18 +119,52 @@ class MarketReplay:
         """Stop."""
         self.stop()
 
-    def respond(self, request: Request) -> Answer:
-        """What the API behind the request's host says."""
+    def inject(self, *faults: Fault) -> list[Armed]:
+        """Arm faults; each handle counts how often its fault fired."""
+        return self.faults.inject(*faults)
+
+    def clear_faults(self) -> None:
+        """Disarm all faults."""
+        self.faults.clear()
+
+    def advance(self, seconds: float) -> None:
+        """Move the simulated clock on."""
+        self.market.clock.advance(seconds)
+
+    def serve(self, request: Request, query: str) -> tuple[Answer, Fault | None]:
+        """The answer to a request and the fault on it; its rows are in the ledger when this returns."""
+        began = time.perf_counter()
+        met = self.faults.meet(request, query)
+        fault = None
         api = self._apis.get(request.host)
         if api is None:
             known = ", ".join(sorted(self._apis))
-            return Answer({"error": f"the market replay does not know the host {request.host!r}", "known": known}, 404)
-        return api.answer(request, self.market)
-
-    def note(self, served: Served) -> None:
-        """Append to the request log."""
+            answer = Answer(
+                {"error": f"the market replay does not know the host {request.host!r}", "known": known}, 404
+            )
+            api = self._apis["api.coingecko.com"]
+        else:
+            answer = api.answer(on_request(*met, request) if met else request, self.market)
+        if met is not None:
+            fault = met[0]
+            answer = on_answer(fault, answer, api, self.market)
+        kind = "" if fault is None else fault.kind
+        self._record(request, query, answer, kind)
+        seconds = time.perf_counter() - began
         with self._lock:
-            self._log.append(served)
+            self._log.append(Served(request.host, request.path, query, answer.status, self.market.now(), seconds, kind))
+        return answer, fault
+
+    def _record(self, request: Request, query: str, answer: Answer, fault: str) -> None:
+        resource = answer.resource.removeprefix("recording:")
+        payload = answer.payload
+        if isinstance(payload, str):
+            payload = json.loads(payload, parse_float=str) if resource and answer.status == HTTPStatus.OK else None
+        rows = rows_of(resource, payload)
+        now = self.market.now()
+        self.ledger.record(
+            rows, time=now, host=request.host, path=request.path, query=query, resource=resource, fault=fault
+        )
 
 
 class _Server(ThreadingHTTPServer):
@@ -127,52 +172,47 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
     replay: MarketReplay
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is no news; anything else is a defect of the replay and shows."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         self._serve("GET")
 
-    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+    def do_POST(self) -> None:
         self._serve("POST")
+
+    def do_DELETE(self) -> None:
+        self._serve("DELETE")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's signature
         """Nothing on standard error: the log is MarketReplay.requests."""
 
     def _serve(self, method: str) -> None:
-        began = time.perf_counter()
         replay = cast("_Server", self.server).replay
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         split = urlsplit(self.path)
         host, _, path = split.path.lstrip("/").partition("/")
-        if host == "_control":
-            if path == "requests":
-                self._write(Answer([asdict(item) for item in replay.requests]))
-            return
         query: dict[str, tuple[str, ...]] = {}
         for name, value in parse_qsl(split.query, keep_blank_values=True):
             query[name] = (*query.get(name, ()), value)
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(method, host, "/" + unquote(path), query, headers, replay.url)
-        answer = replay.respond(request)
-        replay.note(Served(host, request.path, split.query, answer.status, time.time(), time.perf_counter() - began))
-        self._write(answer)
-
-    def _write(self, answer: Answer) -> None:
-        payload: Any = answer.payload
-        body = payload.encode() if isinstance(payload, str) else json.dumps(payload, separators=(",", ":")).encode()
-        self.wfile.write(head(answer.status, {"Content-Type": answer.content_type, **answer.headers}, len(body)) + body)
-
-
-def head(status: int, headers: Mapping[str, str], length: int | None) -> bytes:
-    """Status line and headers of an answer."""
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = "Unknown"
-    lines = [f"HTTP/1.1 {status} {phrase}", f"{SIMULATED}: 1", *(f"{name}: {value}" for name, value in headers.items())]
-    if length is not None:
-        lines.append(f"Content-Length: {length}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        if host == "_control":
+            send(self.wfile, control(replay, request, body), None)
+            return
+        answer, fault = replay.serve(request, split.query)
+        try:
+            send(self.wfile, answer, fault)
+        except ConnectionCutError:
+            self.rfile.close()
+            reset(self.connection)
+            self.close_connection = True
+        except ConnectionError:
+            self.close_connection = True

@@ -65,7 +65,7 @@ def chart(request: Request, market: Market, symbol: str) -> Answer:
         )
     kept = LONGEST.get(interval)
     if kept is not None and (
-        "period1" in request.query and start < now - kept * DAY - HOUR or (end - start) > (kept + 1) * DAY
+        ("period1" in request.query and start < now - kept * DAY - HOUR) or (end - start) > (kept + 1) * DAY
     ):
         many = f"Only {kept} days worth of {interval} granularity data are allowed to be fetched per request."
         return failure(
