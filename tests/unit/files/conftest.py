@@ -14,8 +14,8 @@ class Notices(list):
 
 
 def run_resource(resource, state, source="history"):
-    from dlt.common.configuration.container import Container
     from dlt.common.configuration import inject_section
+    from dlt.common.configuration.container import Container
     from dlt.common.configuration.specs import ConfigSectionContext
     from dlt.common.pipeline import StateInjectableContext
     from dlt.extract.pipe_iterator import ManagedPipeIterator
