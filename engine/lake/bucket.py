@@ -103,6 +103,10 @@ class BucketStore:
             sweep(staging, settled, GRACE)
             return Scratch(staging)
 
+    def has_package(self, path: str) -> bool:
+        """Whether the package has its manifest."""
+        return self._remote.size(f"{safe_package_path(path)}/manifest.json") is not None
+
     def place(self, scratch: Scratch, path: str, names: Sequence[str]) -> None:
         """Upload the files in the order given (the manifest last)."""
         safe_package_path(path)

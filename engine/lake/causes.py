@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from engine.errors import LakeError
 
 SPACE = "Free some space there or move the lake to a larger disk, then run again: nothing is lost or half-written."
+FEW_INODES = 64
 CAUSES = {
     errno.EDQUOT: ("the disk quota is used up, no space left", SPACE),
     errno.EROFS: ("the file system is read-only", "Mount it writable (see dmesg for a disk fault), then run again."),
@@ -31,7 +32,12 @@ def _no_room(path: str) -> tuple[str, str]:
     """Tell a full disk from one without inodes: both say ENOSPC."""
     with contextlib.suppress(OSError):
         room = os.statvfs(path)
-        if room.f_files and not room.f_favail:
+        # what failed was cleaned up by now, so a few inodes may be free again: ask which of the two is scarcer
+        if (
+            room.f_files
+            and room.f_favail <= FEW_INODES
+            and room.f_favail * room.f_blocks < room.f_bavail * room.f_files
+        ):
             return "no inodes left (too many files; there may be space)", SPACE
     return "no space left", SPACE
 

@@ -117,6 +117,10 @@ class FolderStore:
             sweep(staging, settled, grace=0.0)
             return Scratch(staging)
 
+    def has_package(self, path: str) -> bool:
+        """Whether the folder is there."""
+        return os.path.lexists(self._inside(path))
+
     def place(self, scratch: Scratch, path: str, names: Sequence[str]) -> None:
         """Rename the scratch folder to the package's folder: the files appear together, already on disk."""
         target = self._inside(path)
@@ -124,15 +128,7 @@ class FolderStore:
             sync_folder(scratch.folder)
             make_folder(target.parent)
             self._inside(path)
-            try:
-                # not atomic against a second writer of the same load id, but then rename refuses a full folder
-                scratch.folder.rename(target)
-            except OSError as error:
-                if target.exists():
-                    raise LakeError(
-                        f"{self.where}: there is already a package at {path}", "A load id may be used once: run again."
-                    ) from error
-                raise
+            scratch.folder.rename(target)
             sync_folder(target.parent)
             for name in names:
                 self._verified[f"{path}/{name}"] = _identity(os.lstat(target / name))

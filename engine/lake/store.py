@@ -39,6 +39,9 @@ class Store(Protocol):
     def scratch(self) -> Scratch:
         """Return a new scratch folder for a writer; what dead writers left behind is swept first."""
 
+    def has_package(self, path: str) -> bool:
+        """Whether something was placed at a package's path, committed or not."""
+
     def place(self, scratch: Scratch, path: str, names: Sequence[str]) -> None:
         """Move the finished files of a scratch folder to the package's folder, durably."""
 

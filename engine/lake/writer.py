@@ -186,12 +186,14 @@ class PackageWriter:
             return
         day = f"{draft.extracted_from.astimezone(UTC):%Y-%m-%d}"
         path = f"{draft.source}/{safe_part(draft.table, 'table')}/{day}/{draft.load_id}"
+        if self._store.has_package(path):
+            raise LakeError(f"{self._store.where}: there is already a package at {path}", "A load id may be used once.")
         with named(self._store.where, str(self._scratch.folder.parent)):
             self._scratch.intend(Intent(path, draft.table, draft.load_id, self._opened_at))
             (self._scratch.folder / "manifest.json").unlink(missing_ok=True)
             write_new(self._scratch.folder / "manifest.json", manifest)
+        self._path = path  # from here on there may be something to remove
         self._store.place(self._scratch, path, [*(file.name for file in draft.files), "manifest.json"])
-        self._path = path
 
     def _entry(self, draft: Manifest, head: Entry | None, checksum: str) -> Entry:
         seq = head.seq + 1 if head else 1
