@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_assets,
   kind VIEW,
+  cron '@yearly',
   tags [assets],
   description 'Assets of pipelines.yaml, resolved; every change of a list is a new delivery'
 );

@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_corporates,
   kind VIEW,
+  cron '@yearly',
   tags [customers],
   description 'Companies'
 );

@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_crypto_candles_binance,
   kind VIEW,
+  cron '@yearly',
   tags [prices],
   description 'Candles of Binance; the newest one of a delivery may still be open'
 );

@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_cryptoprices_binance,
   kind VIEW,
+  cron '@yearly',
   tags [prices],
   description '24-hour tickers of Binance; a halted symbol has no price'
 );

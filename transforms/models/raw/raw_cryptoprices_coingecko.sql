@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_cryptoprices_coingecko,
   kind VIEW,
+  cron '@yearly',
   tags [prices],
   description 'Market data of CoinGecko'
 );

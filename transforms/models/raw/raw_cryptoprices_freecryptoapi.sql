@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_cryptoprices_freecryptoapi,
   kind VIEW,
+  cron '@yearly',
   tags [prices],
   description 'Prices of FreeCryptoAPI; it delivers no volume'
 );

@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_cryptoprices_yfinance,
   kind VIEW,
+  cron '@yearly',
   tags [prices],
   description 'Crypto bars of Yahoo Finance; price is the bar''s close'
 );

@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_customers,
   kind VIEW,
+  cron '@yearly',
   tags [customers],
   description 'Customers; every change of one is a new delivery'
 );

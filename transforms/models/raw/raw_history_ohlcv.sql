@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_history_ohlcv,
   kind VIEW,
+  cron '@yearly',
   tags [prices],
   description 'Historical candles from files'
 );

@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_news,
   kind VIEW,
+  cron '@yearly',
   tags [news],
   description 'Crypto news'
 );

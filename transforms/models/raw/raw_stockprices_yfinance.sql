@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_stockprices_yfinance,
   kind VIEW,
+  cron '@yearly',
   tags [prices],
   description 'Stock bars of Yahoo Finance with the company''s facts; prices in `currency`'
 );

@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_transaction_corporate,
   kind VIEW,
+  cron '@yearly',
   tags [transactions],
   description 'Transactions of companies; customer_id is the company''s id'
 );

@@ -1,6 +1,7 @@
 MODEL (
   name raw.raw_transaction_personal,
   kind VIEW,
+  cron '@yearly',
   tags [transactions],
   description 'Transactions of personal customers'
 );
