@@ -2,6 +2,7 @@ MODEL (
   name raw.raw_crypto_candles_binance,
   kind VIEW,
   cron '@yearly',
+  start '2025-01-01', /* a view is made once, by an interval that has passed, and again only when its file changes */
   tags [prices],
   description 'Candles of Binance; the newest one of a delivery may still be open'
 );

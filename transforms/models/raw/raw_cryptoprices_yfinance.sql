@@ -2,6 +2,7 @@ MODEL (
   name raw.raw_cryptoprices_yfinance,
   kind VIEW,
   cron '@yearly',
+  start '2025-01-01', /* a view is made once, by an interval that has passed, and again only when its file changes */
   tags [prices],
   description 'Crypto bars of Yahoo Finance; price is the bar''s close'
 );
