@@ -16,11 +16,11 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
 from engine.errors import SourceError
+from engine.redact import Redactor
 from sources.http.deadline import Deadline
 from sources.http.guard import Guard, guarded_pools
 from sources.http.limits import Bucket, bucket_of
 from sources.http.policy import MIB, Credentials, Limits, Policy
-from sources.http.redact import redacted
 from sources.http.retry import BANNED, TOO_MANY, is_transient, pause, retry_after
 
 CHUNK = 65536
@@ -58,6 +58,7 @@ class GuardedAdapter(HTTPAdapter):
         self.policy = policy
         self.credentials = credentials
         self.replay_url = replay_url.rstrip("/") if replay_url else None
+        self.redact = Redactor(credentials.secrets if credentials else ())
         self.stopped = threading.Event()
         self._live: set[Deadline] = set()
         self._report = wait
@@ -98,7 +99,7 @@ class GuardedAdapter(HTTPAdapter):
                 response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001
             except (requests.RequestException, HTTPError, OSError) as error:
                 if deadline.expired:
-                    raise _Failed(f"did not finish its answer within {seconds:.0f} s") from error
+                    raise _Failed(f"did not finish its answer within {seconds:.1f} s") from error
                 raise _explained(error) from error
         response.url, response.request = str(request.url), request
         return response
@@ -126,7 +127,7 @@ class GuardedAdapter(HTTPAdapter):
                 response.raw.close()
                 raise _Failed(f"sent more than {self.policy.max_body / MIB:g} MiB", transient=False)
         if deadline.expired:
-            raise _Failed(f"did not finish its answer within {deadline.seconds:.0f} s")
+            raise _Failed(f"did not finish its answer within {deadline.seconds:.1f} s")
         return b"".join(chunks)
 
     def _on_the_wire(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -163,10 +164,6 @@ class GuardedAdapter(HTTPAdapter):
         parts = urlsplit(str(request.url))
         place = self.redact(f"{parts.netloc.rpartition('@')[2]}{parts.path}"[:200])
         return SourceError(self.source, f"{place} {self.redact(reason)}", remedy, terminal=terminal)
-
-    def redact(self, text: str) -> str:
-        """Take this source's secrets out of a text."""
-        return redacted(text, self.credentials.secrets if self.credentials else ())
 
     def sleep(self, request: requests.PreparedRequest, seconds: float, why: str) -> None:
         """Wait, having said so; ends at once when the client closes."""

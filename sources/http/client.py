@@ -89,7 +89,7 @@ def refusal(of: GuardedSession, response: requests.Response) -> SourceError:
     """Explain a status that asking again cannot help, in one sentence with a remedy."""
     status = response.status_code
     meaning, remedy = TERMINAL.get(status, ("refuses the request", "Check this source in pipelines.yaml."))
-    said = preview(response.content)
+    said = preview(response.content, of.adapter.redact)
     reason = f"answered {status}: it {meaning}" + (f" ({said})" if said else "")
     return of.adapter.error(response.request, reason, remedy, terminal=True)
 
@@ -139,7 +139,7 @@ class HttpClient:
     def json(self, response: requests.Response) -> Any:
         """Parse a body exactly (see exact_json). Raises SourceError that shows its beginning."""
         try:
-            return exact_json(response.content)
+            return exact_json(response.content, self.session.adapter.redact)
         except BodyError as error:
             reason = f"answered {response.status_code} with {error}"
             remedy = (

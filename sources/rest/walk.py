@@ -190,7 +190,7 @@ class Walk:
         if status >= CLIENT_ERROR:
             raise refusal(session, response)
         parsed = self.endpoint.client.json(response)
-        said = preview(response.content)
+        said = preview(response.content, self.endpoint.client.session.adapter.redact)
 
         def complain(reason: str) -> SourceError:
             remedy = "The API may be in trouble or may have changed: look at its status page, run again later."
@@ -199,7 +199,7 @@ class Walk:
         return select(settings, parsed, complain)
 
     def _apply(self, rule: ErrorRule, ask: _Ask, response: requests.Response) -> None:
-        said = preview(response.content)
+        said = preview(response.content, self.endpoint.client.session.adapter.redact)
         if rule.action == "skip" or (rule.action == "split" and len(ask.assets) <= 1):
             item = self.symbol(ask.assets[0]) if len(ask.assets) == 1 else None
             self.endpoint.ctx.notice(rule.message, item=item)
