@@ -161,6 +161,8 @@ class _Tree:
             start = error.context_mark
             if error.context and start is not None and start.line + 1 != at.line:
                 reason += f" {error.context} that starts on line {start.line + 1}"
+            if "${" in lines[min(at.line, len(lines)) - 1]:
+                self._refuse(at, reason, 'Set quotes around a variable inside { } or [ ]: key: "${NAME}".')
             self._refuse(at, reason, "Check quotes, brackets, colons and indentation here.")
         except yaml.YAMLError as error:
             # the reader's own error: a character that YAML does not allow

@@ -81,7 +81,8 @@ def _explain(
         deeper = any(other != where and other[: len(where)] == where for other in found)
         if deeper and all(detail["type"] in EXPECTED for detail in group):
             continue
-        if any(gap[: len(path) + len(where)] == (*path, *where) for gap in missing):
+        own = {"extra_forbidden", "missing"} & {detail["type"] for detail in group}
+        if not own and any(gap[: len(path) + len(where)] == (*path, *where) for gap in missing):
             continue
         problems.append(_problem(model, value, document, path, where, group))
     return problems
