@@ -120,13 +120,14 @@ class _CsvSink:
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_decimal(column.type):
+    texts = column.cast(pa.string())
+    if pa.types.is_decimal(column.type) and pc.any(pc.match_substring(texts, "E")).as_py():
         return pa.chunked_array([_plain_decimals(chunk) for chunk in column.chunks], pa.string())
-    return column.cast(pa.string())
+    return texts
 
 
 def _plain_decimals(values: pa.Array) -> pa.Array:
-    """Write decimals without an exponent (Arrow's own cast gives 1E-18), by way of their unscaled integers."""
+    """Write decimals without an exponent (Arrow's cast gives 1E-18 for the smallest), from their unscaled integers."""
     values = pa.concat_arrays([values])  # offset 0, so that the buffers can be read as another type
     unscaled = pa.Array.from_buffers(pa.decimal128(38, 0), len(values), values.buffers()).cast(pa.string())
     negative = pc.starts_with(unscaled, "-")
