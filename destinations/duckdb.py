@@ -124,6 +124,7 @@ class DuckdbWarehouse:
             if state.get("written") == written and self._copy(state["copy"]).exists():
                 return
             number = int(state.get("copy", 0)) + 1
+            self._remove(f"{self.path.name}.copying-*")
             copy, unfinished = self._copy(number), self._beside(f"copying-{os.getpid()}")
             # another process copies: a file descriptor of this file closed here would drop DuckDB's own POSIX lock
             done = subprocess.run(  # noqa: S603 - this interpreter, these two paths
@@ -146,7 +147,6 @@ class DuckdbWarehouse:
         with self._clear_errors():
             self._writer.execute("CHECKPOINT")
             state = self._state()
-            self._remove(f"{self.path.name}.copying-*")
             self._remove(f"{self.path.name}.published-*", but=self._copy(state["copy"]) if state else None)
 
     def sqlmesh_connection(self) -> dict[str, Any]:

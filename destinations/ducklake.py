@@ -67,10 +67,12 @@ class DucklakeWarehouse:
         with ExitStack() as stack, self._clear_errors():
             what = f"destination {self.name}"
             stack.enter_context(hold(self.path / "writer.lock", what, wait_seconds=self._wait_seconds))
-            if not self._catalog.exists():
-                self._create()
             connection = connect(self._data_dir, extensions=True)
             stack.callback(connection.close)
+            for leftover in self.path.glob(".creating-*"):
+                shutil.rmtree(leftover)
+            if not self._catalog.exists():
+                self._create(connection)
             self._attach(connection, self._catalog, "META_BUSY_TIMEOUT 5000")
             for statement in BOOKKEEPING:
                 connection.execute(statement)
@@ -196,20 +198,17 @@ class DucklakeWarehouse:
         )
         connection.execute("USE lake")
 
-    def _create(self) -> None:
+    def _create(self, connection: DuckDBPyConnection) -> None:
         """Make the catalog under another name, then rename it: a kill leaves all of it or nothing."""
-        for leftover in self.path.glob(".creating-*"):
-            shutil.rmtree(leftover)
         folder = self.path / f".creating-{os.getpid()}"
         folder.mkdir()
         self._data.mkdir(exist_ok=True)
-        with connect(self._data_dir, extensions=True) as connection:
-            self._attach(connection, folder / "catalog.sqlite", "META_JOURNAL_MODE 'WAL'")
-            for statement in BOOKKEEPING:
-                connection.execute(statement)
-            connection.execute("CALL lake.set_option('auto_compact', false, schema => 'landing')")
-            connection.execute("USE memory")
-            connection.execute("DETACH lake")
+        self._attach(connection, folder / "catalog.sqlite", "META_JOURNAL_MODE 'WAL'")
+        for statement in BOOKKEEPING:
+            connection.execute(statement)
+        connection.execute("CALL lake.set_option('auto_compact', false, schema => 'landing')")
+        connection.execute("USE memory")
+        connection.execute("DETACH lake")
         sync_file(folder / "catalog.sqlite")
         (folder / "catalog.sqlite").replace(self._catalog)
         sync_directory(self.path)

@@ -186,7 +186,7 @@ def _unknown_name(connection: duckdb.DuckDBPyConnection, message: str) -> UsageE
     wanted = asked[1].lower()
     by_name = {table.split(".", 1)[-1]: table for table in tables}
     near = [table for table in tables if table.split(".", 1)[-1] == wanted] or [
-        by_name[match] if match in by_name else match for match in get_close_matches(wanted, [*by_name, *tables], n=3)
+        by_name.get(match) or match for match in get_close_matches(wanted, [*by_name, *tables], n=3)
     ]
     hint = f"Did you mean {', '.join(dict.fromkeys(near))}?" if near else _listing(tables)
     return UsageError(f"there is no table called {asked[1]}", hint)
