@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.config.assets import asset_columns
 from engine.config.document import Document, KeyPath, YamlValue
-from engine.config.models import Pipeline, ProjectFile
+from engine.config.models import Pipeline, Profile, ProjectFile
 from engine.config.problems import Problem, choices, did_you_mean
 from engine.quota import QuotaReport, quota_report
 from engine.schedule import Schedule, ScheduleError, parse_schedule
@@ -165,7 +165,7 @@ class Links:
     def _load(self, name: str, pipeline: Pipeline, path: KeyPath) -> None:
         # the file's own words: a profile whose variables are missing may not be in the checked model
         profiles = self.document.value["profiles"].items()
-        by_profile = {key: set(profile) - {"data", "market", "lake"} for key, profile in profiles}
+        by_profile = {key: set(profile) - set(Profile.model_fields) for key, profile in profiles}
         everywhere = set().union(*by_profile.values())
         on = pipeline.transform.on if not isinstance(pipeline.transform, bool) else []
         for prefix, names in (((*path, "load"), pipeline.load), ((*path, "transform", "on"), on)):

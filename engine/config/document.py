@@ -7,7 +7,6 @@ Norway), only decimal notation is a number. Tags and merge keys are refused.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,14 +16,13 @@ from typing import Any
 import yaml
 
 from engine.config.problems import ConfigError, Position, Problem, Text
+from engine.config.scalars import plain_scalar
 from engine.errors import UsageError
 
 MAX_BYTES = 5_000_000
 MAX_DEPTH = 100
 MAX_NODES = 100_000
 LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
-INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})\Z")
-DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})?(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?\Z")
 
 YamlValue = Any
 """Text, number, boolean, None, a list or a mapping of them: whatever a YAML file holds."""
@@ -276,23 +274,6 @@ class _Layout:
     def _pair(self, path: KeyPath, at: Position, item: _Node) -> YamlValue:
         self.keys_at[path] = at
         return self.value(item, path)
-
-
-def plain_scalar(text: str) -> str | int | float | bool | None:
-    """Resolve an unquoted scalar: null, true, false, a decimal number, else text."""
-    if text in {"", "~", "null"}:
-        return None
-    if text in {"true", "false"}:
-        return text == "true"
-    if INTEGER.match(text):
-        return int(text)
-    if any(digit in text for digit in "0123456789") and DECIMAL.match(text):
-        try:
-            number = float(text)
-        except ValueError:
-            return text
-        return number if math.isfinite(number) else text
-    return text
 
 
 def _position(event: yaml.Event) -> Position:

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from destinations import DESTINATION_TYPES
 from engine.config.assets import AssetResolver
 from engine.config.blocks import settings_of
 from engine.config.checks import Links, check_asset_references, check_names
 from engine.config.document import Document, KeyPath, YamlValue, read_document
 from engine.config.environment import Resolver, read_env_file
 from engine.config.explain import check
-from engine.config.models import ProjectFile
-from engine.config.problems import ConfigError, Problem, choices, did_you_mean
+from engine.config.models import Profile, ProjectFile
+from engine.config.problems import ConfigError, Problem, choices, did_you_mean, nearest
 from engine.config.project import Project
 from engine.errors import TickhouseError, UsageError
 from sources.protocol import AssetLists, Resource
@@ -23,6 +24,7 @@ from sources.protocol import AssetLists, Resource
 __all__ = ["Project", "load_project"]
 
 DEFAULT_PROFILE = "local"
+PROFILE_KEYS = frozenset(Profile.model_fields)
 NOT_SET = "is not set"
 REPLAYED = frozenset({"rest", "yfinance", "karpet"})
 """Source types that the market replay serves; it asks for no key."""
@@ -187,10 +189,22 @@ class _Loader:
         profiles = value.get("profiles")
         for name, profile in profiles.items() if isinstance(profiles, dict) else ():
             if isinstance(profile, dict):
-                blocks = {key: block for key, block in profile.items() if key not in {"data", "market", "lake"}}
+                blocks = {key: block for key, block in profile.items() if key not in PROFILE_KEYS}
+                blocks = {key: block for key, block in blocks.items() if not self._misspelt(name, key, block)}
                 found = self._blocks("destination", blocks, ("profiles", name))
                 active = found if name == self.profile else active
         return active
+
+    def _misspelt(self, profile: str, key: str, block: YamlValue) -> bool:
+        """Whether a key that is no destination was meant to be one of the profile's own."""
+        near = nearest(key, PROFILE_KEYS)
+        if near is None or (isinstance(block, dict) and block.get("type") in DESTINATION_TYPES):
+            return False
+        remedy = f"Did you mean {near!r}? Keys here: {choices(PROFILE_KEYS)}, and destinations by name."
+        self.problems.append(
+            self.document.problem(("profiles", profile, key), f"unknown key {key!r}", remedy, key=True)
+        )
+        return True
 
     def _offered(
         self, sources: Mapping[str, Any], value: Mapping[str, Any], assets: AssetLists

@@ -6,6 +6,7 @@ The context is the file's own text, so a value that came from `${NAME}` never ap
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ MAX_SHOWN = 5
 MAX_LINES = 38
 MAX_WIDTH = 140
 MAX_LINE = 400
+WRITTEN_SECRET = re.compile(
+    r"""(\b(?:password|passwd|token|secret\w*|access_key|api_key|private_key|key)["']?:\s+(?!\$\{)(?!["']\$\{)"""
+    r"""|://[^\s/@:]*:(?!\$\{))("[^"]*"|'[^']*'|[^\s,}\]@]+)"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Problem:
         shift = max(0, self.at.column - MAX_WIDTH + 20) if self.at.column + self.at.width > MAX_WIDTH else 0
         shown = []
         for number in range(first, last + 1):
-            line = self.text.lines[number - 1][shift : shift + MAX_WIDTH].replace("\t", " ")
+            line = _veil(self.text.lines[number - 1])[shift : shift + MAX_WIDTH].replace("\t", " ")
             mark = ">" if number == self.at.line else " "
             shown.append(f" {mark} {number:>{gutter}} | {line}".rstrip())
             if number == self.at.line:
@@ -76,6 +81,11 @@ class Problem:
                 carets = "^" * max(1, min(self.at.width, MAX_WIDTH - start))
                 shown.append(f"   {'':>{gutter}} | {' ' * start}{carets}")
         return shown
+
+
+def _veil(line: str) -> str:
+    """Cover a secret that somebody wrote into the file itself; `${NAME}` stays readable, columns stay in place."""
+    return WRITTEN_SECRET.sub(lambda found: found[1] + "*" * len(found[2]), line)
 
 
 class ConfigError(UsageError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config.assets import FIXED_COLUMNS, USUAL_COLUMNS, read_assets
@@ -89,6 +89,7 @@ def test_a_bad_header(folder: Path, refused: Callable[..., str]) -> None:
     assert "not CSV: unexpected end of data" in refused()
 
 
+@settings(deadline=None)
 @given(st.text(max_size=120))
 def test_any_text_is_rows_or_problems(text: str) -> None:
     table, problems = read_assets("assets.csv", f"{HEADER}\n{text}")

@@ -402,3 +402,27 @@ def test_the_active_profile_needs_its_variables(edited: Callable[..., Project], 
     said = refused(profile="cloud", env={**env, "S3_SECRET_KEY": ""})
     assert "pipelines.yaml:12  profiles.cloud.lake.secret_key" in said
     assert "the environment variable S3_SECRET_KEY is not set" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "block"), [("dta", ".data/x"), ("lakee", "{type: filesystem, path: x}"), ("markt", "live")]
+)
+def test_a_misspelt_key_of_a_profile(key: str, block: str, refused: Refused) -> None:
+    said = refused(("  local:\n", f"  local:\n    {key}: {block}\n"))
+    assert said.startswith(f"pipelines.yaml:9  profiles.local.{key}\n")
+    assert f"unknown key {key!r}\n  Did you mean " in said
+
+
+def test_a_secret_that_stands_in_the_file_is_covered(refused: Refused) -> None:
+    said = refused(('key: "${COINGECKO_API_KEY:-}"', "key: abc-123-def"), ("per_month: 10000", "per_mnth: 10000"))
+    assert "header: x-cg-demo-api-key, key: ***********}" in said
+    assert "abc-123-def" not in said
+    said = refused(
+        ("base_url: https://api", "base_url: https://me:pass-word@api"), ("api_key, header", "api_key, heder")
+    )
+    assert "https://me:*********@api.coingecko.com" in said
+
+
+def test_a_quota_that_is_nearly_used_up_is_a_note(edited: Callable[..., Project]) -> None:
+    note = edited(("per_month: 10000", "per_month: 31")).notes[-1]
+    assert note.startswith("pipelines.yaml:38  coingecko: 30 calls a month; the plan allows 31: 97% of it")

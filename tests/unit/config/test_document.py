@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config.document import MAX_BYTES, dotted, parse, read_document
@@ -128,11 +128,13 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values.filter(lambda value: value is not None))
 def test_quoted_text_and_numbers_are_read_back(value: object) -> None:
     assert parse(json.dumps(value, ensure_ascii=False).encode(), "f").value == value
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_value_or_a_config_error(data: bytes) -> None:
     with contextlib.suppress(ConfigError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config.document import parse
@@ -32,6 +32,7 @@ def test_variables_and_defaults() -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_a_value_cannot_add_yaml(value: str) -> None:
     assert resolve('a: "${A}"\nb: 1\n', A=value)[0] == {"a": value, "b": 1}

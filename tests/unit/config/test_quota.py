@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.quota import MONTH_MINUTES, QuotaReport, fitting_interval, quota_report
@@ -87,6 +87,7 @@ def test_a_source_that_does_not_count_its_calls_is_left_out() -> None:
     assert report({"p": "0 20 * * *"}, quiet).sources == ()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5_000), st.integers(0, 1_000_000))
 def test_the_interval_fits_and_five_minutes_less_does_not(calls: int, limit: int) -> None:
     minutes = fitting_interval(calls, limit)

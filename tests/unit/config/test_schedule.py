@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from croniter import croniter
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.schedule import BOUNDS, PLAIN, ScheduleError, _expand, parse_schedule
@@ -69,6 +69,7 @@ def plain_fields(draw: st.DrawFn) -> str:
     return " ".join(fields)
 
 
+@settings(deadline=None)
 @given(plain_fields())
 def test_the_quick_path_agrees_with_croniter(cron: str) -> None:
     assert all(PLAIN.match(field) for field in cron.split())
@@ -82,6 +83,7 @@ def test_the_quick_path_agrees_with_croniter(cron: str) -> None:
     assert schedule.weekdays == (frozenset(weekdays) or None)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["*/5 * * * *", "0 */6 * * *", "15,45 8-17 * * *", "0 20 * * *", "7 3 * * 1,4"]))
 def test_the_shortest_interval_is_croniters(cron: str) -> None:
     runs = croniter(cron, datetime(2026, 1, 1, tzinfo=UTC))
