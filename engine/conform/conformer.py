@@ -19,6 +19,9 @@ from engine.conform.values import Typed
 from engine.errors import SourceError
 from engine.table import LINEAGE_COLUMNS, Column, Table
 
+CONSTANT_BLOCK = 65_536
+"""Rows of one chunk of a lineage column."""
+
 
 @dataclass(frozen=True, slots=True)
 class Conformed:
@@ -153,14 +156,13 @@ class Conformer:
             else:
                 del sheet.typed[name]
 
-    def _lineage(self, sheet: _Sheet, load_timestamp: datetime) -> dict[str, pa.Array | pa.ChunkedArray]:
-        page, count = sheet.page, sheet.page.count
-        text = pa.string()
+    def _lineage(self, sheet: _Sheet, load_timestamp: datetime) -> dict[str, pa.ChunkedArray]:
+        page, count, text = sheet.page, sheet.page.count, pa.string()
         lineage = {
-            SOURCE: pa.repeat(pa.scalar(self._source, text), count),
-            LOAD_TIMESTAMP: pa.repeat(pa.scalar(load_timestamp.astimezone(UTC), ARROW_TYPES["timestamp"]), count),
-            "_load_id": pa.repeat(pa.scalar(self._load_id, text), count),
-            "_run_id": pa.repeat(pa.scalar(self._run_id, text), count),
+            SOURCE: _constant(pa.scalar(self._source, text), count),
+            LOAD_TIMESTAMP: _constant(pa.scalar(load_timestamp.astimezone(UTC), ARROW_TYPES["timestamp"]), count),
+            "_load_id": _constant(pa.scalar(self._load_id, text), count),
+            "_run_id": _constant(pa.scalar(self._run_id, text), count),
         }
         for column in (LINEAGE[SOURCE], self._schema.given_load_timestamp):
             if column is None or not page.has(column.name):
@@ -173,7 +175,7 @@ class Conformer:
             lineage[column.name] = pc.coalesce(values, lineage[column.name])
         return lineage
 
-    def _rows(self, sheet: _Sheet, lineage: dict[str, pa.Array | pa.ChunkedArray], kept: pa.Array | None) -> pa.Table:
+    def _rows(self, sheet: _Sheet, lineage: dict[str, pa.ChunkedArray], kept: pa.Array | None) -> pa.Table:
         columns, filled = self.columns, {**sheet.typed, **lineage}
         arrays = [
             filled[column.name] if column.name in filled else pa.nulls(sheet.page.count, ARROW_TYPES[column.data_type])
@@ -219,3 +221,10 @@ def _kept(sheet: _Sheet) -> pa.Array | None:
     for row in sheet.faults:
         kept[row] = False
     return pa.array(kept, pa.bool_())
+
+
+def _constant(value: pa.Scalar, count: int) -> pa.ChunkedArray:
+    """Return a column of one value: chunks that share one block of memory."""
+    block = pa.repeat(value, min(count, CONSTANT_BLOCK))
+    chunks = [block] * (count // CONSTANT_BLOCK)
+    return pa.chunked_array([*chunks, block.slice(0, count % CONSTANT_BLOCK)], value.type)

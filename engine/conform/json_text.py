@@ -9,7 +9,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -52,7 +52,7 @@ def json_text(value: Any) -> str:
     for part in _pieces(value, strict=True):
         parts.append(part)
         size += len(part)
-        if size > MAX_TEXT_BYTES:  # also the end of a value that contains itself
+        if size > MAX_TEXT_BYTES:
             break
     text = "".join(parts)
     if size * 4 > MAX_TEXT_BYTES and len(text.encode()) > MAX_TEXT_BYTES:
@@ -69,7 +69,25 @@ def value_text(value: Any) -> str:
     """Return a value's text for the quarantine: never raises, unstorable text escaped, cut with a marker."""
     if isinstance(value, str):
         return _cut(iter((_escaped(value[: CUT_VALUE + 1]),)), CUT_VALUE)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, float | Decimal):
+        return _cut(iter((str(value),)), CUT_VALUE)
     return _cut(_pieces(value, strict=False), CUT_VALUE)
+
+
+class _End(_Piece):
+    """The closing bracket of a container, which from here on may come again."""
+
+    __slots__ = ("container",)
+    container: int
+
+    @staticmethod
+    def of(bracket: str, item: object) -> _End:
+        """Return the end of this container."""
+        end = _End(bracket)
+        end.container = id(item)
+        return end
 
 
 class _Pairs(tuple[Any, ...]):
@@ -95,21 +113,35 @@ def _escaped(text: str) -> str:
 
 def _pieces(value: Any, *, strict: bool) -> Iterator[str]:
     todo: list[Any] = [value]
+    within: set[int] = set()
     while todo:
         item = todo.pop()
-        if type(item) is _Piece:
+        if isinstance(item, _Piece):
+            if isinstance(item, _End):
+                within.discard(item.container)
             yield item
-        elif isinstance(item, dict | _Pairs):
-            todo.extend(reversed(list(_object(item, strict=strict))))
-        elif isinstance(item, list | tuple):
-            todo.append(_Piece("]"))
-            for index in range(len(item) - 1, -1, -1):
-                todo.append(item[index])
-                if index:
-                    todo.append(_Piece(","))
-            todo.append(_Piece("["))
-        else:
+        elif not isinstance(item, dict | list | tuple):
             yield _scalar(item, strict=strict)
+        elif id(item) in within:
+            if strict:
+                raise MisfitError("a nested value that contains itself")
+            yield '"..."'
+        else:
+            within.add(id(item))
+            if isinstance(item, dict | _Pairs):
+                todo.append(_End.of("}", item))
+                todo.extend(reversed(list(_object(item, strict=strict))))
+            else:
+                todo.append(_End.of("]", item))
+                todo.extend(reversed(list(_array(item))))
+
+
+def _array(items: Sequence[Any]) -> Iterator[Any]:
+    yield _Piece("[")
+    for index, item in enumerate(items):
+        if index:
+            yield _Piece(",")
+        yield item
 
 
 def _object(item: dict[Any, Any] | _Pairs, *, strict: bool) -> Iterator[Any]:
@@ -125,7 +157,6 @@ def _object(item: dict[Any, Any] | _Pairs, *, strict: bool) -> Iterator[Any]:
             seen.add(name)
         yield _Piece(("," if index else "") + _string(name, strict=strict) + ":")
         yield value
-    yield _Piece("}")
 
 
 def _scalar(value: Any, *, strict: bool) -> str:  # noqa: PLR0911 - one line a type

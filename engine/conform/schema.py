@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from zoneinfo import ZoneInfoNotFoundError
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from engine.conform.names import column_name, payload_name, reserved
 from engine.conform.times import zone
 from engine.errors import UsageError
@@ -104,6 +107,7 @@ def _check_zone(table: Table, column: Column) -> None:
         return
     try:
         zone(column.timezone)
+        pc.assume_timezone(pa.scalar(0, pa.timestamp("us")), column.timezone)  # Arrow looks it up on its own
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(
             f"table {table.name}: column {column.name!r} declares the unknown time zone {column.timezone!r}",

@@ -118,6 +118,10 @@ def to_bigint(value: Any, _: Column) -> int | None:
     """Return a whole number of 64 bits."""
     if isinstance(value, int) and not isinstance(value, bool):
         whole = int(value)
+    elif isinstance(value, float):
+        if not _finite(float(value)).is_integer():
+            raise MisfitError(NOT_WHOLE)
+        whole = int(value)
     else:
         number = _number(value, "bigint")
         if number is None:

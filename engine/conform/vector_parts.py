@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.conform.faults import Fault
+from engine.conform.json_text import value_text
 from engine.conform.values import Typed, convert_values
 from engine.table import Column
 
@@ -46,9 +47,9 @@ def without_empty(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def refused(values: pa.ChunkedArray, allowed: pa.ChunkedArray, reason: str, column: Column) -> dict[int, Fault]:
-    """Return one fault for every value that is not allowed (null counts as allowed)."""
+    """Return one fault for every delivered value that is not allowed (null counts as allowed)."""
     indices = pc.indices_nonzero(pc.fill_null(pc.invert(allowed), False))
-    texts = (str(value) for value in python_values(values.take(indices)))
+    texts = map(value_text, python_values(values.take(indices)))
     return {row: Fault(column.name, reason, text) for row, text in zip(indices.to_pylist(), texts, strict=True)}
 
 

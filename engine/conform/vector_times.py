@@ -40,7 +40,11 @@ def timestamps(values: pa.ChunkedArray, column: Column) -> Typed:
             micros = _micros(values)
         except pa.ArrowInvalid:  # beyond what 64 bits of microseconds hold
             return by_value(values, column)
-        return _bounded(micros, column) if pa.types.is_timestamp(kind) and kind.tz else _from_local(micros, column)
+        return (
+            _bounded(micros, values, column)
+            if pa.types.is_timestamp(kind) and kind.tz
+            else _from_local(micros, values, column)
+        )
     return by_value(values, column)
 
 
@@ -85,7 +89,7 @@ def _timestamps_of_text(values: pa.ChunkedArray, column: Column) -> Typed:
             return _timestamps_of_epoch(values.cast(pa.int64()), column)
         return by_value(values, column)
     try:
-        return _bounded(values.cast(_INSTANT), column)
+        return _bounded(values.cast(_INSTANT), values, column)
     except pa.ArrowInvalid:
         pass
     if column.timezone:
@@ -119,7 +123,7 @@ def _micros(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return values.cast(pa.timestamp("us", zone))
 
 
-def _from_local(values: pa.ChunkedArray, column: Column) -> Typed:
+def _from_local(values: pa.ChunkedArray, given: pa.ChunkedArray, column: Column) -> Typed:
     """Give local times the column's zone: of two meanings the earlier, of none a fault."""
     if column.timezone is None:
         return by_value(values, column)
@@ -128,7 +132,7 @@ def _from_local(values: pa.ChunkedArray, column: Column) -> Typed:
         return by_value(values, column)
     exists = _exists(values, column)
     if _every(exists):
-        return _bounded(_assumed(values, column), column)
+        return _bounded(_assumed(values, column), given, column)
     return patched(values, exists, lambda part: _assumed(part, column), column)
 
 
@@ -143,11 +147,11 @@ def _assumed(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     return pc.assume_timezone(values, column.timezone, ambiguous="earliest", nonexistent="raise").cast(_INSTANT)
 
 
-def _bounded(instants: pa.ChunkedArray, column: Column) -> Typed:
+def _bounded(instants: pa.ChunkedArray, given: pa.ChunkedArray, column: Column) -> Typed:
     allowed = _between(instants.cast(pa.int64()), FIRST, END)
     if _every(allowed):
         return Typed(instants)
-    faults = refused(instants, allowed, OUTSIDE, column)
+    faults = refused(given, allowed, OUTSIDE, column)
     return Typed(pc.if_else(allowed, instants, pa.scalar(None, _INSTANT)), faults)
 
 
