@@ -48,13 +48,16 @@ class Bucket:
         return sorted(found, key=lambda file: file.name)
 
     def fetch(self, file: Found, target: IO[bytes]) -> Found | None:
-        """Copy an object into `target`; return what it is after that (None: it has gone). Raises SourceError."""
+        """Copy an object into `target`; return what it is after that (None: it has gone or changed). Raises SourceError."""
 
         def copy() -> Found | None:
             try:
                 with self._fs.open(file.path, "rb", block_size=8 << 20, cache_type="readahead") as stream:
                     while chunk := stream.read(8 << 20):
                         target.write(chunk)
+                target.flush()
+                if target.tell() != file.size:
+                    return None
                 return _found(file.name, file.path, self._fs.info(file.path, refresh=True))
             except FileNotFoundError:
                 return None

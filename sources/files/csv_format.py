@@ -64,8 +64,8 @@ def batches(stream: IO[bytes], name: str, settings: FilesResource, *, strict: bo
         convert_options=pa.csv.ConvertOptions(
             column_types=_types(head, plan, settings, strict=strict),
             null_values=settings.null_values,
-            true_values=["true", "True", "TRUE"],
-            false_values=["false", "False", "FALSE"],
+            true_values=["true", "True", "TRUE", "1"],
+            false_values=["false", "False", "FALSE", "0"],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         ),

@@ -14,7 +14,7 @@ import pyarrow.json
 from sources.columns import ColumnSettings
 from sources.files.csv_format import BrokenFileError, opened
 from sources.files.settings import FILE_COLUMN, FilesResource
-from sources.files.shape import DECIMAL, _free, layout, shaped, snake
+from sources.files.shape import DECIMAL, free_name, layout, shaped
 
 BLOCK_BYTES = 4 << 20
 PAGE_ROWS = 10_000
@@ -73,12 +73,10 @@ def _row(line: bytes, number: int, name: str, settings: FilesResource) -> dict[s
         raise BrokenFileError(f"line {number} is not a JSON object")
     out = {target: _value(row, target, column) for target, column in settings.columns.items()}
     used = {str(column.source or target).split(".")[0] for target, column in settings.columns.items()}
-    taken = {*settings.columns, FILE_COLUMN.name, "load_timestamp"}
+    taken = {*settings.columns, FILE_COLUMN.name}
     for at, (field, value) in enumerate(row.items()):
         if field not in used:
-            free = _free(snake(field) or f"column_{at + 1}", taken)
-            taken.add(free)
-            out[free] = value
+            out[free_name(field, at, taken)] = value
     out[FILE_COLUMN.name] = name
     return out
 

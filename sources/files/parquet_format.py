@@ -15,20 +15,13 @@ from sources.files.shape import layout, shaped
 BATCH_ROWS = 32_768
 
 
-def batches(stream: IO[bytes], name: str, settings: FilesResource, *, strict: bool) -> Iterator[pa.RecordBatch]:
-    """Read a Parquet file; when not `strict`, declared zones and epochs are left to the typing step.
-
-    Raises pyarrow.ArrowInvalid or OSError when the file is cut, corrupt or no Parquet.
-    """
+def batches(stream: IO[bytes], name: str, settings: FilesResource) -> Iterator[pa.RecordBatch]:
+    """Read a Parquet file. Raises pyarrow.ArrowInvalid or OSError when the file is cut, corrupt or no Parquet."""
     file = pq.ParquetFile(again(stream), pre_buffer=False, memory_map=False)
     plan = layout(file.schema_arrow.names, settings.columns)
-    columns = settings.columns
-    if not strict:
-        loose = {"timezone": None, "epoch": None, "value": None}
-        columns = {name: column.model_copy(update=loose) for name, column in columns.items()}
     for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
         if batch.num_rows:
-            yield shaped(batch, plan, columns, name)
+            yield shaped(batch, plan, settings.columns, name)
 
 
 def missing(stream: IO[bytes], name: str, settings: FilesResource) -> tuple[str, ...]:  # noqa: ARG001 - as for CSV

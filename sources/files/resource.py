@@ -148,7 +148,7 @@ def _strict(kind: Format, stream: IO[bytes], name: str, settings: FilesResource)
     if kind == "csv":
         return csv_format.batches(stream, name, settings, strict=True)
     if kind == "parquet":
-        return parquet_format.batches(stream, name, settings, strict=True)
+        return parquet_format.batches(stream, name, settings)
     return jsonl_format.batches(stream, name, settings)
 
 
@@ -156,7 +156,7 @@ def _as_written(kind: Format, stream: IO[bytes], name: str, settings: FilesResou
     if kind == "csv":
         return csv_format.batches(stream, name, settings, strict=False)
     if kind == "parquet":
-        return parquet_format.batches(stream, name, settings, strict=False)
+        return parquet_format.batches(stream, name, settings)
     return jsonl_format.pages(stream, name, settings)
 
 

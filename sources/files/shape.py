@@ -1,19 +1,18 @@
-"""From a file's columns to the table's: names, constants, case, declared zones and epochs.
+"""From a file's columns to the table's: names, constants, case.
 
-Everything here is exact: what cannot be converted without loss raises `pyarrow.ArrowInvalid`, and the caller reads
-the file as text instead, so that the engine's typing step sets aside only the rows at fault.
+What does not fit its declared type raises `pyarrow.ArrowInvalid`, and the caller reads the file as written instead, so
+that the engine's typing step sets aside only the rows at fault. Zones and epochs are that step's as well.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.conform.names import column_name, payload_name
 from sources.columns import ColumnSettings
 from sources.files.settings import FILE_COLUMN
 
@@ -21,25 +20,14 @@ DECIMAL = pa.decimal128(38, 18)
 INSTANT = pa.timestamp("us", "UTC")
 ARROW: Mapping[str, pa.DataType] = {
     "text": pa.string(),
-    "bigint": pa.int64(),
+    "bigint": pa.string(),
     "double": pa.float64(),
     "decimal": DECIMAL,
     "bool": pa.bool_(),
     "date": pa.date32(),
     "json": pa.string(),
 }
-"""Arrow's type for each declared type; timestamps depend on how they are written."""
-_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-_RESERVED = frozenset({"load_timestamp"})
-_WORD = re.compile(r"[^0-9A-Za-z]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-
-def snake(name: str) -> str:
-    """Name a column as the warehouse does: `Adj Close` and `adjClose` become adj_close; letters lose their marks."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    words = [word.lower() for word in _WORD.split(plain) if word]
-    text = "_".join(words)
-    return f"_{text}"[1:] if text and not text[0].isdigit() else (f"c_{text}" if text else "")
+"""What the CSV parser reads for each declared type. Not bigint: it would read 0x10. Timestamps: see csv_format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +44,42 @@ class Layout:
 
 
 def layout(fields: Sequence[str], columns: Mapping[str, ColumnSettings], *, header: bool = True) -> Layout:
-    """Match a file's fields with the declared columns: by position, by exact name, then by snake-case name."""
+    """Match a file's fields with the declared columns: by position, by exact name, then as a column would be named."""
+    fields = [field.strip() for field in fields]
     exact = {name: at for at, name in reversed(list(enumerate(fields)))} if header else {}
-    loose = {snake(name): at for at, name in reversed(list(enumerate(fields)))} if header else {}
+    loose = {column_name(name): at for at, name in reversed(list(enumerate(fields)))} if header else {}
     declared: dict[str, int] = {}
     missing = []
     for target, settings in columns.items():
         wanted = target if settings.source is None and settings.value is None else settings.source
         if wanted is None:
             continue
-        at = wanted if isinstance(wanted, int) else exact.get(wanted, loose.get(snake(wanted)))
+        at = wanted if isinstance(wanted, int) else exact.get(wanted, loose.get(column_name(wanted)))
         if at is not None and at < len(fields):
             declared[target] = at
         elif settings.value is None:
             missing.append(target)
     kept: dict[str, int] = {}
-    taken = {*columns, FILE_COLUMN.name, *_RESERVED}
+    taken = {*columns, FILE_COLUMN.name}
     for at, field in enumerate(fields):
         if at not in declared.values():
-            name = _free(snake(field) or f"column_{at + 1}", taken)
-            taken.add(name)
-            kept[name] = at
+            kept[free_name(field, at, taken)] = at
     return Layout(declared, kept, tuple(missing))
 
 
-def _free(name: str, taken: Iterable[str]) -> str:
+def free_name(field: str, at: int, taken: set[str]) -> str:
+    """Name the column of an undeclared field that stands at position `at`, and take the name."""
+    name = candidate = payload_name(field) if field.strip() else f"column_{at + 1}"
     number = 1
-    candidate = name
     while candidate in taken:
         number += 1
         candidate = f"{name}_{number}"
+    taken.add(candidate)
     return candidate
 
 
 def shaped(batch: pa.RecordBatch, plan: Layout, columns: Mapping[str, ColumnSettings], file: str) -> pa.RecordBatch:
-    """Give a batch the table's column names, and finish what a reader cannot do (epochs, zones, case, constants)."""
+    """Give a batch the table's column names, and add constants and the file's name."""
     rows = batch.num_rows
     arrays: dict[str, pa.Array] = {}
     for target, settings in columns.items():
@@ -105,11 +94,7 @@ def shaped(batch: pa.RecordBatch, plan: Layout, columns: Mapping[str, ColumnSett
 
 
 def finished(array: pa.Array, settings: ColumnSettings) -> pa.Array:
-    """Turn epochs and zoned local times into UTC instants, fold case, fill nulls with the declared default."""
-    if settings.epoch and pa.types.is_integer(array.type):
-        array = pc.multiply_checked(array.cast(pa.int64()), _MICROSECONDS[settings.epoch]).cast(INSTANT)
-    elif settings.timezone and pa.types.is_timestamp(array.type) and array.type.tz is None:
-        array = pc.assume_timezone(array, settings.timezone).cast(INSTANT)
+    """Fold case and fill nulls with the declared default."""
     if settings.fold and pa.types.is_string(array.type):
         array = pc.ascii_upper(array) if settings.fold == "upper" else pc.ascii_lower(array)
     if settings.value is not None and array.null_count:

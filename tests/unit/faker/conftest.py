@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from engine.extract import pages
 from sources.faker.settings import FakerSource
 from sources.protocol import Asset, SourceContext
 
@@ -20,11 +21,6 @@ def faking(tmp_path):
 
     def run(table, state, now=NOW, assets=ASSETS, **block):
         import pyarrow as pa
-        from dlt.common.configuration import inject_section
-        from dlt.common.configuration.container import Container
-        from dlt.common.configuration.specs import ConfigSectionContext
-        from dlt.common.pipeline import StateInjectableContext
-        from dlt.extract.pipe_iterator import ManagedPipeIterator
 
         source = FakerSource.model_validate({"type": "faker", **block})
         [resource] = [one for one in source.resources_of("faker", assets) if one.name == table]
@@ -36,15 +32,7 @@ def faking(tmp_path):
             data_dir=tmp_path,
             notice=lambda *_, **__: None,
         )
-        context = StateInjectableContext(state=state)
-        sections = ConfigSectionContext(sections=("sources", "faker", table), source_state_key="faker")
-        with (
-            inject_section(sections),
-            Container().injectable_context(context),
-            ManagedPipeIterator.from_pipe(resource.build(ctx)._pipe) as pages,
-        ):
-            pages.set_context([context])
-            tables = [page.item for page in pages]
+        tables = list(pages(resource.build(ctx), "faker", state))
         return pa.concat_tables(tables) if tables else None
 
     return run

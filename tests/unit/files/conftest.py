@@ -4,6 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from engine.conform import Conformer
+from engine.extract import pages
+from engine.table import LINEAGE_COLUMNS
 from sources.files.settings import FilesSource
 from sources.protocol import SourceContext
 
@@ -13,25 +16,6 @@ class Notices(list):
         self.append((item, message))
 
 
-def run_resource(resource, state, source="history"):
-    from dlt.common.configuration import inject_section
-    from dlt.common.configuration.container import Container
-    from dlt.common.configuration.specs import ConfigSectionContext
-    from dlt.common.pipeline import StateInjectableContext
-    from dlt.extract.pipe_iterator import ManagedPipeIterator
-
-    context = StateInjectableContext(state=state)
-    sections = ConfigSectionContext(sections=("sources", source, resource.name), source_state_key=source)
-    with (
-        inject_section(sections),
-        Container().injectable_context(context),
-        ManagedPipeIterator.from_pipe(resource._pipe) as pages,
-    ):
-        pages.set_context([context])
-        for page in pages:
-            yield page.item
-
-
 @pytest.fixture
 def reading(tmp_path):
     """A function that runs a files source over tmp_path/in and returns (pages, notices); state lives with it."""
@@ -39,10 +23,12 @@ def reading(tmp_path):
     folder.mkdir()
     state: dict = {}
 
-    def read(resource=None, **source):
+    def settings_of(resource, **source):
         block = {"type": "files", "path": "in", "settle_seconds": 0, **source}
-        block["resources"] = {"raw_t": resource or {"files": "*"}}
-        settings = FilesSource.model_validate(block)
+        return FilesSource.model_validate({**block, "resources": {"raw_t": resource or {"files": "*"}}})
+
+    def read(resource=None, **source):
+        settings = settings_of(resource, **source)
         notices = Notices()
         ctx = SourceContext(
             source="history",
@@ -54,8 +40,20 @@ def reading(tmp_path):
         )
         (tmp_path / "data").mkdir(exist_ok=True)
         built = settings.resources_of("history", {})[0].build(ctx)
-        return list(run_resource(built, state)), notices
+        return list(pages(built, "history", state)), notices
 
+    def conformed(resource, page):
+        [one] = settings_of(resource).resources_of("history", {})
+        conformer = Conformer(one.table, (), source="history", load_id="load", run_id="run")
+        return conformer.conform(page, datetime(2026, 1, 1, tzinfo=UTC))
+
+    def typed(resource, *pages):
+        lineage = {column.name for column in LINEAGE_COLUMNS}
+        rows = [row for page in pages for row in conformed(resource, page).rows.to_pylist()]
+        return [{name: value for name, value in row.items() if name not in lineage} for row in rows]
+
+    read.conformed = conformed
+    read.typed = typed
     read.folder = folder
     read.state = state
     read.context_dir = tmp_path

@@ -24,7 +24,7 @@ def rows(pages):
 def test_declared_columns_are_typed_exactly_and_others_kept_as_text(reading):
     (reading.folder / "a.csv").write_text("Ticker,Open,Date,Adj Close\nibm,0.123456789012345678,2024-07-01,4.10\n")
     pages, notices = reading(OHLCV)
-    assert rows(pages) == [
+    assert reading.typed(OHLCV, *pages) == [
         {
             "symbol": "IBM",
             "open": Decimal("0.123456789012345678"),
@@ -35,7 +35,7 @@ def test_declared_columns_are_typed_exactly_and_others_kept_as_text(reading):
         }
     ]
     assert pages[0].schema.field("open").type == pa.decimal128(38, 18)
-    assert pages[0].schema.field("open_time").type == pa.timestamp("us", "UTC")
+    assert pages[0].schema.field("open_time").type == pa.timestamp("us")
     assert notices == []
 
 
@@ -51,15 +51,25 @@ def test_one_bad_cell_turns_the_file_into_text_so_that_only_its_row_is_at_fault(
     assert [row["open_time"] for row in rows(pages)] == ["2024-07-01", "2024-07-02"]
 
 
-def test_offsets_are_applied(reading):
-    columns = {"t": {"type": "timestamp"}, "d": {"type": "date"}, "e": {"type": "timestamp", "epoch": "ms"}}
-    (reading.folder / "a.csv").write_text("t,d,e\n2024-01-01T10:00:00+02:00,2024-01-02,1704067200001\n")
-    pages, _ = reading({"files": "*.csv", "columns": columns})
-    assert rows(pages) == [
+def test_offsets_zones_and_epochs(reading):
+    columns = {
+        "t": {"type": "timestamp"},
+        "d": {"type": "date"},
+        "e": {"type": "timestamp", "epoch": "ms"},
+        "n": {"type": "bigint"},
+        "b": {"type": "bool"},
+    }
+    (reading.folder / "a.csv").write_text("t,d,e,n,b\n2024-01-01T10:00:00+02:00,2024-01-02,1704067200001,16,1\n")
+    resource = {"files": "*.csv", "columns": columns}
+    [page], _ = reading(resource)
+    assert page.schema.field("t").type == pa.timestamp("us", "UTC")
+    assert reading.typed(resource, page) == [
         {
             "t": datetime(2024, 1, 1, 8, tzinfo=UTC),
             "d": date(2024, 1, 2),
             "e": datetime(2024, 1, 1, 0, 0, 0, 1000, tzinfo=UTC),
+            "n": 16,
+            "b": True,
             "_file": "a.csv",
         }
     ]
@@ -69,14 +79,6 @@ def test_a_naive_time_without_a_declared_zone_stays_text(reading):
     (reading.folder / "a.csv").write_text("t\n2024-01-01T10:00:00\n")
     pages, _ = reading({"files": "*", "columns": {"t": {"type": "timestamp"}}})
     assert rows(pages)[0]["t"] == "2024-01-01T10:00:00"
-
-
-def test_an_hour_that_daylight_saving_skips_or_doubles_stays_text(reading):
-    (reading.folder / "a.csv").write_text("t\n2026-03-29 02:30:00\n")
-    pages, _ = reading(
-        {"files": "*", "columns": {"t": {"type": "timestamp", "timezone": "Europe/Berlin"}}},
-    )
-    assert rows(pages)[0]["t"] == "2026-03-29 02:30:00"
 
 
 def test_header_variations_bom_quotes_and_newlines(reading):
@@ -105,9 +107,9 @@ def test_clashing_names_keep_every_value(reading):
             "a_b_2": "5",
             "a_b_3": "6",
             "column_7": "7",
-            "load_id": "8",
-            "load_timestamp_2": "9",
-            "file": "x",
+            "payload_load_id": "8",
+            "payload_load_timestamp": "9",
+            "_file_2": "x",
             "_file": "a.csv",
         }
     ]
@@ -116,8 +118,9 @@ def test_clashing_names_keep_every_value(reading):
 def test_positions_of_a_file_without_a_header(reading):
     (reading.folder / "a.csv").write_text("1704067200000,42000.10,x\n")
     columns = {"t": {"from": 0, "type": "timestamp", "epoch": "ms"}, "open": {"from": 1, "type": "decimal"}}
-    pages, _ = reading({"files": "*", "header": False, "columns": columns})
-    assert rows(pages) == [
+    resource = {"files": "*", "header": False, "columns": columns}
+    pages, _ = reading(resource)
+    assert reading.typed(resource, *pages) == [
         {"t": datetime(2024, 1, 1, tzinfo=UTC), "open": Decimal("42000.10"), "column_3": "x", "_file": "a.csv"}
     ]
 
@@ -173,3 +176,14 @@ def test_a_missing_column_is_reported(reading):
     pages, notices = reading(OHLCV)
     assert notices == [("a.csv", "has no column for open_time: null")]
     assert "open_time" not in pages[0].column_names
+
+
+def test_the_typing_step_sets_aside_only_the_rows_at_fault(reading):
+    (reading.folder / "a.csv").write_text(
+        "Ticker,Open,Date\nibm,1.50,2024-07-01\nibm,n/a,2024-07-02\nibm,2.5,2026-03-08T02:30:00\nibm,3,2024-07-04\n"
+    )
+    [page], _ = reading(OHLCV)
+    conformed = reading.conformed(OHLCV, page)
+    assert conformed.rows["open"].to_pylist() == [Decimal("1.5"), Decimal(3)]
+    assert conformed.rows["open_time"].to_pylist()[0] == datetime(2024, 7, 1, 4, tzinfo=UTC)
+    assert conformed.set_aside == 2

@@ -64,13 +64,14 @@ def test_parquet_keeps_its_types_and_takes_the_names(reading):
         "price": {"from": "Px", "type": "decimal"},
         "t": {"from": "At", "type": "timestamp", "timezone": "Asia/Tokyo"},
     }
-    pages, _ = reading({"files": "*", "columns": columns})
-    assert rows(pages) == [
+    resource = {"files": "*", "columns": columns}
+    pages, _ = reading(resource)
+    assert reading.typed(resource, *pages) == [
         {
             "price": Decimal(EXACT),
             "t": datetime(2023, 12, 31, 15, tzinfo=UTC),
-            "other_field": {"a": 1},
             "_file": "a.parquet",
+            "other_field": '{"a":1}',
         }
     ]
 
