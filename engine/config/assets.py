@@ -110,8 +110,9 @@ class AssetResolver:
             self._add((*path, key), f"unknown key {key!r}", remedy, key=True)
             return None
         seed = self._seed_row(block, asset_type, symbol)
-        symbols = {**dict.fromkeys(known, ""), **(seed.symbols if seed else usual_symbols(asset_type, symbol))}
-        symbols |= {key: str(given[key]).strip() for key in given if key in known}
+        named = {key: str(given[key]).strip() for key in given if key in known}
+        usual = {} if named else usual_symbols(asset_type, symbol)
+        symbols = {**dict.fromkeys(known, ""), **(seed.symbols if seed else usual), **named}
         for key in known:
             if symbols[key] and (reason := _bad_symbol(symbols[key])):
                 self._add((*path, key), reason, "Set the symbol as the source writes it.")

@@ -22,8 +22,9 @@ class Strict(BaseModel):
 class InlineAsset(BaseModel):
     """An asset written in the file.
 
-    Every further key is the symbol at a source (a column of the assets file, such as `binance: ARBUSDT`). A source
-    that is not named gets the usual symbol where there is one; an empty text says that it does not carry the asset.
+    Every further key is the symbol at a source (a column of the assets file, such as `binance: ARBUSDT`). A symbol
+    that the assets file knows takes its row from there, and the keys here go first. For any other, the sources named
+    here are those that carry it; where none is named, every source gets the symbol by its own rule.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)

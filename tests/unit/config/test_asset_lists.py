@@ -33,9 +33,14 @@ def test_an_inline_symbol_gets_the_usual_symbols(edited: Callable[..., Project])
     new, odd = project.assets["crypto"][3:]
     assert new.symbols == {"binance": "NEWUSDT", "coingecko": "", "yfinance": "NEW-USD", "freecryptoapi": "NEW"}
     assert (odd.name, odd.asset_type) == ("Oddcoin", "crypto")
-    assert odd.symbols == {"binance": "", "coingecko": "odd-coin", "yfinance": "ODD-USD", "freecryptoapi": "ODD"}
+    assert odd.symbols == {"binance": "", "coingecko": "odd-coin", "yfinance": "", "freecryptoapi": ""}
     assert project.assets["stocks"][1].symbols["yfinance"] == "ARM"
     assert project.assets["stocks"][1].symbols["binance"] == ""
+
+
+def test_keys_of_an_inline_asset_go_before_its_row_in_the_file(edited: Callable[..., Project]) -> None:
+    sui = edited(("top: 3", "top: 1, add: [{symbol: SUI, binance: ''}]")).assets["crypto"][1]
+    assert (sui.name, sui.symbols["binance"], sui.symbols["coingecko"]) == ("Sui", "", "sui")
 
 
 def test_bare_words_and_numbers_stay_text(edited: Callable[..., Project]) -> None:
