@@ -158,6 +158,8 @@ class Binance:
         now = market.now()
         payload = [_ticker_row(pair, market, now) for pair in pairs]
         weight = 2 if len(pairs) <= 20 else 40 if len(pairs) <= 100 else 80  # noqa: PLR2004 - documented steps
+        if not single and "symbols" not in request.query:
+            weight = 80
         return weight, payload[0] if single else payload, "binance.ticker"
 
     def _ticker_price(self, request: Request, market: Market) -> tuple[int, Any, str]:

@@ -146,8 +146,8 @@ class FaultBook:
         with self._lock:
             return list(self._armed)
 
-    def meet(self, request: Request, query: str) -> tuple[Fault, int] | None:
-        """The fault that fires on this request and the number of times it fired before."""
+    def meet(self, request: Request, query: str) -> Armed | None:
+        """The fault that fires on this request; it is counted already."""
         with self._lock:
             for armed in self._armed:
                 if armed.spent or not armed.fault.matches(request, query):
@@ -155,5 +155,10 @@ class FaultBook:
                 armed.seen += 1
                 if armed.seen > armed.fault.after:
                     armed.fired += 1
-                    return armed.fault, armed.fired - 1
+                    return armed
         return None
+
+    def missed(self, armed: Armed) -> None:
+        """The fault changed nothing (an answer without that field): it has not fired."""
+        with self._lock:
+            armed.fired -= 1

@@ -21,14 +21,14 @@ from sources.market_replay.coincodex import CoinCodex
 from sources.market_replay.coingecko import CoinGecko
 from sources.market_replay.control import control
 from sources.market_replay.exchange import Answer, Api, Request
-from sources.market_replay.faults import Armed, Fault, FaultBook
+from sources.market_replay.faults import ROW_KINDS, Armed, Fault, FaultBook
 from sources.market_replay.freecryptoapi import FreeCryptoApi
 from sources.market_replay.ledger import Ledger
 from sources.market_replay.market import Clock, Market
 from sources.market_replay.mutate import on_answer, on_request
 from sources.market_replay.rows import rows_of
 from sources.market_replay.universe import load_universe
-from sources.market_replay.wire import ConnectionCutError, reset, send
+from sources.market_replay.wire import ConnectionCutError, body_of, reset, send
 from sources.market_replay.yahoo import Yahoo
 
 LOG_LENGTH = 100_000
@@ -144,10 +144,15 @@ class MarketReplay:
             )
             api = self._apis["api.coingecko.com"]
         else:
-            answer = api.answer(on_request(*met, request) if met else request, self.market)
+            asked = on_request(met.fault, met.fired - 1, request) if met else request
+            answer = api.answer(asked, self.market)
         if met is not None:
-            fault = met[0]
+            fault = met.fault
+            sound = body_of(answer, None)
             answer = on_answer(fault, answer, api, self.market)
+            if fault.kind in ROW_KINDS and body_of(answer, fault) == sound:
+                self.faults.missed(met)
+                fault = None
         kind = "" if fault is None else fault.kind
         self._record(request, query, answer, kind)
         seconds = time.perf_counter() - began

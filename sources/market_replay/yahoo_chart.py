@@ -140,7 +140,9 @@ def _indicators(market: Market, asset: Listing, interval: str, bars: list[tuple[
     if bars and interval not in INTRADAY:
         factors = _dividend_factors(market, asset, [at for at, _ in bars])
         closes = zip(bars, factors, strict=True)
-        adjusted = [None if bar is None else single(market, asset, bar[3] * factor) for (_, bar), factor in closes]
+        adjusted = [
+            None if bar is None else _single(plain(market, asset, bar[3]) * factor) for (_, bar), factor in closes
+        ]
         indicators["adjclose"] = [{"adjclose": adjusted}]
     return indicators
 
@@ -288,8 +290,11 @@ def _dividend_factors(market: Market, asset: Listing, instants: list[int]) -> li
 
 def single(market: Market, asset: Listing, price: float) -> float:
     """A bar's price as Yahoo writes it: rounded to a cent (or five digits), then a 32-bit float in full."""
-    rounded = round(price * split_factor(market, asset), max(2, decimals(asset.start_price)))
-    return float(struct.unpack("f", struct.pack("f", rounded))[0])
+    return _single(plain(market, asset, price))
+
+
+def _single(number: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", number))[0])
 
 
 def plain(market: Market, asset: Listing, price: float) -> float:
