@@ -14,6 +14,7 @@ from engine.conform.times import (
     FIRST,
     FIRST_EPOCH,
     OUTSIDE,
+    year_start,
 )
 from engine.conform.values import Typed
 from engine.conform.vector_parts import by_value, patched, refused, without_empty
@@ -24,6 +25,8 @@ _DAY = r"^(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
 _CLOCK = r"[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
 _WITH_ZONE = _DAY + _CLOCK + r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$"
 _WITHOUT_ZONE = _DAY + _CLOCK + "$"
+_FIRST_OF_ZONES, _END_OF_ZONES = year_start(1902), year_start(2037)
+_FIRST_OF_ZONES, _END_OF_ZONES = year_start(1902), year_start(2037)
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 """0001-01-01 and 9999-12-31, in days since 1970."""
 
@@ -72,6 +75,8 @@ def _dates_of_timestamps(values: pa.ChunkedArray, column: Column) -> Typed:
     except pa.ArrowInvalid:
         return by_value(values, column)
     if values.type.tz and column.timezone:
+        if not _every(_in_zone_table(local)):
+            return by_value(values, column)
         local = pc.local_timestamp(local.cast(pa.timestamp("us", column.timezone)))
     local = local.cast(pa.timestamp("us"))
     sure = _between(local.cast(pa.int64()), FIRST, END)
@@ -100,7 +105,7 @@ def _timestamps_of_text(values: pa.ChunkedArray, column: Column) -> Typed:
 def _local_text(values: pa.ChunkedArray, column: Column) -> Typed:
     local = pc.match_substring_regex(values, _WITHOUT_ZONE)
     moments = pc.if_else(local, values, pa.scalar(None, pa.string())).cast(pa.timestamp("us"))
-    sure = pc.if_else(pc.is_valid(values), pc.fill_null(_exists(moments, column), False), None)
+    sure = pc.if_else(pc.is_valid(values), pc.fill_null(_exists(moments, column), False), pa.scalar(None, pa.bool_()))
     return patched(values, sure, lambda part: _assumed(part.cast(pa.timestamp("us")), column), column)
 
 
@@ -127,20 +132,24 @@ def _from_local(values: pa.ChunkedArray, given: pa.ChunkedArray, column: Column)
     """Give local times the column's zone: of two meanings the earlier, of none a fault."""
     if column.timezone is None:
         return by_value(values, column)
-    within = _between(values.cast(pa.int64()), FIRST, END)
-    if not _every(within):
-        return by_value(values, column)
-    exists = _exists(values, column)
-    if _every(exists):
+    sure = _exists(values, column)
+    if _every(sure):
         return _bounded(_assumed(values, column), given, column)
-    return patched(values, exists, lambda part: _assumed(part, column), column)
+    return patched(values, sure, lambda part: _assumed(part, column), column)
 
 
 def _exists(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
-    """Whether the zone's clocks ever showed these local times: before and after a gap differ."""
+    """Whether the zone's clocks surely showed these local times: before and after a gap differ."""
+    known = _in_zone_table(values)
+    values = pc.if_else(known, values, pa.scalar(None, values.type))
     before = pc.assume_timezone(values, column.timezone, ambiguous="earliest", nonexistent="earliest")
     after = pc.assume_timezone(values, column.timezone, ambiguous="earliest", nonexistent="latest")
-    return pc.equal(before, after)
+    return pc.and_kleene(known, pc.equal(before, after))
+
+
+def _in_zone_table(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether Arrow's zone arithmetic holds: it ends with the table of 1901 to 2037 and knows no later summer time."""
+    return _between(values.cast(pa.int64()), _FIRST_OF_ZONES, _END_OF_ZONES)
 
 
 def _assumed(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.conform.arrow_types import ARROW_TYPES
-from engine.conform.values import Typed
+from engine.conform.values import WHOLE_DIGITS, Typed
 from engine.conform.vector_parts import by_value, patched, without_empty
 from engine.conform.vector_times import dates, timestamps
 from engine.table import Column, DataType
@@ -99,12 +99,19 @@ def _numbers(values: pa.ChunkedArray, column: Column) -> Typed:
     if pa.types.is_integer(kind) and column.data_type == "double":
         sure = pc.and_(pc.less_equal(values, 2**53), pc.greater_equal(values, -(2**53)))
         return patched(values, sure, lambda part: part.cast(target), column)
-    if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and _rescales_safely(kind, column)):
         try:
             return Typed(values.cast(target))
         except pa.ArrowInvalid:
-            return _TEXT_TO[column.data_type](values.cast(pa.string()), column)
+            pass
+    if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+        return _TEXT_TO[column.data_type](values.cast(pa.string()), column)
     return by_value(values, column)
+
+
+def _rescales_safely(kind: pa.DataType, column: Column) -> bool:
+    """Whether Arrow's cast is exact or refuses: from more than 20 whole digits it may overflow without a word."""
+    return column.data_type == "decimal" and kind.precision - kind.scale <= WHOLE_DIGITS
 
 
 def _floats(values: pa.ChunkedArray, column: Column) -> Typed:

@@ -176,3 +176,15 @@ def test_order_changes_no_value(values):
         ["1.500000000000000000", "None", "None", "None", "0E-18", "2000.000000000000000000", "7.000000000000000000"]
     )
     assert result.set_aside == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**31), max_value=10**31)),
+    st.sampled_from([pa.decimal128(38, 6), pa.decimal256(60, 6), pa.decimal256(76, 40)]),
+)
+def test_arrow_decimals_of_any_width_agree_with_values(numbers, kind):
+    for column in DECLARED[:3]:
+        rows, rejected = outcome(column, [{column.name: number} for number in numbers])
+        found, refused = outcome(column, pa.table({column.name: pa.array(numbers, kind)}))
+        assert (found, len(refused)) == (rows, len(rejected))

@@ -273,6 +273,8 @@ TIMES = [
     (BERLIN, "2026-03-29T02:30:00", SET_ASIDE),
     (BERLIN, datetime(2026, 10, 25, 2, 30), micros("2026-10-25T00:30:00Z")),  # noqa: DTZ001
     (BERLIN, datetime(2026, 3, 29, 2, 30), SET_ASIDE),  # noqa: DTZ001
+    (BERLIN, "2038-07-01T12:00:00", micros("2038-07-01T10:00:00Z")),
+    (BERLIN, datetime(2038, 7, 1, 12), micros("2038-07-01T10:00:00Z")),  # noqa: DTZ001
     (BERLIN, date(2024, 7, 1), micros("2024-06-30T22:00:00Z")),
     (SECONDS, 1700000000, micros("2023-11-14T22:13:20Z")),
     (SECONDS, 1700000000.25, micros("2023-11-14T22:13:20.25Z")),
