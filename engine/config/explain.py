@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -48,7 +48,7 @@ def check(
         details = error.errors(include_url=False)
     retry = False
     for detail in details:
-        where = _data_path(detail["loc"], value)
+        where = _data_path(detail, value)
         written = document.written.get((*path, *where))
         if detail["type"] == "string_type" and written is not None and _is_number(_at(value, where)):
             value = _with(value, where, written)
@@ -72,7 +72,7 @@ def _explain(
     """Describe every error once: a union gives one for each of its branches, and the deepest tells most."""
     found: dict[KeyPath, list[ErrorDetails]] = {}
     for detail in details:
-        found.setdefault(_data_path(detail["loc"], value), []).append(detail)
+        found.setdefault(_data_path(detail, value), []).append(detail)
     problems = []
     misspelt = _misspelt(model, value, details)
     for where, group in found.items():
@@ -93,7 +93,7 @@ def _misspelt(model: type[BaseModel], value: YamlValue, details: list[ErrorDetai
     found = set()
     for detail in details:
         if detail["type"] == "extra_forbidden":
-            where = _data_path(detail["loc"], value)
+            where = _data_path(detail, value)
             near = nearest(str(where[-1]), known_keys(model, value, where[:-1]))
             found.add((*where[:-1], near or ""))
     return found
@@ -138,17 +138,17 @@ def _problem(
     return document.problem(at, reason, remedy.strip() or "Set a value that fits.", key=block)
 
 
-def _data_path(location: Iterable[str | int], value: YamlValue) -> KeyPath:
+def _data_path(detail: ErrorDetails, value: YamlValue) -> KeyPath:
     """Drop what pydantic puts into a location for unions (tags, type names): keep what the data has."""
     path: list[str | int] = []
-    parts = list(location)
+    parts = list(detail["loc"])
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         if isinstance(value, dict):
             key = str(part)
             if key in value:
                 value = value[key]
-            elif not last or not isinstance(part, str) or part == "[key]":
+            elif not (last and detail["type"] == "missing"):
                 continue
             path.append(key)
         elif isinstance(value, list) and isinstance(part, int):

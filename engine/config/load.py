@@ -160,10 +160,11 @@ class _Loader:
         return resolved.value
 
     def _source(self, name: str, block: YamlValue, path: KeyPath) -> YamlValue:
-        active = self.document.value.get("profiles", {}).get(self.profile)
+        profiles = self.document.value.get("profiles")
+        active = profiles.get(self.profile) if isinstance(profiles, dict) else None
         replay = isinstance(active, dict) and active.get("market") == "replay"
         lenient = isinstance(block, dict) and block.get("optional") is True
-        replayed = replay and isinstance(block, dict) and block.get("type") in REPLAYED
+        replayed = replay and isinstance(block, dict) and str(block.get("type")) in REPLAYED
         if not (lenient or replayed):
             return self._strict(block, path)
         resolved = self.resolver.resolve(block, path)
@@ -198,7 +199,7 @@ class _Loader:
     def _misspelt(self, profile: str, key: str, block: YamlValue) -> bool:
         """Whether a key that is no destination was meant to be one of the profile's own."""
         near = nearest(key, PROFILE_KEYS)
-        if near is None or (isinstance(block, dict) and block.get("type") in DESTINATION_TYPES):
+        if near is None or (isinstance(block, dict) and str(block.get("type")) in DESTINATION_TYPES):
             return False
         remedy = f"Did you mean {near!r}? Keys here: {choices(PROFILE_KEYS)}, and destinations by name."
         self.problems.append(

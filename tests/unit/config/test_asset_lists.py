@@ -53,7 +53,7 @@ def test_a_column_that_a_user_adds_is_a_source_symbol(folder: Path, edited: Call
     rows = (folder / "assets.csv").read_text().splitlines()
     extra = ["kraken", "XBTUSD", *[""] * (len(rows) - 2)]
     (folder / "assets.csv").write_text("\n".join(f"{row},{more}" for row, more in zip(rows, extra, strict=True)))
-    project = edited(("top: 3", "top: 1, add: [{symbol: DOT, kraken: DOTUSD}]"))
+    project = edited(("top: 3", "top: 1, add: [{symbol: DOT, kraken: DOTUSD, yfinance: DOT-USD}]"))
     assert [asset.symbols["kraken"] for asset in project.assets["crypto"]] == ["XBTUSD", "DOTUSD"]
 
 

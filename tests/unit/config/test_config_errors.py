@@ -426,3 +426,11 @@ def test_a_secret_that_stands_in_the_file_is_covered(refused: Refused) -> None:
 def test_a_quota_that_is_nearly_used_up_is_a_note(edited: Callable[..., Project]) -> None:
     note = edited(("per_month: 10000", "per_month: 31")).notes[-1]
     assert note.startswith("pipelines.yaml:38  coingecko: 30 calls a month; the plan allows 31: 97% of it")
+
+
+def test_a_mistake_inside_one_of_two_forms(refused: Refused) -> None:
+    said = refused(("    load: [warehouse]\n", "    load: [warehouse]\n    transform: {slect: x}\n"))
+    assert said.startswith("pipelines.yaml:45  pipelines.prices-stock-pipeline.transform.slect\n")
+    assert said.count("pipelines.yaml:") == 1
+    said = refused(("    load: [warehouse]\n", "    load: [warehouse]\n    transform: sometimes\n"))
+    assert "wrong type: expected a mapping (key: value) or true or false, found text" in said
