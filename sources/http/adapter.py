@@ -26,6 +26,10 @@ from sources.http.retry import BANNED, TOO_MANY, is_transient, pause, retry_afte
 CHUNK = 65536
 REPORTED = 0.2
 """Waits shorter than this many seconds are not worth a line."""
+SLICE = 5.0
+"""Seconds after which a wait is reported again: a run that was told to stop stops a long wait there."""
+SHORTEST_TRY = 5.0
+"""Seconds that even the last try of a spent budget has: a shorter one would hide why the others failed."""
 MEMORY = 60.0
 """For so many seconds a host that was given up is tried once a request, not five times."""
 
@@ -166,12 +170,17 @@ class GuardedAdapter(HTTPAdapter):
         return SourceError(self.source, f"{place} {self.redact(reason)}", remedy, terminal=terminal)
 
     def sleep(self, request: requests.PreparedRequest, seconds: float, why: str) -> None:
-        """Wait, having said so; ends at once when the client closes."""
-        if self._report is not None and seconds >= REPORTED:
-            with self._report_lock:
-                self._report(seconds, why)
-        if self.stopped.wait(seconds):
-            raise self.error(request, "was not asked again: the run is ending", "", terminal=False)
+        """Wait, saying so every few seconds (where the run may object); ends at once when the client closes."""
+        left = seconds
+        while left > 0:
+            part = min(left, SLICE)
+            if self._report is not None and seconds >= REPORTED:
+                rest = f", {left:.0f} s to go" if left > SLICE else ""
+                with self._report_lock:
+                    self._report(part, f"{why}{rest}")
+            if self.stopped.wait(part):
+                raise self.error(request, "was not asked again: the run is ending", "", terminal=False)
+            left -= part
 
 
 class _Call:
@@ -194,7 +203,7 @@ class _Call:
             raise self.adapter.error(self.request, "was not asked: the run is ending", "", terminal=False)
         self.tries += 1
         began = time.monotonic()
-        seconds = max(min(self.adapter.policy.deadline, self.budget - self.spent), 0.5)
+        seconds = min(self.adapter.policy.deadline, max(self.budget - self.spent, SHORTEST_TRY))
         try:
             response = self.adapter.attempt(self.request, seconds)
         except _Failed as failed:

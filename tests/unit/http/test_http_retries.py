@@ -232,4 +232,22 @@ def test_tokens_are_taken_for_every_try_and_waits_are_reported(server, context, 
             client.get_json(server.url)
         thread.join()
     assert len(server.seen) == 1
-    assert any(seconds > 50 and "allows 1 a minute" in why for seconds, why in told.waits)
+    assert any("allows 1 a minute, 60 s to go" in why for _, why in told.waits)
+
+
+def test_a_run_that_was_told_to_stop_ends_a_long_wait(server, context, monkeypatch):
+    class StoppedError(Exception):
+        pass
+
+    waits: list[float] = []
+
+    def wait(seconds: float, why: str) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise StoppedError
+
+    monkeypatch.setattr("sources.http.adapter.SLICE", 0.05)
+    server.steps = [(503, {"Retry-After": "60"}, b"")]
+    with pytest.raises(StoppedError):
+        ask(context(wait=wait), server)
+    assert waits == [0.05] * 3

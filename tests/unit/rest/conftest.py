@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import yaml
 
+from sources.http.retry import pause
 from sources.protocol import Asset, SourceContext
 from sources.rest.settings import RestSource
 
@@ -59,8 +60,13 @@ def api() -> Iterator[Api]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
+    class Quiet(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass  # a client that gave up
+
+    httpd = Quiet(("127.0.0.1", 0), Handler)
     served.url = f"http://127.0.0.1:{httpd.server_address[1]}"
     threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield served
@@ -130,16 +136,24 @@ def block(api: Api) -> Callable[..., dict[str, Any]]:
     return build
 
 
-@pytest.fixture
-def shipped(api: Api) -> Callable[[str], dict[str, Any]]:
-    """Take a source block as pipelines.yaml ships it, pointed at the loopback API."""
+@pytest.fixture(autouse=True)
+def fresh_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test did to a host's allowance and patience is forgotten; pauses nobody asked for are short."""
+    monkeypatch.setattr("sources.http.limits._buckets", {})
+    monkeypatch.setattr("sources.http.adapter.pause", lambda attempt, asked, _backoff: pause(attempt, asked, 0.02))
 
-    def take(name: str) -> dict[str, Any]:
+
+@pytest.fixture
+def shipped(api: Api) -> Callable[..., dict[str, Any]]:
+    """Take a source block as pipelines.yaml ships it, pointed at the loopback API (or left as it is)."""
+
+    def take(name: str, *, redirected: bool = True) -> dict[str, Any]:
         text = (PROJECT / "pipelines.yaml").read_text()
         for variable in ("${COINGECKO_API_KEY:-}", "${FREECRYPTOAPI_KEY}"):
             text = text.replace(variable, "key-of-the-test")
         found: dict[str, Any] = yaml.safe_load(text)["sources"][name]
-        found["client"] |= {"base_url": f"{api.url}/v1", "allow_private": True, "tries": 2, "budget": 5}
+        if redirected:
+            found["client"] |= {"base_url": f"{api.url}/v1", "allow_private": True, "tries": 2, "budget": 5}
         return found
 
     return take
