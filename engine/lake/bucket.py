@@ -38,6 +38,7 @@ class BucketStore:
         lake = hashlib.sha256(f"{settings.endpoint}\n{self.where}".encode()).hexdigest()[:16]
         self._cache = cache_dir / f"s3-{lake}"
         self._hints = Hints(self._cache)
+        self.local = f"{self.where}: the cache {self._cache}"
         self._downloads = Downloads(self._cache / "objects")
         self._exclusive: bool | None = None
         self._made = False
@@ -99,7 +100,7 @@ class BucketStore:
             self._made = True
         self._creates_exclusively()
         staging = self._cache / "staging"
-        with named(f"{self.where}: the cache {self._cache}", str(self._cache)):
+        with named(self.local, str(self._cache)):
             sweep(staging, settled, GRACE)
             return Scratch(staging)
 
@@ -133,7 +134,7 @@ class BucketStore:
             if checksum_of(temporary) != file.sha256:
                 raise changed(self.where, path, file)
 
-        with named(f"{self.where}: the cache {self._cache}", str(self._cache)):
+        with named(self.local, str(self._cache)):
             return str(self._downloads.get(file.sha256, Path(file.name).suffix, file.bytes, download))
 
     def check(self, path: str, file: PackageFile) -> None:
@@ -141,7 +142,7 @@ class BucketStore:
         target = f"{path}/{file.name}"
         self._check_size(path, file, self._remote.size(target))
         temporary = self._cache / f"check-{secrets.token_hex(8)}"
-        with named(f"{self.where}: the cache {self._cache}", str(self._cache)):
+        with named(self.local, str(self._cache)):
             self._cache.mkdir(parents=True, exist_ok=True)
             try:
                 if not self._remote.download(target, temporary):
@@ -166,8 +167,10 @@ class BucketStore:
         """Whether the server honours If-None-Match: tried once with an object that exists, then remembered."""
         if self._exclusive is None:
             known = self._hints.get("conditional-writes").get("honoured")
-            self._exclusive = known if isinstance(known, bool) else self._try_exclusive()
-            self._hints.put("conditional-writes", honoured=self._exclusive)
+            # "no" is not remembered: a server may learn it, and then every writer has to change over
+            self._exclusive = known is True or self._try_exclusive()
+            if self._exclusive:
+                self._hints.put("conditional-writes", honoured=True)
         return self._exclusive
 
     def _try_exclusive(self) -> bool:

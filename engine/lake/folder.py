@@ -25,7 +25,7 @@ class FolderStore:
 
     def __init__(self, root: Path, shown: str) -> None:
         """`shown` is the path as the user wrote it. The folder is made by the first writer, not here."""
-        self.where = f"lake {shown}"
+        self.where = self.local = f"lake {shown}"
         self._root = root.resolve()
         self._verified: dict[str, tuple[int, ...]] = {}
 

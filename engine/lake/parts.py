@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -139,8 +140,9 @@ def _plain_decimals(values: pa.Array) -> pa.Array:
 
 
 class PartFiles:
-    """A series of files in one folder: <stem>-00000.<suffix>, <stem>-00001 ... Memory stays within one buffer.
+    """A series of files in one folder: <stem>-00000.<suffix>, <stem>-00001 ...
 
+    Row groups are compressed and written by a thread while the next page is extracted; memory stays within two of them.
     A new file starts when the rows gain a column or a file passes FILE_BYTES. Raises OSError and LakeError.
     """
 
@@ -152,6 +154,8 @@ class PartFiles:
         self._pending_rows = self._pending_bytes = self._rows = 0
         self._output: _Hashed | None = None
         self._sink: _Sink | None = None
+        self._worker: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
         self._files: list[PackageFile] = []
 
     def write(self, rows: pa.Table) -> None:
@@ -163,7 +167,7 @@ class PartFiles:
         for start in range(0, rows.num_rows, ROW_GROUP):
             piece = rows.slice(start, ROW_GROUP)
             if self._pending_rows + piece.num_rows > ROW_GROUP or self._pending_bytes > BUFFERED_BYTES:
-                self._flush()
+                self._flush(ahead=True)
             self._pending.append(self._aligned(piece))
             self._pending_rows += piece.num_rows
             self._pending_bytes += piece.nbytes
@@ -171,11 +175,13 @@ class PartFiles:
     def finish(self) -> tuple[PackageFile, ...]:
         """Close the last file and return all of them, durable."""
         self._end_file()
+        self._stop_worker()
         return tuple(self._files)
 
     def abandon(self) -> None:
         """Close what is open, whatever state it is in."""
         self._pending.clear()
+        self._stop_worker()
         if self._output is not None:
             self._output.close()  # first: the Parquet footer has nowhere to go then
         self._sink = self._output = None
@@ -203,25 +209,45 @@ class PartFiles:
         ]
         return pa.table(columns, schema=self._schema)
 
-    def _flush(self) -> None:
+    def _flush(self, *, ahead: bool = False) -> None:
+        """Write what is pending, with ahead=True in the background."""
         if not self._pending:
             return
-        if self._output is None:
-            name = f"{self._stem}-{len(self._files):05d}.{'csv' if self._csv else 'parquet'}"
-            self._output = _Hashed(self._folder / name)
-            make = _CsvSink if self._csv else _parquet_sink
-            self._sink = make(self._output, self._schema)
-            self._name, self._rows = name, 0
-        assert self._sink is not None  # noqa: S101 - made with the output
-        self._sink.write_table(pa.concat_tables(self._pending), ROW_GROUP)
+        self._wait()
+        if self._output and self._output.bytes > self._file_bytes:
+            self._close_file()
+        if self._output is None or self._sink is None:
+            self._name = f"{self._stem}-{len(self._files):05d}.{'csv' if self._csv else 'parquet'}"
+            self._rows = 0
+            self._output = _Hashed(self._folder / self._name)
+            self._sink = (_CsvSink if self._csv else _parquet_sink)(self._output, self._schema)
+        group = pa.concat_tables(self._pending)
         self._rows += self._pending_rows
         self._pending.clear()
         self._pending_rows = self._pending_bytes = 0
-        if self._output.bytes > self._file_bytes:
-            self._end_file()
+        if ahead:
+            self._worker = self._worker or ThreadPoolExecutor(1, "lake-writer")
+            self._writing = self._worker.submit(self._sink.write_table, group, ROW_GROUP)
+        else:
+            self._sink.write_table(group, ROW_GROUP)
+
+    def _wait(self) -> None:
+        """Wait for the background; its error is raised here."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _stop_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.shutdown()
+        self._worker = self._writing = None
 
     def _end_file(self) -> None:
         self._flush()
+        self._wait()
+        self._close_file()
+
+    def _close_file(self) -> None:
         if self._output is None or self._sink is None:
             return
         self._sink.close()

@@ -154,6 +154,8 @@ class Remote:
             except LakeError as refused:
                 if isinstance(refused.__cause__, FileExistsError):
                     return
+                if not isinstance(refused.__cause__, PermissionError):
+                    raise
                 raise LakeError(
                     f"{self.where}: the bucket {self.bucket} does not exist and cannot be created: {refused.reason}",
                     f"Create the bucket {self.bucket}, or give the lake's access key the right to.",

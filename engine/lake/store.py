@@ -15,6 +15,9 @@ class Store(Protocol):
     where: str
     """The lake as a person knows it: `lake .data/lake` or `lake s3://bucket/prefix`."""
 
+    local: str
+    """Where packages are built, as a person knows it: the lake itself, or the cache of a bucket."""
+
     def read(self, path: str) -> bytes | None:
         """Return a small file's bytes, None if there is none."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -101,7 +102,7 @@ class PackageWriter:
             self._remove()
         else:
             self._open = False
-            with named(self._store.where, str(self._scratch.folder.parent)):
+            with self._named():
                 self._scratch.discard()
         return entry
 
@@ -113,7 +114,7 @@ class PackageWriter:
     def _take(self, parts: Any, rows: pa.Table) -> None:
         self._must_be_open()
         try:
-            with named(self._store.where, str(self._scratch.folder.parent)):
+            with self._named():
                 parts.write(rows)
         except LakeError:
             self._remove()
@@ -121,7 +122,7 @@ class PackageWriter:
 
     def _finished_files(self) -> tuple[PackageFile, ...]:
         if self._files is None:
-            with named(self._store.where, str(self._scratch.folder.parent)):
+            with self._named():
                 self._files = (*self._rows.finish(), *self._rejected.finish())
         return self._files
 
@@ -165,6 +166,12 @@ class PackageWriter:
             if landed:
                 return landed
             head = self._log.head()
+            if self._opened_at > (head.seq if head else 0):
+                raise LakeError(
+                    f"{self._store.where}: the log of {draft.table} ended at {self._opened_at} when this run began"
+                    f" and ends at {head.seq if head else 0} now",
+                    "Is the lake's disk still mounted, or was the lake replaced? Put it back, then run again.",
+                )
             if head and head.last_by_source.get(self._origin.key, 0) > self._origin.since_seq:
                 raise LakeConflictError(
                     f"lake: another run landed {self._origin.key} of {draft.table} first (entry {head.seq});"
@@ -177,8 +184,17 @@ class PackageWriter:
                 self._place(draft, manifest)
                 written = manifest
             entry = self._entry(draft, head, sha256(manifest))
-            if self._store.create(entry_path(draft.table, entry.seq), entry_bytes(entry), self._scratch):
+            if self._create(entry):
                 return entry
+
+    def _create(self, entry: Entry) -> bool:
+        """Step 4. An error whose request was carried out all the same (a lost answer) is no error."""
+        try:
+            return self._store.create(entry_path(entry.table, entry.seq), entry_bytes(entry), self._scratch)
+        except LakeError:
+            if self._log.find(entry.load_id, self._opened_at) == entry:
+                return True
+            raise
 
     def _place(self, draft: Manifest, manifest: bytes) -> None:
         if self._path:
@@ -188,7 +204,7 @@ class PackageWriter:
         path = f"{draft.source}/{safe_part(draft.table, 'table')}/{day}/{draft.load_id}"
         if self._store.has_package(path):
             raise LakeError(f"{self._store.where}: there is already a package at {path}", "A load id may be used once.")
-        with named(self._store.where, str(self._scratch.folder.parent)):
+        with self._named():
             self._scratch.intend(Intent(path, draft.table, draft.load_id, self._opened_at))
             (self._scratch.folder / "manifest.json").unlink(missing_ok=True)
             write_new(self._scratch.folder / "manifest.json", manifest)
@@ -216,6 +232,9 @@ class PackageWriter:
             version=VERSION,
         )
 
+    def _named(self) -> contextlib.AbstractContextManager[None]:
+        return named(self._store.local, str(self._scratch.folder.parent))
+
     def _must_be_open(self) -> None:
         if not self._open:
             raise LakeError("lake: this package is already published or discarded", "Open another writer.")
@@ -232,5 +251,5 @@ class PackageWriter:
             except LakeError:
                 self._scratch.release()
                 return
-        with named(self._store.where, str(self._scratch.folder.parent)):
+        with self._named():
             self._scratch.discard()

@@ -250,23 +250,44 @@ def test_the_loser_of_a_race_joins_the_columns_or_gives_up(place: Place) -> None
     assert lake.verify() == []
 
 
-def test_publishing_again_after_a_lost_answer_lands_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("log_too", [False, True], ids=["answer-lost", "and-the-log-unreadable"])
+def test_a_lost_answer_lands_once(place: Place, monkeypatch: pytest.MonkeyPatch, *, log_too: bool) -> None:
     lake = place.open()
     writer = lake.writer(source="s", resource="r", table=PRICES, run_id="r", load_id=new_load_id(NOW), since_seq=0)
     writer.write(ONE)
     create = lake._store.create
 
-    def lose_the_answer(*arguments: Any) -> bool:
-        create(*arguments)
+    def lost(*_: Any) -> Any:
         raise LakeError("lake: connection reset")
 
+    def lose_the_answer(*arguments: Any) -> bool:
+        create(*arguments)
+        if log_too:
+            monkeypatch.setattr(lake._store, "newest", lost)
+        lost()
+        return False
+
     monkeypatch.setattr(lake._store, "create", lose_the_answer)
-    with pytest.raises(LakeError, match="connection reset"):
-        writer.publish(PRICES.columns, {}, NOW, NOW)
-    monkeypatch.undo()
+    if log_too:
+        with pytest.raises(LakeError, match="connection reset"):
+            writer.publish(PRICES.columns, {}, NOW, NOW)
+        monkeypatch.undo()
     entry = writer.publish(PRICES.columns, {}, NOW, NOW)
     assert entry is not None
     assert list(place.fresh().entries("raw_prices", after=0)) == [entry]
+    assert place.fresh().verify() == []
+
+
+def test_a_failed_commit_leaves_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = place.open()
+
+    def refuse(*_: Any) -> bool:
+        raise LakeError("lake: no space left")
+
+    monkeypatch.setattr(lake._store, "create", refuse)
+    with pytest.raises(LakeError, match="no space left"):
+        publish(lake)
+    assert place.fresh().head("raw_prices") is None
     assert place.fresh().verify() == []
 
 

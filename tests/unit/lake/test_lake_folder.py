@@ -110,6 +110,23 @@ def test_a_moved_lake_is_the_same_lake(tmp_path: Path) -> None:
     assert [entry.seq for entry in moved.entries("raw_numbers")] == [1, 2, 3, 4]
 
 
+@pytest.mark.faults
+def test_a_lake_that_is_unmounted_in_the_middle(tmp_path: Path) -> None:
+    """L06: the empty mount point must not become a second lake."""
+    lake = lake_at(tmp_path)
+    land(lake, "s", 2)
+    writer = lake.writer(
+        source="s", resource="r", table=Table("raw_numbers", NUMBERS), run_id="r", load_id="x", since_seq=0
+    )
+    writer.write(pa.table({"n": [1]}))
+    (tmp_path / "lake").rename(tmp_path / "unmounted")
+    (tmp_path / "lake").mkdir()
+    with pytest.raises(LakeError, match="ended at 2 when this run began and ends at 0 now") as caught:
+        writer.publish(NUMBERS, {}, NOW, NOW)
+    assert "mounted" in caught.value.remedy
+    assert list((tmp_path / "lake").rglob("*.json")) == []
+
+
 @pytest.mark.parametrize("hint", ['{"seq": 99}', '{"seq": -1}', '{"seq": "x"}', "[]", "not json", '{"seq": 1}'])
 def test_a_wrong_hint_costs_nothing_but_time(tmp_path: Path, hint: str) -> None:
     land(lake_at(tmp_path), "s", 3)

@@ -1,0 +1,113 @@
+"""What a user reads when the S3 server refuses, is away, or goes away in the middle; and what is left then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from engine.config.models import S3Lake
+from engine.errors import LakeError
+from engine.lake import bucket, remote
+from engine.lake.lake import Lake, new_load_id, open_lake
+from engine.table import Column, Table
+from tests.conformance.s3_server import S3Server, s3_server
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+TABLE = Table("raw_t", (Column("v", "bigint"),))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as running:
+        yield running
+
+
+def lake_on(server: S3Server, tmp_path: Path, **changes: Any) -> Lake:
+    settings = {
+        "type": "s3",
+        "bucket": "faults",
+        "prefix": tmp_path.name,
+        "endpoint": server.url,
+        "access_key": server.access_key,
+        "secret_key": server.secret_key,
+    }
+    return open_lake(S3Lake(**{**settings, **changes}), tmp_path, tmp_path / "cache")
+
+
+def land(lake: Lake) -> None:
+    seq = lake.state("s", "r", "raw_t")[1]
+    with lake.writer(
+        source="s", resource="r", table=TABLE, run_id="r", load_id=new_load_id(NOW), since_seq=seq
+    ) as writer:
+        writer.write(pa.table({"v": [1]}))
+        writer.publish(TABLE.columns, {}, NOW, NOW)
+
+
+def test_a_wrong_secret(server: S3Server, tmp_path: Path) -> None:
+    for key in ("secret_key", "access_key"):
+        with pytest.raises(LakeError, match=r"refuses|does not know") as caught:
+            land(lake_on(server, tmp_path, **{key: "canary-5f1d"}))
+        assert "lake s3://faults/" in caught.value.reason
+        assert "access_key and secret_key" in caught.value.remedy
+        assert "canary" not in str(caught.value)
+
+
+def test_a_bucket_is_made_or_its_name_refused(server: S3Server, tmp_path: Path) -> None:
+    lake = lake_on(server, tmp_path, bucket="made-by-the-lake")
+    land(lake)
+    assert lake.verify() == []
+    with pytest.raises(LakeError, match="bucket") as caught:
+        land(lake_on(server, tmp_path, bucket="NO"))
+    assert "lower-case" in caught.value.remedy
+
+
+def test_a_clock_that_is_off(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore import auth
+
+    monkeypatch.setattr(auth, "get_current_datetime", lambda **_: datetime.now() - timedelta(hours=1))  # noqa: DTZ005
+    with pytest.raises(LakeError) as caught:
+        land(lake_on(server, tmp_path))
+    assert "clock" in str(caught.value)
+
+
+def test_a_server_that_is_away(server: S3Server, tmp_path: Path) -> None:
+    with pytest.raises(LakeError, match="cannot be reached") as caught:
+        lake_on(server, tmp_path, endpoint="http://127.0.0.1:1").head("raw_t")
+    assert "endpoint" in caught.value.remedy
+
+
+def test_a_server_that_goes_away_in_mid_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("dying")
+    with s3_server(folder) as server:
+        lake = lake_on(server, tmp_path)
+        land(lake)
+        upload = remote.Remote.upload
+
+        def cut(self: remote.Remote, source: Path, path: str) -> None:
+            if source.name == "manifest.json":
+                server.kill()
+            upload(self, source, path)
+
+        monkeypatch.setattr(remote.Remote, "upload", cut)
+        with pytest.raises(LakeError, match="cannot be reached or stopped answering"):
+            land(lake)
+        monkeypatch.undo()
+    with s3_server(folder) as server:
+        assert [problem.kind for problem in lake_on(server, tmp_path).verify()] == ["orphan"]
+        monkeypatch.setattr(bucket, "GRACE", 0.0)  # as an hour later
+        changed = lake_on(server, tmp_path)
+        # the cache folder is named after the endpoint, and the server came back on another port
+        (old,) = list((tmp_path / "cache").glob("s3-*/staging/*.lock"))
+        staging = changed._store._cache / "staging"  # type: ignore[attr-defined]
+        staging.mkdir(parents=True)
+        old.rename(staging / old.name)
+        land(changed)
+        assert changed.verify() == []
+        assert len(list(changed.entries("raw_t"))) == 2
