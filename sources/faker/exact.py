@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from sources.faker.draws import Ints
 
 SCALE = 18
-DIGITS = 10
+HALF = 5
+_HALVES = np.array([list(f"{number:0{HALF}}".encode()) for number in range(10**HALF)], dtype=np.uint8)
+"""The digits of 0 to 99,999."""
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _POWERS = np.array([10**power for power in range(SCALE + 1)], dtype=np.uint64)
@@ -37,16 +39,15 @@ def half_even(numerator: Ints, denominator: Ints) -> Ints:
     return rounded
 
 
-def labels(prefix: str, numbers: Ints, digits: int = DIGITS) -> pa.Array:
-    """Build texts such as C7-0000000042: the prefix and the number, padded to `digits`."""
+def labels(prefix: str, numbers: Ints) -> pa.Array:
+    """Build texts such as C7-0000000042: the prefix and the number in ten digits."""
     start = prefix.encode()
-    width = len(start) + digits
+    width = len(start) + 2 * HALF
     text = np.empty((len(numbers), width), dtype=np.uint8)
     text[:, : len(start)] = np.frombuffer(start, dtype=np.uint8)
-    rest = numbers.astype(np.int64)
-    for at in range(width - 1, len(start) - 1, -1):
-        rest, digit = np.divmod(rest, 10)
-        text[:, at] = digit + ord("0")
+    high, low = np.divmod(numbers.astype(np.int64), 10**HALF)
+    text[:, len(start) : len(start) + HALF] = _HALVES[high]
+    text[:, len(start) + HALF :] = _HALVES[low]
     ends = np.arange(len(numbers) + 1, dtype=np.int32) * np.int32(width)
     return pa.StringArray.from_buffers(len(numbers), pa.py_buffer(ends), pa.py_buffer(text))
 

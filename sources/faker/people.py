@@ -123,7 +123,7 @@ def customers(world: World, numbers: Ints, versions: Ints, joined: date | None =
         "registration_date": _registered(world, "customers", numbers, _CUSTOMERS_SINCE, joined),
         "customer_tier": chosen(TIERS, world.tiers(numbers, versions)),
         "risk_tolerance": chosen(RISKS, world.risks(numbers, versions)),
-        "customer_type": chosen(["personal"], np.zeros(len(numbers), np.int64)),
+        "customer_type": pa.repeat("personal", len(numbers)),
         "company_id": _where(employed, world.ids("K", company)),
         "is_kyc_verified": pa.array(
             (below(world.bits("customers/kyc", numbers), 100) < VERIFIED_PERCENT) | (versions > 0)

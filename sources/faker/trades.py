@@ -100,9 +100,9 @@ class Trades:
                 "data_date": pa.array(day.astype(np.int32)).cast(pa.date32()),
                 "customer_tier": chosen(TIERS, tier),
                 "customer_risk_tolerance": chosen(RISKS, self._risks[party]),
-                "customer_type": chosen([self._kind], np.zeros(count, np.int64)),
+                "customer_type": pa.repeat(self._kind, count),
                 "data_source": chosen(_CHANNELS[self._kind], weighted(self._bits("channel", numbers), [6, 3, 1])),
-                "quote_currency": chosen(["USD"], np.zeros(count, np.int64)),
+                "quote_currency": pa.repeat("USD", count),
             }
         )
 
