@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin
 import requests
 from karpet import Karpet
 
-from engine.errors import SourceError
+from engine.errors import SourceError, TickhouseError
 from sources.http.body import BodyError, exact_json, preview
 from sources.http.client import GuardedSession
 from sources.karpet.article import Article, is_address, read_article
@@ -33,12 +33,12 @@ class _List:
 
     def __init__(self, session: GuardedSession, url: str) -> None:
         self.session, self.url = session, url
-        self.failure: NewsError | None = None
+        self.failure: NewsError | TickhouseError | None = None
 
     def get(self, _url: str) -> _List:
         try:
             self.articles = self._articles()
-        except NewsError as error:  # karpet would replace it by a sentence of its own
+        except (NewsError, TickhouseError) as error:  # karpet would replace it by a sentence of its own
             self.failure = error
             raise
         return self
@@ -90,10 +90,15 @@ class CoinNews(Karpet):  # type: ignore[misc] # karpet carries no types
         self._url = ""
 
     def articles(self, symbol: str, limit: int) -> list[Article]:
-        """Return the newest articles, at most `limit`, without those already seen. Raises NewsError."""
+        """Return the newest articles, at most `limit`, without those already seen.
+
+        Raises NewsError, and TickhouseError when the run is told to stop.
+        """
         self._url = self.endpoint.replace("{symbol}", quote(symbol, safe="")).replace("{limit}", str(limit))
         try:
             return [news["article"] for news in self.fetch_news(symbol, limit)]
+        except TickhouseError:
+            raise
         except Exception as error:
             failure = self._list.failure if self._list is not None else None
             raise failure or NewsError(f"karpet cannot read the list ({type(error).__name__}: {error})") from error

@@ -65,7 +65,7 @@ def _pages(plan: Plan, ctx: SourceContext, seen: dict[str, list[str]]) -> Iterat
     failures: list[NewsError] = []
     working = 0
     with _sessions(ctx, plan.client) as (lists, pages):
-        pool = ThreadPoolExecutor(plan.client.workers, thread_name_prefix=ctx.source)
+        pool = ThreadPoolExecutor(plan.client.parallel, thread_name_prefix=ctx.source)
         known = {symbol: frozenset(digests) for symbol, digests in seen.items()}
 
         def ask(coin: Asset) -> Answer:
@@ -101,7 +101,7 @@ def _ask(plan: Plan, coin_news: CoinNews, coin: Asset) -> Answer:
 @contextmanager
 def _sessions(ctx: SourceContext, client: KarpetClient) -> Iterator[tuple[GuardedSession, GuardedSession]]:
     """Open a session that insists, for the lists, and one that does not, for the pages."""
-    limits = Limits(per_minute=client.limits.per_minute, per_month=client.limits.per_month)
+    limits = Limits(per_minute=None if ctx.replay_url else client.limits.per_minute)
     policy = Policy(read_timeout=client.timeout, deadline=client.timeout, budget=3 * client.timeout, max_body=8 * MIB)
     lists = session(ctx, limits=limits, policy=replace(policy, tries=3))
     pages = session(ctx, limits=limits, policy=replace(policy, tries=2))

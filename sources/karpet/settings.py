@@ -37,9 +37,9 @@ class Strict(BaseModel):
 
 
 class Limits(Strict):
-    """How often one host may be asked."""
+    """How often one host may be asked; the market replay may be asked at any rate."""
 
-    per_minute: int | None = Field(default=60, ge=1)
+    per_minute: int | None = Field(default=None, ge=1)
     per_month: int | None = Field(default=None, ge=1)
 
 
@@ -47,7 +47,7 @@ class KarpetClient(Strict):
     """How sites are asked: limits, coins asked at the same time, seconds for one page."""
 
     limits: Limits = Limits()
-    workers: int = Field(default=4, ge=1, le=16)
+    parallel: int = Field(default=4, ge=1, le=16)
     timeout: float = Field(default=20.0, gt=0, le=300)
 
 

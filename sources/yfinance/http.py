@@ -21,7 +21,7 @@ BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko
 @contextmanager
 def open_session(ctx: SourceContext, client: YfinanceClient) -> Iterator[YahooSession]:
     """Open the session for one resource of one run. Waiting threads end when it closes."""
-    limits = Limits(per_minute=client.limits.per_minute, per_month=client.limits.per_month)
+    limits = Limits(per_minute=None if ctx.replay_url else client.limits.per_minute)
     policy = Policy(read_timeout=client.timeout, max_body=16 * MIB, redirect_hosts=CONSENT_HOSTS)
     patient = session(ctx, limits=limits, policy=policy)
     errands = session(ctx, limits=limits, policy=replace(policy, tries=1, budget=client.timeout))

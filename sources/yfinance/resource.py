@@ -70,7 +70,7 @@ def _pages(plan: Plan, ctx: SourceContext, state: dict[str, int]) -> Iterator[li
     failures: list[YahooError] = []
     with open_session(ctx, plan.client) as session:
         yahoo = Yahoo(session, ctx.data_dir / "yfinance")
-        pool = ThreadPoolExecutor(plan.client.workers, thread_name_prefix=f"{ctx.source}-{plan.resource}")
+        pool = ThreadPoolExecutor(plan.client.parallel, thread_name_prefix=f"{ctx.source}-{plan.resource}")
         try:
             for answer in pool.map(lambda asset: asked.ask(yahoo, asset), plan.assets):
                 if answer.failure is not None:

@@ -32,7 +32,7 @@ class Strict(BaseModel):
 
 
 class Limits(Strict):
-    """How often Yahoo may be asked. It publishes no limits; these are what has proved polite."""
+    """How often Yahoo may be asked, which publishes no limits. The market replay may be asked at any rate."""
 
     per_minute: int | None = Field(default=240, ge=1)
     per_month: int | None = Field(default=None, ge=1)
@@ -42,7 +42,7 @@ class YfinanceClient(Strict):
     """How Yahoo is asked: limits, tickers asked at the same time, seconds to wait for an answer."""
 
     limits: Limits = Limits()
-    workers: int = Field(default=4, ge=1, le=16)
+    parallel: int = Field(default=4, ge=1, le=16)
     timeout: float = Field(default=20.0, gt=0, le=300)
 
 

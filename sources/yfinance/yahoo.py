@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from engine.errors import SourceError
+from engine.errors import SourceError, TickhouseError
 from sources.yfinance.chart import Chart, ChartError, parse_chart
 from sources.yfinance.facts import MODULES, Facts, parse_facts
 
@@ -129,7 +129,7 @@ class Yahoo:
         failure: Exception | None = None
         try:
             ticker.history(interval=interval, auto_adjust=False, actions=True, **span)
-        except YahooError:
+        except (YahooError, TickhouseError):
             raise
         except Exception as error:  # whatever yfinance makes of an odd answer, the answer itself counts
             failure = error
@@ -149,7 +149,7 @@ class Yahoo:
             if response.status_code != OK:
                 raise YahooError(refusal(response.status_code, response.content), response.status_code)
             return parse_facts(response.content)
-        except YahooError:
+        except (YahooError, TickhouseError):
             raise
         except Exception as error:
             raise YahooError(sentence(error)) from error

@@ -155,7 +155,7 @@ def test_a_list_that_is_none_is_one_clear_sentence(
 
 
 def test_a_dead_site_is_not_asked_for_every_coin(site: Any, read_news: Callable[..., Any]) -> None:
-    news = read_news(*[f"C{at}" for at in range(40)], client={"workers": 1})
+    news = read_news(*[f"C{at}" for at in range(40)], client={"parallel": 1})
     assert "no coin's news could be read: " in news.error.reason
     assert len(news.notices) == 40
     assert len(site.asked) < 15

@@ -12,7 +12,7 @@ from sources.protocol import Asset
 
 DAY = 86_400
 OPEN = 1_741_008_600  # Monday, 2025-03-03 09:30 in New York
-FAST = {"workers": 1}
+FAST = {"parallel": 1}
 ERROR = '{{"chart":{{"result":null,"error":{{"code":"Bad Request","description":"{}"}}}}}}'
 
 

@@ -179,7 +179,7 @@ def test_missing_facts_cost_only_the_facts(
     tickers = [Asset(f"T{at}", "stock") for at in range(12)]
     yahoo.charts = {asset.symbol: (200, chart_body(WEEK)) for asset in tickers}
     yahoo.summaries = {asset.symbol: (status, body) for asset in tickers}
-    outcome = extract("stocks", tickers, client={"workers": 1})
+    outcome = extract("stocks", tickers, client={"parallel": 1})
     assert len(outcome.rows) == 60
     assert {row["market_cap"] for row in outcome.rows} == {None}
     ((_, sentence),) = outcome.notices

@@ -51,7 +51,7 @@ def test_symbols(asset: Asset, symbol: str) -> None:
         ({"resources": {"etfs": {}}}, "needs `kind: crypto` or `kind: stocks`"),
         ({"resources": {"stocks": {"interval": "1y"}}}, "interval"),
         ({"resources": {"stocks": {"tabel": "x"}}}, "tabel"),
-        ({"client": {"workers": 0}}, "greater than or equal to 1"),
+        ({"client": {"parallel": 0}}, "greater than or equal to 1"),
     ],
 )
 def test_wrong_words_are_refused(block: dict[str, Any], says: str) -> None:
