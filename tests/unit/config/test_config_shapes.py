@@ -46,7 +46,7 @@ def load(folder: Path, value: Any) -> Project | str:
         return str(error)
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_value_at_any_place(data: st.DataObject, folder: Path) -> None:
     value = parse((folder / "original.yaml").read_bytes(), "original.yaml").value
