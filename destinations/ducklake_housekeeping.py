@@ -47,8 +47,8 @@ def as_text(history: Sequence[Publication]) -> str:
 def needed(history: Sequence[Publication], now: datetime) -> list[Publication]:
     """Return the publications that were current at any moment of the last day: the last one is always among them."""
     start = now - READERS_LAST
-    later = [*history[1:], None]
-    return [one for one, following in zip(history, later, strict=True) if following is None or following.at > start]
+    ended = [*(following.at for following in history[1:]), now]
+    return [one for one, end in zip(history, ended, strict=False) if end > start]
 
 
 def last_snapshot(connection: DuckDBPyConnection) -> int:

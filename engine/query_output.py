@@ -62,6 +62,8 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - any SQL value to any JSON value
             return value.isoformat()
         case timedelta():
             return f"PT{value.total_seconds():g}S"
+        case object(months=months, days=days, nanoseconds=nanoseconds):  # Arrow's interval, a tuple as well
+            return f"P{months}M{days}DT{nanoseconds / 1e9:g}S"
         case bytes():
             return value.hex()
         case Mapping():

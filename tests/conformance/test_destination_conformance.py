@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from destinations.duckdb import DuckdbWarehouse
@@ -327,6 +329,38 @@ def test_replay_into_a_fresh_warehouse_gives_the_same_rows(warehouse: Opener, la
         opened.load("raw_prices", packages)
         assert rows(opened, everything) == expected
     assert len(expected) == 12
+
+
+def test_a_million_rows_load_in_seconds(
+    warehouse: Opener, lake: FolderLake, record_property: Callable[[str, object], None]
+) -> None:
+    """The figure is printed with -rP; the bound is generous because machines differ."""
+    count = 1_000_000
+    numbers = pa.array(range(count), pa.int64())
+    lineage = {
+        name: pa.array(["x"]).take(pa.nulls(count, pa.int64()).fill_null(0))
+        for name in ("source", "_load_id", "_run_id")
+    }
+    columns = {
+        "symbol": numbers.cast(pa.string()),
+        "price": numbers.cast(pa.decimal128(38, 18)),
+        "trades": numbers,
+        "observed_at": numbers.cast(pa.timestamp("us", "UTC")),
+        "load_timestamp": numbers.cast(pa.timestamp("us", "UTC")),
+        **lineage,
+    }
+    package = lake.land(pa.table(columns))
+    with warehouse() as opened:
+        opened.ensure([PRICES])
+        started = time.perf_counter()
+        opened.load("raw_prices", [package])
+        seconds = time.perf_counter() - started
+        record_property("seconds", seconds)
+        print(f"1,000,000 rows into {warehouse.kind}: {seconds:.2f} s")  # type: ignore[attr-defined]  # noqa: T201
+        assert rows(opened, "select count(*), sum(trades), max(price) from landing.raw_prices") == [
+            (count, Decimal(count * (count - 1) // 2), Decimal(count - 1))
+        ]
+    assert seconds < 30
 
 
 def test_arrow_rows_are_typed_as_asked() -> None:

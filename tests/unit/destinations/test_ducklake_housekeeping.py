@@ -1,0 +1,121 @@
+"""Tidying a DuckLake warehouse beside readers (X08), and what is published."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from destinations import ducklake_housekeeping as housekeeping
+from destinations.ducklake import DucklakeWarehouse
+from destinations.ducklake_housekeeping import Publication, needed
+from tests.conformance.landed_packages import FolderLake, price_rows
+
+NOW = datetime(2026, 5, 10, 12, tzinfo=UTC)
+
+
+def test_what_was_current_within_the_last_day_is_needed() -> None:
+    history = [Publication(number, NOW - timedelta(hours=hours)) for number, hours in enumerate((90, 50, 23, 1))]
+    assert [one.snapshot for one in needed(history, NOW)] == [1, 2, 3]
+    assert [one.snapshot for one in needed(history[:1], NOW)] == [0]
+    assert needed([], NOW) == []
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> DucklakeWarehouse:
+    return DucklakeWarehouse("warehouse", tmp_path / "warehouse", tmp_path / "data")
+
+
+def age_everything(opened: DucklakeWarehouse) -> None:
+    """Make every snapshot and every scheduled deletion ten days old (by the writer's own SQLite: two do not mix)."""
+    old = datetime.now(UTC) - timedelta(days=10)
+    for table, column in (
+        ("ducklake_snapshot", "snapshot_time"),
+        ("ducklake_files_scheduled_for_deletion", "schedule_start"),
+    ):
+        opened._writer.execute(f"update __ducklake_metadata_lake.{table} set {column} = '{old:%Y-%m-%d %H:%M:%S}+00'")
+
+
+def files_of(warehouse: DucklakeWarehouse) -> list[Path]:
+    return [path for path in (warehouse.path / "data" / "marts").rglob("*.parquet") if path.is_file()]
+
+
+def test_a_reader_keeps_what_it_sees_while_everything_old_is_tidied_away(
+    warehouse: DucklakeWarehouse, tmp_path: Path
+) -> None:
+    lake = FolderLake(tmp_path / "lake")
+    with warehouse as opened:
+        opened.load("raw_prices", [lake.land(price_rows(0, 5))])
+        opened._writer.execute("create schema marts")
+        opened._writer.execute("create table marts.t as select range as n from range(300000)")
+        opened.publish()
+        with opened.reader() as reader, opened.reader() as slow:
+            slow.execute("select n from marts.t")
+            assert len(slow.fetchmany(10)) == 10
+            for start in range(300_000, 308_000, 1000):
+                opened._writer.execute("insert into marts.t select range from range(?, ?)", [start, start + 1000])
+            opened._writer.execute("delete from marts.t where n < 500")
+            opened.publish()
+            before = len(files_of(opened))
+            age_everything(opened)
+            opened.maintenance()
+            age_everything(opened)
+            opened.maintenance()
+            assert len(slow.fetchall()) == 299_990
+            assert reader.execute("select count(*), min(n) from marts.t").fetchall() == [(300_000, 0)]
+            assert len(files_of(opened)) < before
+            kept = opened._writer.execute("select count(*) from ducklake_snapshots('lake')").fetchall()
+            assert kept[0][0] <= 6
+        with opened.reader() as later:
+            assert later.execute("select count(*), min(n) from marts.t").fetchall() == [(307_500, 500)]
+            assert later.execute("select count(*) from landing.raw_prices").fetchall() == [(5,)]
+
+
+def test_landing_is_never_rewritten(warehouse: DucklakeWarehouse, tmp_path: Path) -> None:
+    lake = FolderLake(tmp_path / "lake")
+    packages = [lake.land(price_rows(start, 5)) for start in range(0, 50, 5)]
+    with warehouse as opened:
+        opened.load("raw_prices", packages)
+        names = {path.name for path in (opened.path / "data" / "landing" / "raw_prices").iterdir()}
+        opened.publish()
+        age_everything(opened)
+        opened.maintenance()
+        opened._writer.execute("call ducklake_merge_adjacent_files('lake')")
+        assert {path.name for path in (opened.path / "data" / "landing" / "raw_prices").iterdir()} == names
+        listed = opened._writer.execute(
+            "select data_file from ducklake_list_files('lake', 'raw_prices', schema => 'landing')"
+        )
+        assert {Path(str(row[0])).name for row in listed.fetchall()} == names
+
+
+def test_replay_in_place_does_not_lose_files_to_the_next_tidying(warehouse: DucklakeWarehouse, tmp_path: Path) -> None:
+    lake = FolderLake(tmp_path / "lake")
+    packages = [lake.land(price_rows(start, 5)) for start in range(0, 20, 5)]
+    with warehouse as opened:
+        opened.load("raw_prices", packages)
+        opened.publish()
+        opened.reset()
+        assert opened.cursors() == {}
+        opened.load("raw_prices", packages)
+        opened.publish()
+        history = [housekeeping.Publication(housekeeping.last_snapshot(opened._writer), datetime.now(UTC))]
+        for _ in range(2):
+            age_everything(opened)
+            housekeeping.tidy(opened._writer, history)
+        with opened.reader() as reader:
+            assert reader.execute("select count(*), sum(trades) from landing.raw_prices").fetchall() == [(20, 190)]
+
+
+def test_a_warehouse_may_be_moved(warehouse: DucklakeWarehouse, tmp_path: Path) -> None:
+    lake = FolderLake(tmp_path / "lake")
+    with warehouse as opened:
+        opened.load("raw_prices", [lake.land(price_rows(0, 5))])
+        opened.publish()
+    warehouse.path.rename(tmp_path / "elsewhere")
+    moved = DucklakeWarehouse("warehouse", tmp_path / "elsewhere", tmp_path / "data")
+    with moved as opened:
+        opened.load("raw_prices", [lake.land(price_rows(5, 5))])
+        opened.publish()
+    with moved.reader() as reader:
+        assert reader.execute("select count(*), sum(trades) from landing.raw_prices").fetchall() == [(10, 45)]

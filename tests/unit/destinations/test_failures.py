@@ -1,0 +1,54 @@
+"""What DuckDB, SQLite and the operating system say, as one clear error each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from destinations.failures import explain
+from destinations.links import link
+
+SAID = {
+    'IO Error: Could not set lock on file "/x/w.duckdb": Conflicting lock is held in /usr/bin/python3.11 (PID 4711).': (
+        r"duckdb warehouse .*w.duckdb cannot be opened: process 4711 \(python3.11\) holds its lock"
+    ),
+    "TransactionContext Error: Failed to commit: database is locked": "another process holds its lock",
+    "[Errno 28] No space left on device: '/x/data'": "no space left on the disk",
+    "Failed to commit: database or disk is full": "no space left on the disk",
+    "IO Error: The file is not a valid DuckDB database file!": "is damaged|are damaged|damaged",
+    "[Errno 13] Permission denied: '/x/data'": "cannot be written: .*Permission denied",
+    "Binder Error: something new\n\nLINE 1: ...": "something new",
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_each_failure_has_a_reason_and_a_remedy(said: str) -> None:
+    error = explain("warehouse", "duckdb", Path("/x/w.duckdb"), said)
+    assert error.destination == "warehouse"
+    assert error.reason.startswith("warehouse: ")
+    assert error.remedy
+    assert "LINE 1" not in str(error)
+    with pytest.raises(type(error), match=SAID[said]):
+        raise error
+
+
+def test_removing_a_link_leaves_the_file(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"rows")
+    link(source, target)
+    link(source, target)
+    assert target.read_bytes() == b"rows"
+    target.unlink()
+    assert source.read_bytes() == b"rows"
+
+
+def test_across_devices_the_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", refused)
+    (tmp_path / "source").write_bytes(b"rows")
+    link(tmp_path / "source", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == b"rows"
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "target"}
