@@ -14,7 +14,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from engine.errors import SourceError
+from engine.errors import TickhouseError
 from sources.karpet.settings import KarpetSource
 from sources.protocol import Asset, SourceContext
 
@@ -83,7 +83,7 @@ def context(tmp_path: Path) -> SourceContext:
 class News:
     rows: list[dict[str, Any]]
     notices: list[tuple[str | None, str]]
-    error: SourceError | None = None
+    error: TickhouseError | None = None
 
 
 @pytest.fixture
@@ -91,7 +91,12 @@ def read_news(site: Site, tmp_path: Path) -> Callable[..., News]:
     """Run the resource for some coins; keeps dlt's state in `state`."""
 
     def run(
-        *coins: str, state: dict[str, Any] | None = None, replay_url: str | None = "site", limit: int = 10, **block: Any
+        *coins: str,
+        wait: Callable[[float, str], None] | None = None,
+        state: dict[str, Any] | None = None,
+        replay_url: str | None = "site",
+        limit: int = 10,
+        **block: Any,
     ) -> News:
         from dlt.common.configuration.container import Container
         from dlt.common.configuration.resolve import inject_section
@@ -111,6 +116,7 @@ def read_news(site: Site, tmp_path: Path) -> Callable[..., News]:
             data_dir=tmp_path / "data",
             notice=lambda message, *, item=None: notices.append((item, message)),
             replay_url=site.url if replay_url == "site" else replay_url,
+            wait=wait,
         )
         (resource,) = source.resources_of("karpet", lists)
         context = StateInjectableContext(state={} if state is None else state)  # type: ignore[arg-type]
@@ -126,7 +132,7 @@ def read_news(site: Site, tmp_path: Path) -> Callable[..., News]:
                 for item in items:
                     rows.extend(item.item)
             except ResourceExtractionError as caught:
-                if not isinstance(caught.__cause__, SourceError):
+                if not isinstance(caught.__cause__, TickhouseError):
                     raise
                 return News(rows, notices, caught.__cause__)
         return News(rows, notices)

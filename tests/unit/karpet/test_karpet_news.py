@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.errors import TickhouseError
 from sources.http.client import session
 from sources.http.policy import Policy
 from sources.karpet.news import CoinNews
@@ -195,3 +196,13 @@ def test_it_runs_beside_an_event_loop(site: Any, read_news: Callable[..., Any]) 
         return read_news("BTC")
 
     assert len(asyncio.run(within()).rows) == 1
+
+
+def test_a_run_that_is_told_to_stop_stops_while_it_waits(site: Any, read_news: Callable[..., Any]) -> None:
+    def stop(_seconds: float, _why: str) -> None:
+        raise TickhouseError("the run was stopped")
+
+    site.otherwise = (503, b"")
+    news = read_news("BTC", "ETH", wait=stop)
+    assert news.error.reason == "the run was stopped"
+    assert news.notices == []

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from engine.errors import SourceError
+from engine.errors import TickhouseError
 from sources.protocol import Asset, SourceContext, Window
 from sources.yfinance.settings import YfinanceSource
 
@@ -83,7 +83,7 @@ def yahoo() -> Iterator[Yahoo]:
 class Outcome:
     rows: list[dict[str, Any]]
     notices: list[tuple[str | None, str]]
-    error: SourceError | None = None
+    error: TickhouseError | None = None
 
 
 @pytest.fixture
@@ -98,6 +98,7 @@ def extract(yahoo: Yahoo, tmp_path: Path) -> Callable[..., Outcome]:
         window: Window | None = None,
         now: datetime = NOW,
         replay_url: str | None = None,
+        wait: Callable[[float, str], None] | None = None,
         **settings: Any,
     ) -> Outcome:
         from dlt.common.configuration.container import Container
@@ -122,6 +123,7 @@ def extract(yahoo: Yahoo, tmp_path: Path) -> Callable[..., Outcome]:
             notice=lambda message, *, item=None: notices.append((item, message)),
             window=window,
             replay_url=replay_url or yahoo.url,
+            wait=wait,
         )
         (plan,) = source.resources_of("yfinance", lists)
         built = plan.build(ctx)
@@ -139,7 +141,7 @@ def extract(yahoo: Yahoo, tmp_path: Path) -> Callable[..., Outcome]:
                 for item in items:
                     rows.extend(item.item)
             except ResourceExtractionError as caught:
-                if not isinstance(caught.__cause__, SourceError):
+                if not isinstance(caught.__cause__, TickhouseError):
                     raise
                 return Outcome(rows, notices, caught.__cause__)
         return Outcome(rows, notices)

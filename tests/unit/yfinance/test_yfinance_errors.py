@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine.errors import TickhouseError
 from sources.protocol import Asset
 
 DAY = 86_400
@@ -201,3 +202,13 @@ def test_nothing_is_printed_or_written_elsewhere(
     extract("stocks", stocks("A", "B", "C"))
     assert capfd.readouterr() == ("", "")
     assert list(home.rglob("*")) == []
+
+
+def test_a_run_that_is_told_to_stop_stops_while_it_waits(yahoo: Any, extract: Callable[..., Any]) -> None:
+    def stop(_seconds: float, _why: str) -> None:
+        raise TickhouseError("the run was stopped")
+
+    yahoo.charts = {f"T{at}": (503, b"") for at in range(20)}
+    outcome = extract("stocks", stocks(*yahoo.charts), wait=stop)
+    assert outcome.error.reason == "the run was stopped"
+    assert outcome.notices == []
