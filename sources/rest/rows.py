@@ -50,10 +50,10 @@ class Shaper:
             name: _column_value(name, column, row, constants[name], asset)
             for name, column in self.settings.columns.items()
         }
-        exact = self.settings.numbers == "decimal"
+        as_text = self.settings.numbers == "text"
         for field, name in self._layout(tuple(row)):
             value = row[field]
-            shaped[name] = Decimal(value) if exact and type(value) is int else value
+            shaped[name] = str(value) if as_text and type(value) in {int, Decimal} else value
         return shaped
 
     def _layout(self, fields: tuple[str, ...]) -> list[tuple[str, str]]:

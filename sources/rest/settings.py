@@ -148,7 +148,7 @@ class RestResource(BaseModel):
     vary: dict[str, list[str]] = {}
     select: str | None = Field(default=None, description="JSONPath to the rows; without it the answer is the rows")
     rows: Literal["objects", "arrays", "object"] = "objects"
-    numbers: Literal["as_sent", "decimal"] = Field(default="as_sent", description="undeclared numbers")
+    numbers: Literal["as_sent", "text"] = Field(default="as_sent", description="how undeclared numbers land")
     paginate: Paginate | None = None
     incremental: Incremental | None = None
     backfill: DurationText | None = Field(default=None, description="the longest past range of one request")

@@ -143,8 +143,13 @@ def test_every_recorded_coingecko_market_arrives_to_the_last_digit(api, extract,
         was = sent[row["symbol"]]
         assert (row["price"], row["volume"]) == (was["current_price"], was["total_volume"])
         assert row["observed_at"] == was["last_updated"]
-        assert row["market_cap"] == was["market_cap"]
-        assert not isinstance(row["market_cap"], float | int)
+        assert (row["market_cap"], row["high_24h"], row["low_24h"]) == (
+            was["market_cap"],
+            was["high_24h"],
+            was["low_24h"],
+        )
+        change = was["price_change_24h"]
+        assert row["price_change_24h"] == (None if change is None else str(change))
         assert row["roi"] == was["roi"]
         assert row["base_currency"] == was["id"].upper()
     assert run.notices == []
