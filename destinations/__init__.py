@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from destinations.protocol import Destination
+    from destinations.protocol import Warehouse
 
 DESTINATION_TYPES: dict[str, tuple[str, str]] = {
     "ducklake": ("destinations.settings", "DucklakeSettings"),
@@ -18,7 +18,7 @@ DESTINATION_TYPES: dict[str, tuple[str, str]] = {
 }
 
 
-def open_destination(name: str, settings: Any, project_dir: Path, data_dir: Path) -> Destination:
+def open_destination(name: str, settings: Any, project_dir: Path, data_dir: Path) -> Warehouse:
     """Build the destination `name` from its settings; `with` opens it for writing, `reader()` needs no `with`.
 
     Relative paths are relative to `project_dir`; extensions and spilled data go below `data_dir`.
@@ -26,5 +26,5 @@ def open_destination(name: str, settings: Any, project_dir: Path, data_dir: Path
     from importlib import import_module
 
     module = import_module(f"destinations.{settings.type}")
-    opened: Destination = module.destination(name, settings, project_dir, data_dir)
+    opened: Warehouse = module.destination(name, settings, project_dir, data_dir)
     return opened

@@ -28,12 +28,11 @@ def closing_words(project: Project, reports: Sequence[RunReport]) -> str:
     """Say what was built and what to type next."""
     rows = sum(r.rows for report in reports for r in report.resources)
     tables = len({r.table for report in reports for r in report.resources if r.rows})
-    return (
-        f"\nBuilt in {project.profile.data}: {rows:,} simulated rows in {tables} tables, landed once in the lake,\n"
-        "loaded into the embedded warehouse, and the first marts over them. Next:\n"
-        '  .venv/bin/engine query "select count(*) from marts.fct_asset_prices" -p demo\n'
-        "  .venv/bin/engine query \"select * from marts.fct_asset_candles where asset_symbol = 'BTC' limit 5\" -p demo\n"
-        "  .venv/bin/engine status -p demo          what ran, how fresh each table is\n"
-        "  .venv/bin/engine plan                    what pipelines.yaml will do with real prices\n"
-        "  .venv/bin/engine run prices-crypto-pipeline   today's prices (needs a network, no key)"
-    )
+    return f"""
+Built in {project.profile.data}: {rows:,} simulated rows in {tables} tables, landed once in the lake, loaded into
+the embedded warehouse, and the first marts over them. Next:
+  .venv/bin/engine query "select count(*) from marts.fct_asset_prices" -p demo
+  .venv/bin/engine query "from marts.fct_asset_candles where asset_symbol = 'BTC' order by open_time desc limit 5" -p demo
+  .venv/bin/engine status -p demo                what ran, and how fresh each table is
+  .venv/bin/engine plan                          what pipelines.yaml will do with real prices
+  .venv/bin/engine run prices-crypto-pipeline    today's prices (needs a network, no key)"""

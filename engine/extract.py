@@ -47,7 +47,8 @@ class Extraction:
 
 def extract(extraction: Extraction, source: str, resource: Resource) -> ResourceReport:
     """Land what the resource has to give; never raises: a failure is in the report, and nothing of it is landed."""
-    report = ResourceReport(source, resource.name, resource.table.name, simulated=resource.simulated)
+    simulated = resource.simulated or (resource.calls is not None and extraction.context.replay_url is not None)
+    report = ResourceReport(source, resource.name, resource.table.name, simulated=simulated)
     step = f"extract {source}.{resource.name}"
     started = time.monotonic()
     extraction.progress.begin(step)
@@ -93,6 +94,7 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
             writer.write_rejected(conformed.rejected)
             report.rows += conformed.rows.num_rows
             report.quarantined += conformed.rejected.num_rows
+            _count_reasons(report, conformed.rejected)
             extraction.progress.update(step, f"{report.rows:,} rows")
         _mark_window(context, state)
         if state == before and not report.rows and not report.quarantined:
@@ -120,7 +122,7 @@ def pages(resource: DltResource, source: str, state: dict[str, Any]) -> Iterator
 
     whole: dict[str, Any] = {"sources": {source: {"resources": {resource.name: state}}}}
     section = ConfigSectionContext(sections=("sources", source, resource.name), source_state_key=source)
-    context = StateInjectableContext(state=whole)  # type: ignore[arg-type]
+    context = StateInjectableContext(state=whole)
     with inject_section(section), Container().injectable_context(context):
         iterator = ManagedPipeIterator.from_pipe(resource._pipe)  # noqa: SLF001 - dlt has no public page iteration
     iterator.set_context([context, section])
@@ -132,6 +134,20 @@ def pages(resource: DltResource, source: str, state: dict[str, Any]) -> Iterator
 
 WINDOWS = "_backfill"
 """Key in a resource's state: how far each backfill has come, {"<from>/<to>": "<done up to>"}."""
+
+
+REASONS_KEPT = 20
+
+
+def _count_reasons(report: ResourceReport, rejected: Any) -> None:
+    """Add up why rows were set aside, by column and reason; reasons beyond the twentieth count as `other`."""
+    if not rejected.num_rows:
+        return
+    for column, reason in zip(rejected["column_name"].to_pylist(), rejected["reason"].to_pylist(), strict=True):
+        why = f"{column}: {reason}" if column else reason
+        if why not in report.set_aside and len(report.set_aside) >= REASONS_KEPT:
+            why = "other"
+        report.set_aside[why] = report.set_aside.get(why, 0) + 1
 
 
 def _mark_window(context: SourceContext, state: dict[str, Any]) -> None:

@@ -26,6 +26,8 @@ class ResourceReport:
     simulated: bool = False
     error: str | None = None
     remedy: str | None = None
+    set_aside: dict[str, int] = field(default_factory=dict)
+    """Why rows are in quarantine: reason -> count."""
     notices: list[str] = field(default_factory=list)
 
 

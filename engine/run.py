@@ -21,6 +21,7 @@ from engine.errors import TickhouseError
 from engine.extract import WINDOWS, Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
+from engine.plan import plan_document, save
 from engine.progress import Progress
 from engine.report import DestinationReport, ResourceReport, RunReport, TransformReport
 from sources.protocol import Resource, SourceContext, Window
@@ -56,6 +57,36 @@ class Runner:
 
         return self._run(pipeline, windows)
 
+    def replay(self, destination: str | None) -> RunReport:
+        """Empty the landing tables of one destination (or of every one), fill them from the lake, build the models."""
+        wanted = self.project.destinations if destination is None else {destination: self._named(destination)}
+        tables = every_table(self.project)
+        composed = Composed("replay", [], wanted, [], transform=True, on=[], skipped=[], only=tables, rebuild=True)
+
+        def nothing(_composed: Composed, _lake: Lake, _run_id: str) -> list[ResourceReport]:
+            return []
+
+        return self._run_composed(composed, nothing)
+
+    def end_soon(self, grace_seconds: float = 20.0) -> None:
+        """After a stop was asked for: leave within the grace, whatever still waits. Every commit is all or nothing."""
+
+        def leave() -> None:
+            sys.stderr.write("stopped; what was landed stays, the next run goes on from there\n")
+            os._exit(1)
+
+        timer = threading.Timer(grace_seconds, leave)
+        timer.daemon = True
+        timer.start()
+
+    def _named(self, destination: str) -> Any:
+        if destination not in self.project.destinations:
+            known = ", ".join(self.project.destinations)
+            raise UsageError(
+                f"profile {self.project.profile_name} has no destination {destination!r}", f"It has {known}."
+            )
+        return self.project.destinations[destination]
+
     def _run(self, pipeline: str, extraction: Callable[[Composed, Lake, str], list[ResourceReport]]) -> RunReport:
         return self._run_composed(compose(self.project, pipeline), extraction)
 
@@ -79,6 +110,8 @@ class Runner:
                 report.errors.append("the run was stopped: what was landed stays, the next run goes on from there")
             else:
                 self._load_and_transform(composed, lake, report)
+            if report.status == "ok" and not composed.rebuild:
+                save(plan_document(self.project), self._data_dir / "state" / "plan.json")
             report.ended_at = datetime.now(UTC).isoformat(timespec="seconds")
             ledger.finish(run_id, datetime.now(UTC), report.status, report.as_json())
         return report

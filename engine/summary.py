@@ -24,6 +24,9 @@ def summary(report: RunReport, *, width: int = 110) -> str:
         console.print(_resources(report))
     for line in _steps(report):
         console.print(Text(line))
+    for r in report.resources:
+        for why, count in r.set_aside.items():
+            console.print(Text(f"set aside in {r.table}: {count:,} rows: {why}"), soft_wrap=True)
     notices = [*report.notes, *(notice for r in report.resources for notice in r.notices)]
     for notice in notices[:NOTICES_SHOWN]:
         console.print(Text(f"note: {notice}"), soft_wrap=True)
@@ -53,7 +56,7 @@ def _resources(report: RunReport) -> Table:
             f"{r.quarantined:,}" if r.quarantined else "",
             f"{r.bytes / 1000:,.0f}",
             f"{r.seconds:.1f}",
-            Text(r.status + (", simulated" if r.simulated or report.simulated else "")),
+            Text(r.status + (", simulated" if r.simulated else "")),
         )
     return table
 

@@ -183,7 +183,7 @@ LANDED_TYPES: Mapping[str, DataType] = {
 
 
 def landing_tables(context: Context) -> list[Table]:
-    """What the models read from landing, as their casts type it: a source that is not configured must not break them."""
+    """What the models read from landing, as their casts type it: a source left out of the file must not break them."""
     from sqlglot import exp
 
     columns: dict[str, dict[str, Column]] = {}

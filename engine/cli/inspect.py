@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @with_project
 def validate(project: Project, as_json: bool) -> None:  # noqa: FBT001
     """Check pipelines.yaml and everything it names."""
-    counts = {
+    counts: dict[str, Any] = {
         "pipelines": len(project.file.pipelines),
         "sources": len(project.sources),
         "assets": {name: len(assets) for name, assets in project.assets.items()},
@@ -30,7 +30,7 @@ def validate(project: Project, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         print_json({"ok": True, "profile": project.profile_name, **counts, "notes": list(project.notes)})
         return
-    assets = ", ".join(f"{count} {name}" for name, count in counts["assets"].items())  # type: ignore[attr-defined]
+    assets = ", ".join(f"{count} {name}" for name, count in counts["assets"].items())
     click.echo(
         f"{project.path.name} is right (profile {project.profile_name}): {counts['pipelines']} pipelines, "
         f"{counts['sources']} sources, {assets}"
@@ -117,7 +117,7 @@ def ls(project: Project, as_json: bool) -> None:  # noqa: FBT001
         for source, offered in project.resources.items()
         for r in offered
     ]
-    document = {
+    document: dict[str, Any] = {
         "profile": project.profile_name,
         "profiles": list(project.file.profiles),
         "pipelines": [
@@ -136,7 +136,7 @@ def ls(project: Project, as_json: bool) -> None:  # noqa: FBT001
         "Pipelines",
         ["name", "schedule", "extracts"],
         [[p["pipeline"], p["schedule"] or "on request", ", ".join(p["extract"])] for p in document["pipelines"]],
-    )  # type: ignore[index,attr-defined]
+    )
     print_table(
         "Resources",
         ["source", "resource", "table", "assets"],
@@ -146,8 +146,8 @@ def ls(project: Project, as_json: bool) -> None:  # noqa: FBT001
         "Assets",
         ["list", "count", "first"],
         [[name, len(symbols), ", ".join(symbols[:8])] for name, symbols in document["assets"].items()],
-    )  # type: ignore[attr-defined]
-    print_table("Destinations", ["name", "type"], [list(item) for item in document["destinations"].items()])  # type: ignore[attr-defined]
+    )
+    print_table("Destinations", ["name", "type"], [list(item) for item in document["destinations"].items()])
 
 
 @click.command()

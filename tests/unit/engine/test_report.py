@@ -34,10 +34,9 @@ def test_a_failed_model_run_is_a_failure_though_everything_landed():
 
 def test_the_summary_names_rows_quarantine_notices_failures_and_that_prices_are_simulated():
     run = report(
-        simulated=True,
         resources=[
             ResourceReport(
-                "binance", "tickers", "raw_x", "landed", rows=1234, quarantined=2, notices=["binance: BAD: no"]
+                "binance", "tickers", "raw_x", "landed", rows=1234, simulated=True, notices=["binance: BAD: no"]
             ),
             ResourceReport("coingecko", "markets", "raw_y", "failed", error="coingecko: HTTP 451"),
         ],
