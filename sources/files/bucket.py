@@ -48,7 +48,10 @@ class Bucket:
         return sorted(found, key=lambda file: file.name)
 
     def fetch(self, file: Found, target: IO[bytes]) -> Found | None:
-        """Copy an object into `target`; return what it is after that (None: it has gone or changed). Raises SourceError."""
+        """Copy an object into `target`; return what it is after that (None: it has gone or changed).
+
+        Raises SourceError.
+        """
 
         def copy() -> Found | None:
             try:

@@ -16,7 +16,10 @@ BATCH_ROWS = 32_768
 
 
 def batches(stream: IO[bytes], name: str, settings: FilesResource) -> Iterator[pa.RecordBatch]:
-    """Read a Parquet file. Raises BrokenFileError, pyarrow.ArrowInvalid or OSError when the file is cut, corrupt or no Parquet."""
+    """Read a Parquet file.
+
+    Raises BrokenFileError, pyarrow.ArrowInvalid or OSError when the file is cut, corrupt or no Parquet.
+    """
     file = pq.ParquetFile(again(stream), pre_buffer=False, memory_map=False)
     plan = layout(file.schema_arrow.names, settings.columns)
     if settings.columns and not plan.declared:
