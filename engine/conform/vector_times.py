@@ -37,7 +37,7 @@ def timestamps(values: pa.ChunkedArray, column: Column) -> Typed:
     if pa.types.is_string(kind):
         return _timestamps_of_text(values, column)
     if pa.types.is_integer(kind) and column.epoch:
-        return _timestamps_of_epoch(values, column)
+        return _timestamps_of_epoch(values, values, column)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         try:
             micros = _micros(values)
@@ -91,7 +91,7 @@ def _timestamps_of_text(values: pa.ChunkedArray, column: Column) -> Typed:
     values = without_empty(values)
     if column.epoch:
         if _every(pc.match_substring_regex(values, "^[0-9]{1,18}$")):
-            return _timestamps_of_epoch(values.cast(pa.int64()), column)
+            return _timestamps_of_epoch(values.cast(pa.int64()), values, column)
         return by_value(values, column)
     try:
         return _bounded(values.cast(_INSTANT), values, column)
@@ -103,16 +103,22 @@ def _timestamps_of_text(values: pa.ChunkedArray, column: Column) -> Typed:
 
 
 def _local_text(values: pa.ChunkedArray, column: Column) -> Typed:
+    try:
+        typed = _all_assumed(values.cast(pa.timestamp("us")), values, column)
+    except pa.ArrowInvalid:
+        typed = None
+    if typed:
+        return typed
     local = pc.match_substring_regex(values, _WITHOUT_ZONE)
     moments = pc.if_else(local, values, pa.scalar(None, pa.string())).cast(pa.timestamp("us"))
     sure = pc.if_else(pc.is_valid(values), pc.fill_null(_exists(moments, column), False), pa.scalar(None, pa.bool_()))
     return patched(values, sure, lambda part: _assumed(part.cast(pa.timestamp("us")), column), column)
 
 
-def _timestamps_of_epoch(values: pa.ChunkedArray, column: Column) -> Typed:
+def _timestamps_of_epoch(values: pa.ChunkedArray, given: pa.ChunkedArray, column: Column) -> Typed:
     unit = EPOCH_UNITS[column.epoch or "us"]
     allowed = _between(values, FIRST_EPOCH // unit, END_EPOCH // unit)
-    faults = {} if _every(allowed) else refused(values, allowed, EPOCH_OUTSIDE, column)
+    faults = {} if _every(allowed) else refused(given, allowed, EPOCH_OUTSIDE, column)
     kept = pc.if_else(allowed, values, pa.scalar(None, values.type)) if faults else values
     return Typed(pc.multiply(kept.cast(pa.int64()), unit).cast(_INSTANT), faults)
 
@@ -132,10 +138,18 @@ def _from_local(values: pa.ChunkedArray, given: pa.ChunkedArray, column: Column)
     """Give local times the column's zone: of two meanings the earlier, of none a fault."""
     if column.timezone is None:
         return by_value(values, column)
-    sure = _exists(values, column)
-    if _every(sure):
+    typed = _all_assumed(values, given, column)
+    return typed or patched(values, _exists(values, column), lambda part: _assumed(part, column), column)
+
+
+def _all_assumed(values: pa.ChunkedArray, given: pa.ChunkedArray, column: Column) -> Typed | None:
+    """Type local times that all exist; None where Arrow is not sure of one."""
+    if not _every(_in_zone_table(values)):
+        return None
+    try:
         return _bounded(_assumed(values, column), given, column)
-    return patched(values, sure, lambda part: _assumed(part, column), column)
+    except pa.ArrowInvalid:
+        return None
 
 
 def _exists(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:

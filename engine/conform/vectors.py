@@ -19,12 +19,13 @@ from engine.table import Column, DataType
 
 _WHOLE = r"^-?[0-9]{1,18}$"
 _PLAIN = r"^-?[0-9]{1,20}(\.[0-9]{1,18})?$"
-_TOO_FINE = r"^(-?[0-9]+\.[0-9]{18})[0-9]+$"
+_TOO_FINE = r"(\.[0-9]{18})[0-9]+"
 _CUTTABLE = r"^-?[0-9]{1,20}(\.[0-9]+)?$"
 _FLOAT = r"^-?[0-9]{1,30}(\.[0-9]{1,30})?$"
 _PIECE = 4 << 20
 _SAFE_CHARS = 20
 """No plain number of so many characters has more digits than a decimal."""
+_SAFE_SIZE = 9e19
 _BOOLS = pa.array(["true", "false", "1", "0", "True", "False", "TRUE", "FALSE"])
 _BOOL_VALUES = pa.array([True, False] * 4)
 
@@ -137,11 +138,10 @@ def _floats_to_decimal(values: pa.ChunkedArray, column: Column) -> Typed:
         except pa.ArrowInvalid:
             pass
     sure = pc.match_substring_regex(texts, _CUTTABLE)
-    return patched(values, sure, lambda part: _cut(part).cast(target), column)
-
-
-def _cut(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.replace_substring_regex(values.cast(pa.string()), _TOO_FINE, r"\1")
+    plain = pc.if_else(sure, texts, pa.scalar(None, pa.string()))
+    if pc.any(pc.match_substring_regex(plain, _TOO_FINE)).as_py():
+        plain = pc.replace_substring_regex(plain, _TOO_FINE, r"\1")
+    return patched(values, sure, lambda _: plain.cast(target), column)
 
 
 def _text_to_decimal(values: pa.ChunkedArray, column: Column) -> Typed:
@@ -156,9 +156,14 @@ def _text_to_decimal(values: pa.ChunkedArray, column: Column) -> Typed:
 
 
 def _casts_safely(values: pa.ChunkedArray) -> bool:
-    """Whether Arrow's cast to decimal is right or refuses: with an exponent or many digits it may overflow silently."""
+    """Whether Arrow's cast to decimal is right or refuses: from 20 whole digits on it may overflow without a word."""
     longest = pc.max(pc.binary_length(values)).as_py()
-    return longest <= _SAFE_CHARS and not any(b"e" in piece or b"E" in piece for piece in _pieces(values))
+    if longest <= _SAFE_CHARS and not any(b"e" in piece or b"E" in piece for piece in _pieces(values)):
+        return True
+    try:
+        return pc.all(pc.less(pc.abs(values.cast(pa.float64())), _SAFE_SIZE)).as_py() is not False
+    except pa.ArrowInvalid:
+        return False
 
 
 def _text_to_bigint(values: pa.ChunkedArray, column: Column) -> Typed:
