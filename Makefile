@@ -1,7 +1,6 @@
 # Everything a newcomer needs, from a bare python3: `make demo` shows the platform, `make test` proves it.
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help demo test lint types docs bench chaos lock clean
 help:
@@ -34,8 +33,7 @@ chaos: .venv/.ready
 	$(BIN)/python -m pytest -m chaos --timeout 3600
 
 lock: .venv/.ready
-	$(BIN)/../tools/bin/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes \
-	  --no-annotate --no-header --python-version 3.11 --upgrade -q -o requirements.lock
+	@python3 deploy/bootstrap.py lock
 
 clean:
 	rm -rf .venv .data .cache .mypy_cache .ruff_cache .pytest_cache

@@ -29,12 +29,21 @@ def main() -> int:
         if not (VENV / "bin" / "python").exists():
             run(uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(VENV))
         python = str(VENV / "bin" / "python")
-        run(uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", str(ROOT / "requirements.lock"))
+        sync = ("pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes", "--python", python)
+        run(uv, *sync, str(ROOT / "requirements.lock"))
         run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--editable", str(ROOT))
     except subprocess.CalledProcessError as error:
         return fail(f"`{' '.join(map(str, error.cmd))}` failed. Check that the package index is reachable, then retry.")
     (VENV / ".ready").touch()
     print(f"Ready in {time.monotonic() - started:.0f} s: .venv/bin/engine", flush=True)
+    return 0
+
+
+def lock() -> int:
+    """Resolve the dependencies anew into requirements.lock, for every supported Python and platform."""
+    compile_lock = ("pip", "compile", "pyproject.toml", "--all-extras", "--group", "dev", "--universal", "--quiet")
+    style = ("--generate-hashes", "--no-annotate", "--no-header", "--python-version", "3.11", "--upgrade")
+    run(find_uv(), *compile_lock, *style, "--output-file", "requirements.lock")
     return 0
 
 
@@ -64,4 +73,4 @@ def fail(message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(lock() if sys.argv[1:] == ["lock"] else main())

@@ -32,7 +32,7 @@ def closing_words(project: Project, reports: Sequence[RunReport]) -> str:
 Built in {project.profile.data}: {rows:,} simulated rows in {tables} tables, landed once in the lake, loaded into
 the embedded warehouse, and the first marts over them. Next:
   .venv/bin/engine query "select count(*) from marts.fct_asset_prices" -p demo
-  .venv/bin/engine query "from marts.fct_asset_candles where asset_symbol = 'BTC' order by open_time desc limit 5" -p demo
+  .venv/bin/engine query "from marts.fct_asset_candles where asset_symbol = 'BTC' limit 5" -p demo
   .venv/bin/engine status -p demo                what ran, and how fresh each table is
   .venv/bin/engine plan                          what pipelines.yaml will do with real prices
   .venv/bin/engine run prices-crypto-pipeline    today's prices (needs a network, no key)"""

@@ -6,7 +6,9 @@ for each failure. Every step is committed on its own, so a run that dies is fini
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed, compose, every_table
-from engine.errors import TickhouseError
+from engine.errors import TickhouseError, UsageError
 from engine.extract import WINDOWS, Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
@@ -73,7 +75,7 @@ class Runner:
 
         def leave() -> None:
             sys.stderr.write("stopped; what was landed stays, the next run goes on from there\n")
-            os._exit(1)
+            os._exit(1)  # noqa: SLF001 - no clean-up is needed and some of it may hang
 
         timer = threading.Timer(grace_seconds, leave)
         timer.daemon = True
