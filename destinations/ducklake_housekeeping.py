@@ -20,6 +20,9 @@ READERS_LAST = timedelta(days=1)
 TIDY_SECONDS = 60.0
 """Merging stops after this long; the next time goes on."""
 
+BOOKS = ("_cursor", "_packages", "_model_runs")
+"""The engine's own tables in schema landing; every other file there is a lake package's and is never rewritten."""
+
 
 @dataclass(frozen=True, slots=True)
 class Publication:
@@ -57,15 +60,20 @@ def last_snapshot(connection: DuckDBPyConnection) -> int:
 
 
 def tidy(connection: DuckDBPyConnection, history: Sequence[Publication]) -> None:
-    """Merge small files of the models' tables, expire snapshots older than a day, remove what nothing refers to.
+    """Merge small files of the models' tables and of the books, expire old snapshots, remove what nothing refers to.
 
-    Published snapshots of the last day stay, and so do files that were in use within it.
+    Old is older than a day. Published snapshots of the last day stay, and so do files that were in use within it.
     """
     deadline = time.monotonic() + TIDY_SECONDS
     connection.execute("CALL ducklake_flush_inlined_data('lake')")
+    for table in BOOKS:
+        connection.execute(
+            f"CALL ducklake_flush_inlined_data('lake', schema_name => 'landing', table_name => {literal(table)})"
+        )
     tables = connection.execute(
         "SELECT schema_name, table_name FROM duckdb_tables() "
-        "WHERE database_name = 'lake' AND schema_name <> 'landing' ORDER BY ALL"
+        "WHERE database_name = 'lake' AND (schema_name <> 'landing' OR list_contains(?, table_name)) ORDER BY ALL",
+        [list(BOOKS)],
     ).fetchall()
     for schema, table in tables:
         if time.monotonic() > deadline:

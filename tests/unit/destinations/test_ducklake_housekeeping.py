@@ -89,6 +89,25 @@ def test_landing_is_never_rewritten(warehouse: DucklakeWarehouse, tmp_path: Path
         assert {Path(str(row[0])).name for row in listed.fetchall()} == names
 
 
+def test_the_books_stay_right(warehouse: DucklakeWarehouse, tmp_path: Path) -> None:
+    lake = FolderLake(tmp_path / "lake")
+    with warehouse as opened:
+        for number in range(12):
+            opened.load("raw_prices", [lake.land(price_rows(number, 1))])
+            if number % 4 == 0:
+                opened.begin_models()
+                opened.publish()
+                opened.maintenance()
+                age_everything(opened)
+        opened.maintenance()
+        assert opened.cursors() == {"raw_prices": 12}
+        opened.publish()
+        with opened.reader() as reader:
+            counted = "select count(*), count(distinct arrived_at), max(seq) from landing._packages"
+            assert reader.execute(counted).fetchall() == [(12, 12, 12)]
+            assert reader.execute("select table_name, seq from landing._cursor").fetchall() == [("raw_prices", 12)]
+
+
 def test_replay_in_place_does_not_lose_files_to_the_next_tidying(warehouse: DucklakeWarehouse, tmp_path: Path) -> None:
     lake = FolderLake(tmp_path / "lake")
     packages = [lake.land(price_rows(start, 5)) for start in range(0, 20, 5)]
