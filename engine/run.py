@@ -75,7 +75,7 @@ class Runner:
 
         def leave() -> None:
             sys.stderr.write("stopped; what was landed stays, the next run goes on from there\n")
-            os._exit(1)  # noqa: SLF001 - no clean-up is needed and some of it may hang
+            os._exit(1)
 
         timer = threading.Timer(grace_seconds, leave)
         timer.daemon = True
