@@ -38,6 +38,8 @@ class Position:
         self._before: frozenset[str] = frozenset()
         self._seen: dict[str, Mark] = {}
         self.newest: Mark | None = None
+        self.stuck = False
+        """A full page brought the cursor no further: more rows share one value than a page holds."""
         if self._window:
             self.asks_from: Mark | None = self._window[0]
         elif saved:
@@ -92,7 +94,10 @@ class Position:
 
     def _goes_on(self, rows: int) -> bool:
         """Move to the last cursor if the page was full; a page that brings the cursor no further is the last."""
-        if not self.full_page or rows < self.full_page or self.newest is None or self.newest == self.asks_from:
+        if not self.full_page or rows < self.full_page or self.newest is None:
+            return False
+        if self.newest == self.asks_from:
+            self.stuck = True
             return False
         self.asks_from = self.newest
         return True

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import SourceError
+from engine.errors import SourceError, UsageError
 from engine.table import Table
 from sources.http.client import HttpClient
 from sources.protocol import SourceContext
@@ -31,6 +31,8 @@ def build_resource(
     """Build the resource; nothing is asked before it is iterated."""
     import dlt
 
+    _check_paths(ctx.source, settings)
+
     def pages() -> Iterator[list[Row]]:
         saved: dict[str, Any] = dlt.current.resource_state().setdefault(CURSORS, {}) if settings.incremental else {}
         with HttpClient(
@@ -44,6 +46,20 @@ def build_resource(
             yield from _in_order(endpoint, _walks(endpoint, table, saved), saved)
 
     return dlt.resource(pages, name=table.name)
+
+
+def _check_paths(source: str, settings: RestResource) -> None:
+    """Refuse a JSONPath that cannot be read (its parser is too heavy for the file's own check)."""
+    from dlt.common.jsonpath import compile_path
+
+    paginate = settings.paginate
+    for path in (settings.select, getattr(paginate, "next", None), getattr(paginate, "total", None)):
+        if path:
+            try:
+                compile_path(path)
+            except Exception as error:
+                reason = f"sources.{source}: {path!r} is no JSONPath"
+                raise UsageError(reason, "Write it as data.rows or $.data[*].") from error
 
 
 def _walks(endpoint: Endpoint, table: Table, saved: dict[str, Any]) -> Iterator[Walk]:

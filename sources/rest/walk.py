@@ -131,6 +131,9 @@ class Walk:
             rows, follows = self.position.fresh(rows)
             if follows:
                 ask.request, more = None, True
+            elif self.position.stuck:
+                words = f"more than {len(raw)} rows share one value of {self.position.column.name}"
+                self.endpoint.ctx.notice(f"{words}: the rest of them cannot be asked for", item=self.item)
         if not more:
             self._asks.popleft()
             self._tell_absent(ask)
@@ -141,13 +144,12 @@ class Walk:
         assert ask.paginator is not None and ask.request is not None  # noqa: S101, PT018 - set by _page
         try:
             ask.paginator.update_state(response, rows)
-        except ValueError as error:
+            if ask.paginator.has_next_page:
+                ask.paginator.update_request(ask.request)
+        except (ValueError, TypeError, AttributeError) as error:
             reason = f"cannot be paged: {str(error).partition(' Expected')[0][:120]}"
             raise self._error(response, reason, "Check `paginate:` of this resource.") from error
-        if not ask.paginator.has_next_page:
-            return False
-        ask.paginator.update_request(ask.request)
-        return True
+        return bool(ask.paginator.has_next_page)
 
     def _send(self, ask: _Ask, request: requests.Request) -> requests.Response:
         settings = self.endpoint.settings

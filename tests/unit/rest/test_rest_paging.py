@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from engine.errors import SourceError
+from engine.errors import SourceError, UsageError
 from sources.protocol import Asset, Window
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -113,6 +113,19 @@ def test_a_page_that_cannot_be_paged_is_explained(api, extract, block):
     assert "paginate" in caught.value.remedy
 
 
+@pytest.mark.parametrize("token", [{"a": 1}, 7, ["x"]])
+def test_a_next_page_that_is_no_address_is_explained(api, extract, block, token):
+    api.answer = lambda _path, _query: {"rows": rows(0, 1), "next": token}
+    with pytest.raises(SourceError, match=r"cannot be paged|another host|cannot be asked"):
+        extract(block({"select": "rows", "paginate": {"type": "next_link", "next": "next"}}))
+
+
+def test_a_jsonpath_that_cannot_be_read_is_an_error_of_the_file(api, extract, block):
+    with pytest.raises(UsageError, match=r"'data\[\[' is no JSONPath"):
+        extract(block({"select": "data[["}))
+    assert api.seen == []
+
+
 SINCE = {
     "params": {"since": "{cursor|iso}"},
     "incremental": {"column": "updated", "initial": "1d"},
@@ -145,6 +158,16 @@ def test_only_what_is_new_is_asked_for_and_the_border_is_delivered_once(api, ext
     assert [len(run.rows) for run in (first, second, third)] == [500, 10, 0]
     assert ids(second) == list(range(500, 510))
     assert len(json.dumps(state)) < 32_768
+
+
+def test_more_rows_of_one_time_than_a_page_holds_are_said(api, extract, block):
+    words = {**SINCE, "incremental": {**SINCE["incremental"], "full_page": 10}}
+    events_of_one_time = [{"id": number, "updated": moment(5)} for number in range(30)]
+    api.answer = lambda _path, _query: events_of_one_time[:10]
+    run = extract(block(words))
+    assert len(run.rows) == 10
+    assert any("more than 10 rows share one value of updated" in message for _, message in run.notices)
+    assert len(api.seen) == 2
 
 
 def test_a_late_row_within_the_lag_is_delivered_and_nothing_twice(api, extract, block):
