@@ -111,20 +111,25 @@ def test_a_moved_lake_is_the_same_lake(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-def test_a_lake_that_is_unmounted_in_the_middle(tmp_path: Path) -> None:
-    """L06: the empty mount point must not become a second lake."""
+@pytest.mark.parametrize("lost", ["everything", "an entry"])
+def test_a_lake_that_is_unmounted_or_replaced_in_the_middle(tmp_path: Path, lost: str) -> None:
+    """L06: an empty mount point, or an older copy in its place, must not become a second lake."""
     lake = lake_at(tmp_path)
     land(lake, "s", 2)
     writer = lake.writer(
         source="s", resource="r", table=Table("raw_numbers", NUMBERS), run_id="r", load_id="x", since_seq=0
     )
     writer.write(pa.table({"n": [1]}))
-    (tmp_path / "lake").rename(tmp_path / "unmounted")
-    (tmp_path / "lake").mkdir()
-    with pytest.raises(LakeError, match="ended at 2 when this run began and ends at 0 now") as caught:
+    if lost == "everything":
+        (tmp_path / "lake").rename(tmp_path / "unmounted")
+        (tmp_path / "lake").mkdir()
+    else:
+        (tmp_path / "lake/_log/raw_numbers/00000000000000000002.json").unlink()
+    with pytest.raises(LakeError, match=r"vanished|ended at 2 when this run began and ends at 1 now") as caught:
         writer.publish(NUMBERS, {}, NOW, NOW)
     assert "mounted" in caught.value.remedy
-    assert list((tmp_path / "lake").rglob("*.json")) == []
+    landed = sorted(path.name for path in (tmp_path / "lake/_log").rglob("*.json"))
+    assert landed == ([] if lost == "everything" else ["00000000000000000001.json"])
 
 
 @pytest.mark.parametrize("hint", ['{"seq": 99}', '{"seq": -1}', '{"seq": "x"}', "[]", "not json", '{"seq": 1}'])
