@@ -37,6 +37,7 @@ Columns
     collision       two fields of a row that become one column: the row is set aside; in Arrow every row
     undeclared      dict: text, bool, any number -> decimal, nested -> json, instant -> timestamp; Arrow: by its type
                     (ints bigint, floats double), a time without a zone its ISO text; created by its first loaded value
+                    a JSON number of an undeclared column finer than 18 places is cut, not set aside
     too many        over 1,000 new columns in a package, or 1,500 in all: the rows that bring them are set aside
     vanished        NULL
     retyped         the landed type stays; fractions in Arrow floats widen an undeclared bigint to double, from that

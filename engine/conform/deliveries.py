@@ -124,8 +124,9 @@ class DictPage:
             cells: list[Any] = [None] * self.count
             for row, value in self._sparse[column.name].items():
                 cells[row] = value
-            return convert_values(cells, column)
-        return convert_values(self._cells[column.name], column)
+            return convert_values(cells, column, undeclared=True)
+        undeclared = column.name not in self.schema.declared
+        return convert_values(self._cells[column.name], column, undeclared=undeclared)
 
     def filled(self, name: str) -> list[int]:
         """See Delivery."""

@@ -47,9 +47,9 @@ class Typed:
     notes: Mapping[int, Fault] = field(default_factory=dict)
 
 
-def convert_values(values: Iterable[Any], column: Column) -> Typed:
-    """Type Python values for a column."""
-    convert = _CONVERTERS[column.data_type]
+def convert_values(values: Iterable[Any], column: Column, *, undeclared: bool = False) -> Typed:
+    """Type Python values for a column. In an `undeclared` one a JSON number's digits past 18 places are cut."""
+    convert = _to_cut_decimal if undeclared and column.data_type == "decimal" else _CONVERTERS[column.data_type]
     typed: list[Any] = []
     faults: dict[int, Fault] = {}
     notes: dict[int, Fault] = {}
@@ -112,6 +112,13 @@ def to_decimal(value: Any, _: Column) -> Decimal | None:
         return Decimal(value)
     number = _number(value, "decimal")
     return None if number is None else _fitted(number, cut=isinstance(value, float))
+
+
+def _to_cut_decimal(value: Any, column: Column) -> Decimal | None:  # noqa: ANN401 - any value of a payload
+    """As to_decimal; a number finer than 18 places is some program's double, and no reason to lose a row."""
+    if isinstance(value, Decimal):
+        return _fitted(_finite(value), cut=True)
+    return to_decimal(value, column)
 
 
 def to_bigint(value: Any, _: Column) -> int | None:

@@ -338,3 +338,12 @@ def test_a_long_constant_lineage_has_every_row():
 def test_a_load_timestamp_without_a_zone_is_refused():
     with pytest.raises(ValueError, match="zone"):
         conformer().conform([], datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_a_number_nobody_declared_that_is_finer_than_18_places_costs_no_row():
+    subject = conformer(PRICE)
+    fine = Decimal("0.0016209043075138918")
+    for _ in range(2):
+        result = subject.conform([{"price": "1", "change": fine}], NOW)
+        assert result.rows.column("change").to_pylist() == [Decimal("0.001620904307513891")]
+    assert subject.conform([{"price": fine}], NOW).set_aside == 1
