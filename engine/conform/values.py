@@ -114,7 +114,7 @@ def to_decimal(value: Any, _: Column) -> Decimal | None:
     return None if number is None else _fitted(number, cut=isinstance(value, float))
 
 
-def _to_cut_decimal(value: Any, column: Column) -> Decimal | None:  # noqa: ANN401 - any value of a payload
+def _to_cut_decimal(value: Any, column: Column) -> Decimal | None:
     """As to_decimal; a number finer than 18 places is some program's double, and no reason to lose a row."""
     if isinstance(value, Decimal):
         return _fitted(_finite(value), cut=True)
