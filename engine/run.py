@@ -124,9 +124,12 @@ class Runner:
         return open_lake(self.project.profile.lake, self.project.project_dir, self._data_dir / "cache")
 
     def _market(self, stack: ExitStack) -> str | None:
-        """Start the market replay where the profile asks for it; return its base URL."""
-        if self.project.profile.market != "replay":
+        """Start the market replay where the profile asks for it, unless it names one; return its base URL."""
+        profile = self.project.profile
+        if profile.market != "replay":
             return None
+        if profile.market_url:
+            return profile.market_url
         from sources.market_replay import MarketReplay
 
         return stack.enter_context(MarketReplay()).url

@@ -76,6 +76,11 @@ class Profile(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     data: str = Field(default=".data/local", description="folder for state, caches and logs of this profile")
     market: Literal["live", "replay"] = Field(default="live", description="replay: the bundled, simulated market")
+    market_url: str | None = Field(
+        default=None,
+        pattern=r"^http://(127\.0\.0\.1|localhost):\d+$",
+        description="with market: replay, a replay that runs already (`python -m sources.market_replay`)",
+    )
     lake: Lake
 
 
