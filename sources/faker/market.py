@@ -63,9 +63,12 @@ class Market:
 
     @cached_property
     def price_places(self) -> Ints:
-        """Digits after the point of each price: 2 for stocks, else about six significant digits (2 to 10)."""
+        """Digits after the point of each price: 2 for stocks, else about six significant digits (2 to 9).
+
+        At most nine, so that DECIMAL(38,9) operands keep every product exact in the models.
+        """
         places = [
-            2 if asset.asset_type == "stock" else min(10, max(2, 5 - math.floor(math.log10(base))))
+            2 if asset.asset_type == "stock" else min(9, max(2, 5 - math.floor(math.log10(base))))
             for asset, base in zip(self.assets, self.bases, strict=True)
         ]
         return np.array(places, dtype=np.int64)
