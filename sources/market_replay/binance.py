@@ -330,6 +330,8 @@ def _kline(pair: Pair, market: Market, opens: int, closes: int, now: float) -> l
 def _opens(interval: str, request: Request, limit: int, now: float) -> list[int]:
     """Opening seconds of the klines that the request selects: from startTime on, else back from endTime."""
     end = min(now, request.integer("endTime", _ms(now)) / 1000)
+    if request.integer("startTime", 0) / 1000 > end:
+        return []
     if "startTime" in request.query and request.page is None:
         at = _floor_open(max(FIRST_DAY, request.integer("startTime", 0) / 1000), interval)
         if at < max(FIRST_DAY, request.integer("startTime", 0) / 1000):

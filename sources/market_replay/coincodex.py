@@ -92,7 +92,8 @@ class CoinCodex:
 
     def _page(self, market: Market, symbol: str, number: int) -> Answer:
         asset = market.universe.by_base.get(symbol.upper())
-        article = None if asset is None else write_article(market, asset, number)
+        written = number <= (market.now() - FIRST_DAY) // SLOT
+        article = write_article(market, asset, number) if asset is not None and written else None
         if article is None or article.published > market.now():
             return self.failure(404, market)
         return Answer(_html(article), content_type="text/html; charset=utf-8")

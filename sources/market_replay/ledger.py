@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class Ledger:
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.Lock()
-        self._entries: list[Entry] = []
+        self._answers: list[tuple[Entry, bytes]] = []
+        self._count = 0
         self._file = None if path is None else path.open("a", encoding="utf-8")
 
     def record(
@@ -41,21 +42,28 @@ class Ledger:
         """Write down the rows of one answer."""
         if not rows:
             return
+        # one text an answer: a year of charts as objects would take ten times the memory
+        text = json.dumps(rows, separators=(",", ":"))
         with self._lock:
-            first = len(self._entries) + 1
-            new = [Entry(first + i, time, host, path, query, resource, fault, row) for i, row in enumerate(rows)]
-            self._entries.extend(new)
+            first = Entry(self._count + 1, time, host, path, query, resource, fault, None)
+            self._count += len(rows)
+            self._answers.append((first, text.encode()))
             if self._file is not None:
-                self._file.write("".join(json.dumps(asdict(entry)) + "\n" for entry in new))
+                self._file.writelines(json.dumps(asdict(entry)) + "\n" for entry in _entries(first, text))
                 self._file.flush()
                 os.fsync(self._file.fileno())
 
     def entries(self, resource: str = "") -> list[Entry]:
         """What was served so far, of one resource or of all."""
         with self._lock:
-            return [entry for entry in self._entries if not resource or entry.resource == resource]
+            answers = [answer for answer in self._answers if not resource or answer[0].resource == resource]
+        return [entry for first, text in answers for entry in _entries(first, text)]
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def _entries(first: Entry, text: str | bytes) -> list[Entry]:
+    return [replace(first, number=first.number + i, row=row) for i, row in enumerate(json.loads(text))]

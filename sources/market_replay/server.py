@@ -145,7 +145,7 @@ class MarketReplay:
             api = self._apis["api.coingecko.com"]
         else:
             asked = on_request(met.fault, met.fired - 1, request) if met else request
-            answer = api.answer(asked, self.market)
+            answer = _attempt(api, asked, self.market)
         if met is not None:
             fault = met.fault
             sound = body_of(answer, None)
@@ -170,6 +170,14 @@ class MarketReplay:
         self.ledger.record(
             rows, time=now, host=request.host, path=request.path, query=query, resource=resource, fault=fault
         )
+
+
+def _attempt(api: Api, request: Request, market: Market) -> Answer:
+    """A defect of the replay is told to the client as what it is, so that nobody blames the API for it."""
+    try:
+        return api.answer(request, market)
+    except Exception as error:
+        return Answer({"error": f"a defect of the market replay: {type(error).__name__}: {error}"}, 500)
 
 
 class _Server(ThreadingHTTPServer):

@@ -14,7 +14,7 @@ from typing import Any
 from sources.market_replay import nyse
 from sources.market_replay.exchange import Answer, Request
 from sources.market_replay.market import Market, coins
-from sources.market_replay.process import DAY, MINUTE, Candle
+from sources.market_replay.process import DAY, FIRST_DAY, MINUTE, Candle
 from sources.market_replay.universe import Listing
 from sources.market_replay.yahoo_chart import API, actions, chart, instrument_type, last_session, plain, split_factor
 
@@ -294,7 +294,7 @@ def _series(request: Request, market: Market, symbol: str) -> Answer:
     for name in types or ["shares_out"]:
         series: dict[str, Any] = {"meta": {"symbol": [symbol.upper()], "type": [name]}}
         if asset is not None and asset.is_stock and name == "shares_out":
-            start, end = request.integer("period1", 0), request.integer("period2", int(market.now()))
+            start, end = max(FIRST_DAY, request.integer("period1", 0)), request.integer("period2", int(market.now()))
             stamps = [at for at in range(start - start % DAY, min(end, int(market.now())), 91 * DAY) if at >= start]
             series |= {"timestamp": stamps, name: [int(asset.supply / split_factor(market, asset))] * len(stamps)}
         result.append(series)

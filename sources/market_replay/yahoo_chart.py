@@ -7,6 +7,7 @@ takes off later dividends, too. Only USD, and only one exchange calendar for sha
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def chart(request: Request, market: Market, symbol: str) -> Answer:
         )
     now = market.now()
     start, end = _span(request, asset, now)
-    if start > end:
+    if start > end or start > now + 10 * DAY:
         return failure(
             400,
             "Bad Request",
@@ -274,15 +275,12 @@ def _events(market: Market, asset: Listing, asked: str, events: list[Action]) ->
 
 def _dividend_factors(market: Market, asset: Listing, instants: list[int]) -> list[float]:
     """For each bar the product of (1 - dividend / close before) over the dividends after it."""
-    paid = [a for a in actions(market, asset, instants[0], market.now()) if a.ratio is None]
-    factors = []
-    for at in instants:
-        factor = 1.0
-        for dividend in paid:
-            if dividend.instant > at:
-                factor *= 1 - dividend.amount / market.process.price(asset, dividend.instant - 1)
-        factors.append(factor)
-    return factors
+    paid = [
+        (dividend.instant, 1 - dividend.amount / market.process.price(asset, dividend.instant - 1))
+        for dividend in actions(market, asset, instants[0], market.now())
+        if dividend.ratio is None
+    ]
+    return [math.prod(factor for paid_at, factor in paid if paid_at > at) for at in instants]
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def test_a_status_comes_with_the_api_s_own_body(strike, url, status):
     if "yahoo" not in url:
         assert isinstance(answer.json(), dict)
     elif status == 429:
-        assert answer.text == (RECORDINGS / "yahoo/error_429_edge.txt").read_text()
+        assert answer.text == (RECORDINGS / "yahoo_chart_v8/error_429_edge.txt").read_text()
 
 
 def test_binance_limits_are_the_recorded_bodies(strike):

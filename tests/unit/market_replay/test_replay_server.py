@@ -36,6 +36,24 @@ def test_one_connection_serves_many_requests(replay):
     assert [item.path for item in replay.requests] == ["/api/v3/ping"] * 3
 
 
+@pytest.mark.parametrize("number", ["", "-1", "abc", "0", "1e9", "99999999999999999", "-99999999999999999", "9" * 30])
+def test_odd_parameters_get_an_answer_of_the_api(replay, web, number):
+    for url in (
+        f"https://data-api.binance.vision/api/v3/klines?symbol=BTCUSDT&interval=1M&startTime={number}&limit=3",
+        f"https://data-api.binance.vision/api/v3/klines?symbol=BTCUSDT&interval=1h&endTime={number}&limit={number}",
+        f"https://data-api.binance.vision/api/v3/ticker/24hr?symbols={number}",
+        f"https://api.coingecko.com/api/v3/coins/markets?vs_currency=usd&per_page={number}&page={number}",
+        f"https://api.coingecko.com/api/v3/coins/bitcoin/ohlc?vs_currency=usd&days={number}",
+        f"https://query2.finance.yahoo.com/v8/finance/chart/AAPL?interval=1d&period1={number}",
+        f"https://query2.finance.yahoo.com/v8/finance/chart/BTC-USD?interval=1h&period1=0&period2={number}",
+        f"https://query2.finance.yahoo.com/ws/fundamentals-timeseries/v1/finance/timeseries/AAPL?period1={number}",
+        f"https://coincodex.com/api/coincodexicos/get_news/BTC/{number}/1/",
+        f"https://coincodex.com/article/BTC-{number}/x/",
+    ):
+        answer = web.get(url)
+        assert answer.status_code < 500, (url, answer.text)
+
+
 def test_the_log_tells_what_was_asked(replay, web):
     web.get("https://api.coingecko.com/api/v3/coins/markets?vs_currency=usd&ids=bitcoin")
     (item,) = replay.requests

@@ -143,8 +143,8 @@ def test_freecryptoapi_is_all_text(web):
 @pytest.mark.parametrize(
     ("symbol", "file"),
     [
-        ("GOOG", "yahoo/chart-GOOG-2020-01-01-to-2020-01-03.json"),
-        ("BTC-USD", "yahoo/chart-BTC-USD-2020-01-01-to-2020-01-03.json"),
+        ("GOOG", "yahoo_chart_v8/chart-GOOG-2020-01-01-to-2020-01-03.json"),
+        ("BTC-USD", "yahoo_chart_v8/chart-BTC-USD-2020-01-01-to-2020-01-03.json"),
     ],
 )
 def test_a_chart_has_the_recorded_keys_and_types(web, symbol, file):
@@ -195,7 +195,7 @@ def test_adjusted_closes_take_off_later_dividends(web):
 )
 def test_yahoo_errors_are_the_quoted_ones(web, symbol, params, status, file):
     answer = web.get(f"{CHART}/{symbol}", params=params)
-    expected = recording(f"yahoo/{file}")
+    expected = recording(f"yahoo_chart_v8/{file}")
     without_times = [re.sub(r"\d{10}", "T", json.dumps(body)) for body in (answer.json(), expected)]
     assert answer.status_code == status
     assert without_times[0] == without_times[1]
