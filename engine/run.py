@@ -36,6 +36,13 @@ SOURCES_AT_ONCE = 6
 """Sources extracted side by side; the resources of one source follow each other."""
 
 
+SCRUBBED = 20
+"""Packages whose files every run checks against their checksums: the newest first, then all others in turn."""
+
+
+MAINTENANCE_SECONDS = 86_400
+
+
 class Runner:
     """Runs pipelines of one project. `stop` ends a run at the next page; what is committed stays."""
 
@@ -106,6 +113,7 @@ class Runner:
             lake = self._lake()
             self._replay_url = self._market(stack)
             ledger.start(run_id, pipeline, started)
+            report.errors += [str(problem) for problem in lake.scrub(SCRUBBED) if not problem.harmless]
             report.simulated = self._replay_url is not None
             report.resources = extraction(composed, lake, run_id)
             if self.stop.is_set():
@@ -218,12 +226,22 @@ class Runner:
                 report.seconds = round(time.monotonic() - started, 3)
                 self.progress.end(step, _loaded_sentence(report), ok=not report.errors)
                 transformed = self._transform(name, destination, composed)
+                self._maintain(name, destination)
         except TickhouseError as error:
             report.status = "failed"
             report.errors.append(" ".join(str(error).split()))
             report.seconds = round(time.monotonic() - started, 3)
             self.progress.end(step, report.errors[-1], ok=False)
         return report, transformed
+
+    def _maintain(self, name: str, destination: Any) -> None:
+        """Once a day: merge small files, let go of what no reader can need any more."""
+        mark = self._data_dir / "state" / f"maintained-{name}"
+        if hasattr(destination, "maintenance") and time.time() - _modified(mark) > MAINTENANCE_SECONDS:
+            if _modified(mark):
+                destination.maintenance()
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
 
     def _transform(self, name: str, destination: Any, composed: Composed) -> TransformReport | None:
         """Run the models downstream of what this pipeline loads, then let readers see the result."""
@@ -250,6 +268,10 @@ class Runner:
         report.seconds = round(time.monotonic() - started, 3)
         self.progress.end(step, _built_sentence(report), ok=report.status != "failed")
         return report
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def _no_notice(message: str, *, item: str | None = None) -> None:

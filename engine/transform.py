@@ -49,7 +49,8 @@ def transform(project: Project, name: str, warehouse: Warehouse, composed: Compo
         return 0
     marker = Marker(project, name)
     files = fingerprint(transforms)
-    now = {"files": files, "cursors": dict(warehouse.cursors())}
+    cursors = warehouse.cursors()
+    now = {"files": files, "cursors": {table.name: cursors.get(table.name, 0) for table in composed.tables}}
     key = " ".join(composed.select) or "downstream:" + ",".join(sorted(table.name for table in composed.tables))
     before = marker.read()
     if before.get(key) == now and not composed.rebuild:
