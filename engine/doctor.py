@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import TickhouseError
-from engine.run import data_dir
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -49,7 +48,7 @@ def examine(project: Project) -> list[Finding]:
 def _machine(project: Project) -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", (3, 11) <= sys.version_info[:2] <= (3, 12), version, "Tickhouse runs on 3.11 and 3.12.")
-    folder = data_dir(project)
+    folder = project.data_dir
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -68,7 +67,7 @@ def _lake(project: Project) -> Iterator[Finding]:
     from engine.lake.lake import open_lake
 
     try:
-        lake = open_lake(project.profile.lake, project.project_dir, data_dir(project) / "cache")
+        lake = open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache")
         problems = lake.verify()
     except TickhouseError as error:
         yield Finding("lake", ok=False, detail=error.reason, remedy=error.remedy)
@@ -84,7 +83,7 @@ def _destinations(project: Project) -> Iterator[Finding]:
 
     for name, settings in project.destinations.items():
         try:
-            with open_destination(name, settings, project.project_dir, data_dir(project)) as destination:
+            with open_destination(name, settings, project.project_dir, project.data_dir) as destination:
                 loaded = len(destination.cursors())
             yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} tables loaded")
         except TickhouseError as error:

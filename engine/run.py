@@ -52,7 +52,7 @@ class Runner:
         self.progress = progress
         self.stop = threading.Event()
         self._wait_seconds = wait_seconds
-        self._data_dir = data_dir(project)
+        self._data_dir = project.data_dir
 
     def run(self, pipeline: str) -> RunReport:
         """Run one pipeline. Raises BusyError, UsageError or LakeError before anything is extracted."""
@@ -276,12 +276,6 @@ def _modified(path: Path) -> float:
 
 def _no_notice(message: str, *, item: str | None = None) -> None:
     """Placeholder: every extraction puts its own in."""
-
-
-def data_dir(project: Project) -> Path:
-    """Return the active profile's data folder (state, locks, caches), absolute."""
-    path = Path(project.profile.data)
-    return path if path.is_absolute() else project.project_dir / path
 
 
 def _windows(

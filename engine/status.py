@@ -8,7 +8,6 @@ from engine.compose import every_table
 from engine.errors import TickhouseError
 from engine.ledger import Ledger
 from engine.locks import is_held
-from engine.run import data_dir
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -21,11 +20,11 @@ FRESHNESS = (
 
 def status(project: Project) -> dict[str, Any]:
     """Return runs and tables as plain values; a warehouse that cannot be read is said, not raised."""
-    ledger = Ledger(data_dir(project))
+    ledger = Ledger(project.data_dir)
     pipelines = []
     for name, block in project.file.pipelines.items():
         last = next(iter(ledger.last(name, 1)), None)
-        running = is_held(data_dir(project) / "locks" / f"pipeline-{name}.lock")
+        running = is_held(project.data_dir / "locks" / f"pipeline-{name}.lock")
         state = None if last is None else last.status
         if state == "running" and not running:
             state = "died"
@@ -51,13 +50,13 @@ def _tables(project: Project) -> tuple[list[dict[str, Any]], list[str]]:
     from engine.query import query
 
     notes: list[str] = []
-    lake = open_lake(project.profile.lake, project.project_dir, data_dir(project) / "cache")
+    lake = open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache")
     heads = {table.name: lake.head(table.name) for table in every_table(project)}
     rows = []
     for name in project.destinations:
         found: dict[str, Any] = {}
         try:
-            destination = open_destination(name, project.destinations[name], project.project_dir, data_dir(project))
+            destination = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
             found = {row[0]: row for row in query(destination, FRESHNESS).rows}
         except TickhouseError as error:
             notes.append(f"{name}: {error.reason}")

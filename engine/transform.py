@@ -257,9 +257,7 @@ def fingerprint(transforms: Path) -> str:
 
 def state_folder(project: Project) -> Path:
     """Where this profile keeps SQLMesh's state and the markers."""
-    from engine.run import data_dir
-
-    return data_dir(project) / "state"
+    return project.data_dir / "state"
 
 
 class Marker:

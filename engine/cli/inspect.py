@@ -69,12 +69,11 @@ def plan(project: Project, pipeline: str | None, as_json: bool) -> None:  # noqa
     """Show what pipelines.yaml will do, and what an edit changes, before anything runs."""
     from engine.compose import compose
     from engine.plan import difference, page, plan_document, saved
-    from engine.run import data_dir
 
     if pipeline:
         compose(project, pipeline)
     document = plan_document(project, pipeline)
-    before = saved(data_dir(project) / "state" / "plan.json")
+    before = saved(project.data_dir / "state" / "plan.json")
     changes = None if before is None else difference(before, plan_document(project))
     if as_json:
         print_json({**document, "changes": changes})
@@ -181,13 +180,12 @@ def query(project: Project, sql: str, warehouse: str | None, as_csv: bool, as_js
     from destinations import open_destination
     from engine import query_output
     from engine.query import query as ask
-    from engine.run import data_dir
 
     name = warehouse or next(iter(project.destinations), "")
     if name not in project.destinations:
         known = ", ".join(project.destinations) or "none"
         raise UsageError(f"profile {project.profile_name} has no warehouse {name!r}", f"It has: {known}.")
-    result = ask(open_destination(name, project.destinations[name], project.project_dir, data_dir(project)), sql)
+    result = ask(open_destination(name, project.destinations[name], project.project_dir, project.data_dir), sql)
     if as_json:
         sys.stdout.write(redact(query_output.as_json(result)) + "\n")
     elif as_csv:

@@ -36,6 +36,11 @@ class Project:
     document: Document = field(repr=False)
     secrets: frozenset[str] = field(repr=False, default=frozenset())
 
+    @property
+    def data_dir(self) -> Path:
+        """The active profile's data folder (state, locks, caches), absolute."""
+        return self.project_dir / self.profile.data
+
     def resources_of(self, pipeline: str) -> list[tuple[str, Resource]]:
         """What a pipeline extracts, (source, resource) in the order of the file, without skipped sources."""
         found = []
