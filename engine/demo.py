@@ -27,10 +27,11 @@ def opening_words(project: Project) -> str:
 def closing_words(project: Project, reports: Sequence[RunReport]) -> str:
     """Say what was built and what to type next."""
     rows = sum(r.rows for report in reports for r in report.resources)
+    simulated = sum(r.rows for report in reports for r in report.resources if r.simulated)
     tables = len({r.table for report in reports for r in report.resources if r.rows})
     return f"""
-Built in {project.profile.data}: {rows:,} simulated rows in {tables} tables, landed once in the lake, loaded into
-the embedded warehouse, and the first marts over them. Next:
+Built in {project.profile.data}: {rows:,} rows in {tables} tables ({simulated:,} of them simulated), landed once in the
+lake, loaded into the embedded warehouse, and the first marts over them. Next:
   .venv/bin/engine query "select count(*) from marts.fct_asset_prices" -p demo
   .venv/bin/engine query "from marts.fct_asset_candles where asset_symbol = 'BTC' limit 5" -p demo
   .venv/bin/engine status -p demo                what ran, and how fresh each table is
