@@ -59,6 +59,8 @@ def extract(extraction: Extraction, source: str, resource: Resource) -> Resource
     except Exception as error:
         report.status, report.error = "failed", _unwrap(source, resource, error)
         log.debug("extraction of %s.%s failed", source, resource.name, exc_info=True)
+    if report.status == "failed":
+        report.rows = report.quarantined = 0  # what was read is dropped: a package is landed whole or not at all
     report.seconds = round(time.monotonic() - started, 3)
     extraction.progress.end(step, _sentence(report), ok=report.status != "failed")
     return report
