@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from dlt.sources.helpers.rest_client.paginators import BasePaginator
 
 MOST_PAGES = 1000
+MOST_REPEATS = 3
+"""So many pages may repeat the page before: a listing that shifts while it is read can bring one again."""
 HOST_REFUSES = frozenset({401, 403, 418, 451})
 """Statuses that every further call would get as well."""
 NAMED = 5
@@ -49,6 +51,7 @@ class _Ask:
     asked: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
     before: set[str] = field(default_factory=set)
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ class Walk:
         if self.endpoint.settings.paginate:
             prints = {fingerprint(row) for row in rows}
             rows = [row for row in rows if fingerprint(row) not in ask.before]
-            ask.before = prints
+            self._check_repeats(ask, response, prints)
         if self.position is not None:
             rows, follows = self.position.fresh(rows)
             if follows:
@@ -138,6 +141,14 @@ class Walk:
             self._asks.popleft()
             self._tell_absent(ask)
         return rows
+
+    def _check_repeats(self, ask: _Ask, response: requests.Response, prints: set[str]) -> None:
+        """Refuse page after page of the same rows: the API ignores which page it is asked for."""
+        ask.repeats = ask.repeats + 1 if prints and prints == ask.before else 0
+        ask.before = prints
+        if ask.repeats >= MOST_REPEATS:
+            reason = f"sent the same rows {MOST_REPEATS + 1} pages in a row: its paging goes in a circle"
+            raise self._error(response, reason, "Check `paginate:` of this resource.", terminal=True)
 
     def _turn(self, ask: _Ask, response: requests.Response, rows: list[Row]) -> bool:
         """Prepare the next page's request, if there is one."""

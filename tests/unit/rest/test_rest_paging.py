@@ -88,6 +88,14 @@ def test_pages_without_end_are_an_error(api, extract, block, monkeypatch):
     assert len(api.seen) == 20
 
 
+def test_a_server_that_ignores_the_page_asked_for_is_an_error_after_few_requests(api, extract, block):
+    api.answer = lambda _path, _query: rows(0, 2)
+    with pytest.raises(SourceError, match="same rows 4 pages in a row: its paging goes in a circle") as caught:
+        extract(block({"paginate": {"type": "page_number"}}))
+    assert caught.value.terminal
+    assert len(api.seen) == 4
+
+
 def test_links_in_the_header_are_followed(api, extract, block):
     def answer(_path, query):
         page = int(query.get("page", 1))
