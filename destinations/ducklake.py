@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from destinations import ducklake_housekeeping as housekeeping
 from destinations.failures import clear_errors
 from destinations.landing import BOOKKEEPING, Landing
-from destinations.links import link, replace_text, sync_directory, sync_file
+from destinations.links import link, put_back, replace_text, sync_directory, sync_file
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
 from destinations.protocol import Loaded
 from destinations.session import connect, extension_directory, lock_down
@@ -104,6 +104,11 @@ class DucklakeWarehouse:
                 return self._opened.load(table, packages)
             finally:
                 self._sweep()
+
+    def put_back(self, packages: Iterable[Package]) -> int:
+        """Take the files of sound packages again where the table's own are not the same any more; return how many."""
+        with self._clear_errors():
+            return put_back(self._data / "landing", packages)
 
     def provide(self, tables: Iterable[Table]) -> None:
         """Create the landing tables and columns that models read and nothing has landed yet."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+
+from engine.lake.package import Package
+from engine.table import QUARANTINE
 
 FICLONE = 0x40049409
 """Linux: share a file's blocks until one of the two is changed (Btrfs, XFS)."""
@@ -26,6 +31,38 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, unfinished)
         sync_file(unfinished)
         unfinished.replace(target)
+
+
+def put_back(folder: Path, packages: Iterable[Package]) -> int:
+    """Link files of `folder` (schema landing: table/load_id.token.file) to their packages anew where they differ.
+
+    A file of the lake that was damaged in place took its other name, here, with it; the restored file may be another.
+    The packages are sound. Returns the number of files put back.
+    """
+    names: dict[str, list[str]] = {}
+    mended = 0
+    for package in packages:
+        for file, path in zip(package.manifest.files, package.local_files, strict=True):
+            table = QUARANTINE if file.quarantine else package.entry.table
+            if table not in names:
+                names[table] = [each.name for each in (folder / table).glob("*")]
+            for name in names[table]:
+                target = folder / table / name
+                ours = name.startswith(f"{package.entry.load_id}.") and name.endswith(f".{file.name}")
+                if ours and not _same(target, Path(path), file.sha256):
+                    restored = target.with_name(f".{name}.restored")
+                    link(Path(path), restored)
+                    restored.replace(target)
+                    sync_directory(target.parent)
+                    mended += 1
+    return mended
+
+
+def _same(target: Path, source: Path, sha256: str) -> bool:
+    if target.samefile(source):
+        return True
+    with target.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def sync_file(path: Path) -> None:

@@ -25,6 +25,12 @@ class TickhouseError(Exception):
         """One message: the reason, then what to do."""
         return f"{self.reason}\n  {self.remedy}" if self.remedy else self.reason
 
+    @property
+    def line(self) -> str:
+        """The same on one line, as logs and summaries have it."""
+        reason = " ".join(self.reason.split())
+        return f"{reason} — {' '.join(self.remedy.split())}" if self.remedy else reason
+
 
 class UsageError(TickhouseError):
     """The command line or the configuration is wrong: do not retry."""

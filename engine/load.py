@@ -102,7 +102,7 @@ def catch_up(
         except BusyError:
             raise
         except TickhouseError as error:
-            load.error = " ".join(str(error).split())
+            load.error = error.line
         load.seconds = time.monotonic() - started
     return report
 

@@ -80,7 +80,7 @@ class RunReport:
         lines += [_line(r.error, r.remedy) for r in self.resources if r.status == "failed"]
         lines += [error for d in self.destinations for error in d.errors]
         lines += [_line(f"{t.warehouse}: {t.error}", t.remedy) for t in self.transforms if t.status == "failed"]
-        return lines
+        return list(dict.fromkeys(lines))
 
     @property
     def status(self) -> RunStatus:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed, compose, every_table
+from engine.config.models import FilesystemLake
 from engine.errors import TickhouseError, UsageError
 from engine.extract import WINDOWS, Extraction, extract
 from engine.ledger import Ledger
@@ -31,6 +32,7 @@ from sources.protocol import Resource, SourceContext, Window
 if TYPE_CHECKING:
     from engine.config.project import Project
     from engine.lake.lake import Lake
+    from engine.lake.package import Entry
 
 SOURCES_AT_ONCE = 6
 """Sources extracted side by side; the resources of one source follow each other."""
@@ -52,6 +54,7 @@ class Runner:
         self.progress = progress
         self.stop = threading.Event()
         self._wait_seconds = wait_seconds
+        self._sound: Sequence[Entry] = ()
         self._data_dir = project.data_dir
 
     def run(self, pipeline: str) -> RunReport:
@@ -113,7 +116,9 @@ class Runner:
             lake = self._lake()
             self._replay_url = self._market(stack)
             ledger.start(run_id, pipeline, started)
-            report.errors += [str(problem) for problem in lake.scrub(SCRUBBED) if not problem.harmless]
+            scrub = lake.scrub(SCRUBBED)
+            report.errors += [str(problem) for problem in scrub.problems]
+            self._sound = scrub.sound
             report.simulated = self._replay_url is not None
             report.resources = extraction(composed, lake, run_id)
             if self.stop.is_set():
@@ -218,6 +223,7 @@ class Runner:
                 if composed.rebuild:
                     destination.reset()
                 destination.ensure(every_table(self.project))
+                self._put_back(destination, lake)
                 loaded = catch_up(destination, lake, composed.tables, lambda text: self.progress.update(step, text))
                 report.packages, report.rows, report.bytes = loaded.packages, loaded.rows, loaded.bytes
                 report.quarantined = loaded.quarantined
@@ -229,7 +235,7 @@ class Runner:
                 self._maintain(name, destination)
         except TickhouseError as error:
             report.status = "failed"
-            report.errors.append(" ".join(str(error).split()))
+            report.errors.append(error.line)
             report.seconds = round(time.monotonic() - started, 3)
             self.progress.end(step, report.errors[-1], ok=False)
         return report, transformed
@@ -242,6 +248,12 @@ class Runner:
                 destination.maintenance()
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
+
+    def _put_back(self, destination: Any, lake: Lake) -> None:
+        """A warehouse that shares files with a local lake takes those that were damaged and restored again."""
+        if hasattr(destination, "put_back") and isinstance(self.project.profile.lake, FilesystemLake):
+            cursors = destination.cursors()
+            destination.put_back(lake.open(e) for e in self._sound if e.seq <= cursors.get(e.table, 0))
 
     def _transform(self, name: str, destination: Any, composed: Composed) -> TransformReport | None:
         """Run the models downstream of what this pipeline loads, then let readers see the result."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 from engine.errors import LakeError
@@ -27,10 +27,22 @@ class Problem:
     reason: str
     remedy: str
 
+    def __str__(self) -> str:
+        """One line: the lake, the package (with its load id) or the log, what is wrong with it, and what to do."""
+        return f"{self.reason} — {self.remedy}"
+
     @property
     def harmless(self) -> bool:
         """Whether the lake is sound in spite of it."""
         return self.kind == "orphan"
+
+
+@dataclass(frozen=True, slots=True)
+class Scrub:
+    """What one small check found: `sound` are the packages that are as they were landed."""
+
+    problems: tuple[Problem, ...]
+    sound: tuple[Entry, ...]
 
 
 def _damage(store: Store, entry: Entry) -> list[Problem]:
@@ -69,18 +81,20 @@ def verify(store: Store, hints: Hints, entries: Sequence[Entry] | None = None) -
 
 
 class Scrubber:
-    """Checks a bounded number of packages a call and remembers where it was."""
+    """Checks a bounded number of packages a call and remembers where it was, and what was damaged."""
 
     def __init__(self, store: Store, hints: Hints) -> None:
         """The position is a hint: losing it starts over."""
         self._store, self._hints = store, hints
 
-    def scrub(self, count: int) -> list[Problem]:
-        """Check the newest package of each table, then older ones in turn, `count` in all."""
+    def scrub(self, count: int) -> Scrub:
+        """Check what was damaged last time, the newest package of each table, then older ones in turn: `count` in all.
+
+        A damaged package is thus reported at every call until it is restored.
+        """
         problems: list[Problem] = []
-        budget = count
         logs: dict[str, TableLog] = {}
-        heads: dict[str, int] = {}
+        heads: dict[str, Entry] = {}
         for table in self._store.folders("_log"):
             log = TableLog(self._store, table, self._hints)
             try:
@@ -89,36 +103,55 @@ class Scrubber:
                 problems.append(_unreadable(table, error))
                 continue
             if head:
-                logs[table], heads[table] = log, head.seq
-                if budget > 0:
-                    problems += _damage(self._store, head)
-                    budget -= 1
-        return problems + self._older(logs, heads, budget)
-
-    def _older(self, logs: dict[str, TableLog], heads: dict[str, int], budget: int) -> list[Problem]:
-        """Go on from the remembered (table, seq) through all entries below the heads, at most once around."""
-        problems: list[Problem] = []
-        total = sum(head - 1 for head in heads.values())
-        position = self._hints.number("scrub", "position") % total if total else 0
-        for place in islice(_around(position, total), max(0, budget)):
-            table, seq = _at(heads, place)
+                logs[table], heads[table] = log, head
+        sound: list[Entry] = []
+        damaged: list[tuple[str, int]] = []
+        for table, seq in self._chosen(heads, count):
             try:
-                problems += _damage(self._store, logs[table].entry(seq))
+                entry = logs[table].entry(seq)
             except LakeError as error:
                 problems.append(_unreadable(table, error))
-        if total:
-            self._hints.put("scrub", position=(position + max(0, budget)) % total)
-        return problems
+                continue
+            found = _damage(self._store, entry)
+            problems += found
+            if found:
+                damaged.append((table, seq))
+            else:
+                sound.append(entry)
+        self._hints.put("damaged", packages=damaged)
+        return Scrub(tuple(problems), tuple(sound))
+
+    def _chosen(self, heads: dict[str, Entry], count: int) -> list[tuple[str, int]]:
+        """Return (table, seq) of the packages to check; the place among the older ones moves on."""
+        first = [*self._damaged_before(heads), *((table, head.seq) for table, head in heads.items())]
+        chosen = list(dict.fromkeys(first))[:count]
+        older = sum(head.seq - 1 for head in heads.values())
+        if older:
+            budget = max(0, count - len(chosen))
+            position = self._hints.number("scrub", "position") % older
+            chosen += [_at(heads, place) for place in islice(_around(position, older), budget)]
+            self._hints.put("scrub", position=(position + budget) % older)
+        return list(dict.fromkeys(chosen))
+
+    def _damaged_before(self, heads: dict[str, Entry]) -> Iterator[tuple[str, int]]:
+        """Yield what the last call noted, as far as the log still has it: notes are never believed."""
+        packages = self._hints.get("damaged").get("packages")
+        for package in packages if isinstance(packages, list) else ():
+            match package:
+                case [str(table), int(seq)] if table in heads and 1 <= seq <= heads[table].seq:
+                    yield table, seq
+                case _:
+                    continue
 
 
-def _around(start: int, total: int) -> Sequence[int]:
-    return [*range(start, total), *range(start)]
+def _around(start: int, total: int) -> Iterator[int]:
+    return chain(range(start, total), range(start))
 
 
-def _at(heads: dict[str, int], place: int) -> tuple[str, int]:
+def _at(heads: dict[str, Entry], place: int) -> tuple[str, int]:
     """Return the table and number of the place-th entry that is not a head, tables in order, numbers from 1."""
     for table, head in heads.items():
-        if place < head - 1:
+        if place < head.seq - 1:
             return table, place + 1
-        place -= head - 1
+        place -= head.seq - 1
     raise IndexError(place)

@@ -164,7 +164,6 @@ class FolderStore:
                 raise missing(self.where, path, file) from None
             if self._verified.get(key) != identity:
                 self.check(path, file)
-                self._verified[key] = identity
         return str(target)
 
     def check(self, path: str, file: PackageFile) -> None:
@@ -179,8 +178,10 @@ class FolderStore:
                 size = os.fstat(handle).st_size
                 if size < file.bytes:
                     raise truncated(self.where, path, file, size)
+                identity = _identity(os.fstat(handle))
                 if size != file.bytes or hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
                     raise changed(self.where, path, file)
+                self._verified[f"{path}/{file.name}"] = identity
 
     def close(self) -> None:
         """Nothing is held."""

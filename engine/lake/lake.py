@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from engine.config.models import FilesystemLake, S3Lake
-from engine.lake.doctor import Problem, Scrubber, verify
+from engine.lake.doctor import Problem, Scrub, Scrubber, verify
 from engine.lake.hints import Hints
 from engine.lake.log import TableLog
 from engine.lake.names import new_load_id, safe_part
@@ -18,7 +18,7 @@ from engine.lake.store import Store
 from engine.lake.writer import Origin, PackageWriter
 from engine.table import Column, Table
 
-__all__ = ["Lake", "PackageWriter", "Problem", "new_load_id", "open_lake"]
+__all__ = ["Lake", "PackageWriter", "Problem", "Scrub", "new_load_id", "open_lake"]
 
 
 class Lake:
@@ -99,8 +99,8 @@ class Lake:
         """Read everything (or the packages of some entries) and return what is not as landed. For `engine doctor`."""
         return verify(self._store, self._hints, entries)
 
-    def scrub(self, count: int) -> list[Problem]:
-        """Check `count` packages as they are stored: the newest of each table, then on through all the others.
+    def scrub(self, count: int) -> Scrub:
+        """Check `count` packages as they are stored: those damaged before, the newest of each table, then the others.
 
         The place is remembered between calls, so that a few packages a run cover the whole lake in time.
         """

@@ -419,7 +419,7 @@ def test_a_damaged_package_is_named(place: Place, edit: Callable[[bytes], bytes 
         assert "backup" in caught.value.remedy
         assert reader.open(good).manifest.rows == 1
     assert [(problem.kind, problem.load_id) for problem in lake.verify()] == [("damaged", bad.load_id)]
-    assert [problem.load_id for problem in place.fresh().scrub(1)] == [bad.load_id]
+    assert [problem.load_id for problem in place.fresh().scrub(1).problems] == [bad.load_id]
 
 
 @pytest.mark.faults
@@ -460,8 +460,22 @@ def test_scrubbing_comes_around_to_every_package(place: Place) -> None:
     third = entries[2]
     assert third is not None
     place.change(f"{third.path}/part-00000.parquet", lambda data: data + b"x")
-    found = [place.open().scrub(2) for _ in range(5)]  # the head and one older package each time
-    assert [[problem.load_id for problem in problems] for problems in found] == [[], [], [third.load_id], [], []]
+    found = [place.open().scrub(2).problems for _ in range(3)]  # the head and one older package each time
+    assert [[problem.load_id for problem in problems] for problems in found] == [[], [], [third.load_id]]
+
+
+def test_scrubbing_returns_to_what_was_damaged_until_it_is_whole(place: Place) -> None:
+    lake = place.open()
+    entries = [publish(lake) for _ in range(6)]
+    first = entries[0]
+    assert first is not None
+    place.change(f"{first.path}/part-00000.parquet", lambda data: data + b"x")
+    found = [place.open().scrub(2) for _ in range(4)]
+    assert [[problem.load_id for problem in scrub.problems] for scrub in found] == [[first.load_id]] * 4
+    place.change(f"{first.path}/part-00000.parquet", lambda data: data[:-1])
+    scrub = place.open().scrub(2)
+    assert scrub.problems == ()
+    assert first in scrub.sound
 
 
 def test_a_gap_in_the_log_is_refused(place: Place) -> None:
