@@ -2,11 +2,12 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help demo test lint types docs bench chaos lock clean
+.PHONY: help demo test lint docs bench chaos lock clean
 help:
 	@echo "make demo   set up, then land, load and model a simulated market (no key, no network)"
 	@echo "make test   set up, then run every test"
 	@echo "make lint   ruff, mypy and the documentation checks"
+	@echo "make docs   write the generated pages and the JSON Schema anew"
 	@echo "make bench  the benchmarks, each against the plain tool"
 	@echo "make chaos  the long kill sweeps"
 	@echo "make lock   resolve the dependencies anew"
@@ -25,6 +26,10 @@ lint: .venv/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -p no:randomly tests/docs
+
+docs: .venv/.ready
+	@$(BIN)/engine schema --write
+	@$(BIN)/python docs/generate.py
 
 bench: .venv/.ready
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

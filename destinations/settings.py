@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class DestinationSettings(BaseModel):
@@ -16,12 +16,12 @@ class DestinationSettings(BaseModel):
 class DucklakeSettings(DestinationSettings):
     """DuckLake: a SQLite catalog and Parquet data in a folder; lake files become table data without a copy."""
 
-    type: Literal["ducklake"]
-    path: str
+    type: Literal["ducklake"] = Field(description="a DuckLake in a local folder")
+    path: str = Field(description="folder of the warehouse, relative to the project; made by the first run")
 
 
 class DuckdbSettings(DestinationSettings):
     """One DuckDB file; readers get a published copy."""
 
-    type: Literal["duckdb"]
-    path: str
+    type: Literal["duckdb"] = Field(description="one DuckDB file")
+    path: str = Field(description="the database file, relative to the project; readers' copies lie beside it")

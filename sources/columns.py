@@ -24,13 +24,13 @@ class ColumnSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     source: str | int | None = Field(default=None, alias="from", description="field, dotted path, or array position")
-    type: DataType = "text"
+    type: DataType = Field(default="text", description="how the value is stored; decimal is DECIMAL(38,18), exact")
     value: str | bool | int | None = Field(default=None, description="constant, or default beside `from`")
     fold: Literal["upper", "lower"] | None = Field(default=None, description="case of ASCII letters")
     timezone: str | None = Field(default=None, description="zone of times that carry none")
     epoch: Literal["s", "ms", "us"] | None = Field(default=None, description="unit of numeric times")
-    nullable: bool = True
-    description: str = ""
+    nullable: bool = Field(default=True, description="false: a row without a value here is set aside")
+    description: str = Field(default="", description="one line for readers of the table")
 
     @field_validator("timezone")
     @classmethod
@@ -62,8 +62,15 @@ class ContractSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    columns: ColumnsMode = "evolve"
-    data_type: TypeMode = "discard_row"
+    columns: ColumnsMode = Field(
+        default="evolve",
+        description="an undeclared field: evolve adds a column, discard_value drops it, discard_row sets the row aside,"
+        " freeze fails the package",
+    )
+    data_type: TypeMode = Field(
+        default="discard_row",
+        description="a value that does not fit its column: discard_row sets the row aside, freeze fails the package",
+    )
 
     def contract(self) -> Contract:
         """Build the table's contract."""

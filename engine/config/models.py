@@ -30,18 +30,18 @@ class InlineAsset(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, str]
 
-    symbol: str
-    name: str = ""
-    category: str = ""
-    asset_type: AssetType | None = None
+    symbol: str = Field(description="the asset's own symbol, such as BTC or AAPL; tables and models use it")
+    name: str = Field(default="", description="full name; empty: taken from the assets file where it has the symbol")
+    category: str = Field(default="", description="category, such as Layer 1; empty: taken from the assets file")
+    asset_type: AssetType | None = Field(default=None, description="crypto or stock; without it the list's type")
 
 
 class AssetList(Strict):
     """A list of assets: rows of a CSV file (in its order, filtered by `where`, cut at `top`), then `add`."""
 
-    file: str | None = None
-    where: dict[str, str] = {}
-    top: int | None = Field(default=None, ge=1)
+    file: str | None = Field(default=None, description="CSV file of assets, relative to the project; without it: `add`")
+    where: dict[str, str] = Field(default={}, description="rows of the file to take, column: value; empty: all of them")
+    top: int | None = Field(default=None, ge=1, description="take the first so many rows; without it all of them")
     asset_type: AssetType | None = Field(default=None, description="type of the assets in `add`")
     add: list[str | InlineAsset] = Field(default=[], description="further assets: a symbol, or a mapping")
 
@@ -49,22 +49,22 @@ class AssetList(Strict):
 class FilesystemLake(Strict):
     """A lake in a local folder."""
 
-    type: Literal["filesystem"]
-    path: str
-    format: LakeFormat = "parquet"
+    type: Literal["filesystem"] = Field(description="a local folder")
+    path: str = Field(description="folder of the lake, relative to the project; made by the first package")
+    format: LakeFormat = Field(default="parquet", description="format of the packages' files; read back in either")
 
 
 class S3Lake(Strict):
     """A lake in a bucket of MinIO or any S3."""
 
-    type: Literal["s3"]
-    bucket: str
-    prefix: str = ""
-    endpoint: str | None = None
-    region: str = "us-east-1"
-    access_key: str
-    secret_key: str
-    format: LakeFormat = "parquet"
+    type: Literal["s3"] = Field(description="a bucket of any S3 server")
+    bucket: str = Field(description="name of the bucket; made by the first package if it does not exist")
+    prefix: str = Field(default="", description="folder inside the bucket; empty: the bucket's top")
+    endpoint: str | None = Field(default=None, description="http(s)://host:port of the server; without it AWS")
+    region: str = Field(default="us-east-1", description="region that requests are signed for")
+    access_key: str = Field(description="access key; write ${NAME}, never the key itself")
+    secret_key: str = Field(description="secret key; write ${NAME}, never the key itself")
+    format: LakeFormat = Field(default="parquet", description="format of the packages' files; read back in either")
 
 
 Lake = Annotated[FilesystemLake | S3Lake, Field(discriminator="type")]
@@ -81,14 +81,16 @@ class Profile(BaseModel):
         pattern=r"^http://(127\.0\.0\.1|localhost):\d+$",
         description="with market: replay, a replay that runs already (`python -m sources.market_replay`)",
     )
-    lake: Lake
+    lake: Lake = Field(description="where load packages land: every destination is filled from it")
 
 
 class Transform(Strict):
     """Which models a pipeline runs (SQLMesh's selection), and on which warehouses (default: all of the profile)."""
 
-    select: str | list[str] = []
-    on: list[str] = []
+    select: str | list[str] = Field(
+        default=[], description="SQLMesh selection, such as tag:prices; empty: all models downstream of what was loaded"
+    )
+    on: list[str] = Field(default=[], description="warehouses to run the models on; empty: every one it loads into")
 
 
 class Pipeline(Strict):
@@ -97,14 +99,18 @@ class Pipeline(Strict):
     schedule: str | None = Field(default=None, description="cron, five fields; none: runs only when asked")
     extract: list[str] = Field(min_length=1, description="a source, or source.resource")
     load: list[str] = Field(default=[], description="destinations; the lake is always first")
-    transform: Transform | bool = True
+    transform: Transform | bool = Field(
+        default=True, description="false: no models run; a mapping says which, and where"
+    )
 
 
 class ProjectFile(Strict):
     """pipelines.yaml."""
 
-    timezone: str = "UTC"
-    assets: dict[str, AssetList] = {}
-    profiles: dict[str, Profile] = Field(min_length=1)
-    sources: dict[str, Any] = Field(min_length=1)
-    pipelines: dict[str, Pipeline]
+    timezone: str = Field(default="UTC", description="IANA zone in which schedules are read; data is stored in UTC")
+    assets: dict[str, AssetList] = Field(default={}, description="asset lists by name; sources refer to them")
+    profiles: dict[str, Profile] = Field(
+        min_length=1, description="by name; --profile or ENGINE_PROFILE picks one, else `local`"
+    )
+    sources: dict[str, Any] = Field(min_length=1, description="sources by name; `type` says which words a block has")
+    pipelines: dict[str, Pipeline] = Field(description="pipelines by name: what `engine run` takes")

@@ -15,17 +15,17 @@ class Population(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    first: int = Field(default=1_000, ge=1, le=10_000_000)
-    changed: int = Field(default=50, ge=0, le=10_000_000)
-    new: int = Field(default=20, ge=0, le=10_000_000)
+    first: int = Field(default=1_000, ge=1, le=10_000_000, description="rows of the first run")
+    changed: int = Field(default=50, ge=0, le=10_000_000, description="known ones that each later run brings changed")
+    new: int = Field(default=20, ge=0, le=10_000_000, description="new ones that each later run adds")
 
 
 class Corporates(Population):
     """As customers, fewer."""
 
-    first: int = Field(default=200, ge=1, le=10_000_000)
-    changed: int = Field(default=5, ge=0, le=10_000_000)
-    new: int = Field(default=2, ge=0, le=10_000_000)
+    first: int = Field(default=200, ge=1, le=10_000_000, description="rows of the first run")
+    changed: int = Field(default=5, ge=0, le=10_000_000, description="known ones that each later run brings changed")
+    new: int = Field(default=2, ge=0, le=10_000_000, description="new ones that each later run adds")
 
 
 class PersonalTransactions(BaseModel):
@@ -33,14 +33,14 @@ class PersonalTransactions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rows: int = Field(default=5_000, ge=0, le=100_000_000)
-    history_days: int = Field(default=30, ge=1, le=3_650)
+    rows: int = Field(default=5_000, ge=0, le=100_000_000, description="transactions a run")
+    history_days: int = Field(default=30, ge=1, le=3_650, description="days before now that the first run spreads over")
 
 
 class CorporateTransactions(PersonalTransactions):
     """As personal ones, fewer and larger."""
 
-    rows: int = Field(default=1_000, ge=0, le=100_000_000)
+    rows: int = Field(default=1_000, ge=0, le=100_000_000, description="transactions a run")
 
 
 class FakerTables(BaseModel):
@@ -48,10 +48,14 @@ class FakerTables(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    raw_customers: Population = Population()
-    raw_corporates: Corporates = Corporates()
-    raw_transaction_personal: PersonalTransactions = PersonalTransactions()
-    raw_transaction_corporate: CorporateTransactions = CorporateTransactions()
+    raw_customers: Population = Field(default=Population(), description="people")
+    raw_corporates: Corporates = Field(default=Corporates(), description="companies")
+    raw_transaction_personal: PersonalTransactions = Field(
+        default=PersonalTransactions(), description="what people buy and sell"
+    )
+    raw_transaction_corporate: CorporateTransactions = Field(
+        default=CorporateTransactions(), description="what companies buy and sell"
+    )
 
 
 class FakerSource(BaseModel):
@@ -59,10 +63,10 @@ class FakerSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["faker"]
-    optional: bool = False
-    seed: int = Field(default=7, ge=0, le=999_999)
-    resources: FakerTables = FakerTables()
+    type: Literal["faker"] = Field(description="simulated customers, companies and transactions")
+    optional: bool = Field(default=False, description="true: skipped with one line where a ${NAME} of it is not set")
+    seed: int = Field(default=7, ge=0, le=999_999, description="one seed, one world: the same people and trades")
+    resources: FakerTables = Field(default=FakerTables(), description="sizes of the four tables")
 
     def resources_of(self, name: str, assets: AssetLists) -> list[Resource]:  # noqa: ARG002 - lists come with the run
         """Return the four resources; light, draws nothing."""

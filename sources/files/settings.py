@@ -32,10 +32,12 @@ class FilesResource(BaseModel):
     files: Annotated[str | list[str], Field(description="glob pattern(s): * within a folder, ** across folders")]
     table: str | None = Field(default=None, description="landed table; the resource's name by default")
     format: Format | None = Field(default=None, description="by the file's name by default")
-    columns: dict[str, ColumnSettings] = {}
-    primary_key: list[str] = []
-    contract: ContractSettings = ContractSettings()
-    description: str = ""
+    columns: dict[str, ColumnSettings] = Field(default={}, description="declared columns; others are kept beside them")
+    primary_key: list[str] = Field(
+        default=[], description="columns that name a row; every delivery is kept all the same"
+    )
+    contract: ContractSettings = Field(default=ContractSettings(), description="what may change in what is delivered")
+    description: str = Field(default="", description="one line for readers of the table")
     delimiter: str = Field(default=",", min_length=1, max_length=1, description="of CSV")
     encoding: str = Field(default="utf-8", description="of CSV")
     header: bool = Field(default=True, description="false: CSV without a header; `from` is then a position from 0")
@@ -75,17 +77,19 @@ class FilesSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["files"]
-    optional: bool = False
+    type: Literal["files"] = Field(description="CSV, Parquet and JSON Lines files")
+    optional: bool = Field(default=False, description="true: skipped with one line where a ${NAME} of it is not set")
     path: str = Field(description="folder (relative to the project) or s3://bucket/prefix")
     endpoint: str | None = Field(default=None, description="S3 server; AWS by default")
-    region: str = "us-east-1"
-    access_key: str | None = None
-    secret_key: str | None = None
+    region: str = Field(default="us-east-1", description="region that S3 requests are signed for")
+    access_key: str | None = Field(
+        default=None, description="S3 access key; write ${NAME}; without it as AWS finds one"
+    )
+    secret_key: str | None = Field(default=None, description="S3 secret key; write ${NAME}")
     settle_seconds: float = Field(
         default=2, ge=0, le=60, description="a local file changed within this time is looked at twice"
     )
-    resources: dict[str, FilesResource]
+    resources: dict[str, FilesResource] = Field(description="tables by name, each with its files")
 
     @model_validator(mode="after")
     def keys_belong_to_a_bucket(self) -> Self:

@@ -17,10 +17,12 @@ class KafkaTopic(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    table: str | None = None
-    columns: dict[str, ColumnSettings] = {}
-    primary_key: list[str] = []
-    contract: ContractSettings = ContractSettings()
+    table: str | None = Field(default=None, description="landed table; the topic's name by default")
+    columns: dict[str, ColumnSettings] = Field(default={}, description="declared columns; others are kept beside them")
+    primary_key: list[str] = Field(
+        default=[], description="columns that name a row; every delivery is kept all the same"
+    )
+    contract: ContractSettings = Field(default=ContractSettings(), description="what may change in what is delivered")
 
 
 class KafkaSource(BaseModel):
@@ -28,11 +30,11 @@ class KafkaSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["kafka"]
-    optional: bool = False
+    type: Literal["kafka"] = Field(description="topics of a Kafka cluster; checked today, not read yet")
+    optional: bool = Field(default=False, description="true: skipped with one line where a ${NAME} of it is not set")
     brokers: str = Field(description="host:port of one or more brokers, separated by commas")
     group: str = Field(default="tickhouse", description="consumer group")
-    resources: dict[str, KafkaTopic]
+    resources: dict[str, KafkaTopic] = Field(description="topics by name")
 
     def resources_of(self, name: str, assets: AssetLists) -> list[Resource]:  # noqa: ARG002 - topics follow no assets
         """Return one resource a topic; light, connects to nothing."""

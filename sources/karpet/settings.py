@@ -36,39 +36,41 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Limits(Strict):
+class KarpetLimits(Strict):
     """How often one host may be asked; the market replay may be asked at any rate."""
 
-    per_minute: int | None = Field(default=None, ge=1)
-    per_month: int | None = Field(default=None, ge=1)
+    per_minute: int | None = Field(default=None, ge=1, description="requests a minute; without it no limit is kept")
+    per_month: int | None = Field(
+        default=None, ge=1, description="requests in 30 days; schedules are checked against it"
+    )
 
 
 class KarpetClient(Strict):
     """How sites are asked: limits, coins asked at the same time, seconds for one page."""
 
-    limits: Limits = Limits()
-    parallel: int = Field(default=4, ge=1, le=16)
-    timeout: float = Field(default=20.0, gt=0, le=300)
+    limits: KarpetLimits = Field(default=KarpetLimits(), description="how often the site may be asked")
+    parallel: int = Field(default=4, ge=1, le=16, description="coins asked at the same time")
+    timeout: float = Field(default=20.0, gt=0, le=300, description="seconds to wait for one page")
 
 
 class KarpetResource(Strict):
     """One table of news; `limit` is the number of articles a coin and run."""
 
-    table: str | None = None
-    assets: str = "crypto"
-    limit: int = Field(default=10, ge=1, le=100)
+    table: str | None = Field(default=None, description="landed table; raw_news by default")
+    assets: str = Field(default="crypto", description="asset list whose coins are asked about")
+    limit: int = Field(default=10, ge=1, le=100, description="articles a coin and run")
 
 
 class KarpetSource(Strict):
     """A source block of `type: karpet`."""
 
-    type: Literal["karpet"]
-    optional: bool = False
+    type: Literal["karpet"] = Field(description="news about coins, through karpet")
+    optional: bool = Field(default=False, description="true: skipped with one line where a ${NAME} of it is not set")
     endpoint: str = Field(
         default=ENDPOINT, description="list of a coin's articles: a JSON list of objects with `url`; {symbol}, {limit}"
     )
-    client: KarpetClient = KarpetClient()
-    resources: dict[str, KarpetResource] = {"news": KarpetResource()}
+    client: KarpetClient = Field(default=KarpetClient(), description="how the site is asked")
+    resources: dict[str, KarpetResource] = Field(default={"news": KarpetResource()}, description="tables by name")
 
     @field_validator("endpoint")
     @classmethod

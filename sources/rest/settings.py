@@ -36,9 +36,9 @@ class LimitSettings(BaseModel):
 
     model_config = WORDS
 
-    per_minute: int | None = Field(default=None, ge=1)
-    per_month: int | None = Field(default=None, ge=1)
-    used_header: str | None = None
+    per_minute: int | None = Field(default=None, ge=1, description="weight a minute; without it no limit is kept")
+    per_month: int | None = Field(default=None, ge=1, description="calls in 30 days; schedules are checked against it")
+    used_header: str | None = Field(default=None, description="response header with the weight used in the last minute")
 
 
 class ClientSettings(BaseModel):
@@ -46,16 +46,16 @@ class ClientSettings(BaseModel):
 
     model_config = WORDS
 
-    base_url: str
-    auth: Auth | None = None
-    headers: dict[str, HeaderSecret] = {}
-    limits: LimitSettings = LimitSettings()
-    timeout: float = Field(default=30, gt=0, le=120)
-    deadline: float = Field(default=60, gt=0, le=600)
-    budget: float = Field(default=120, gt=0, le=3600)
-    tries: int = Field(default=5, ge=1, le=10)
-    max_body_mb: int = Field(default=64, ge=1, le=1024)
-    redirect_hosts: list[str] = []
+    base_url: str = Field(description="http(s)://host/path that every resource's path is appended to")
+    auth: Auth | None = Field(default=None, description="how requests prove who asks; sent to this host only")
+    headers: dict[str, HeaderSecret] = Field(default={}, description="further headers, sent to this host only")
+    limits: LimitSettings = Field(default=LimitSettings(), description="what the API allows")
+    timeout: float = Field(default=30, gt=0, le=120, description="seconds to wait for the next byte of an answer")
+    deadline: float = Field(default=60, gt=0, le=600, description="seconds that one whole answer may take")
+    budget: float = Field(default=120, gt=0, le=3600, description="seconds for a request with all its tries and waits")
+    tries: int = Field(default=5, ge=1, le=10, description="times that a request is sent at most")
+    max_body_mb: int = Field(default=64, ge=1, le=1024, description="largest answer, in MiB after decompression")
+    redirect_hosts: list[str] = Field(default=[], description="further hosts that a redirect may lead to")
     allow_private: bool = Field(default=False, description="addresses of this machine or network may be asked")
     parallel: int = Field(default=4, ge=1, le=16, description="calls at a time, where a call is about one asset")
 
@@ -127,10 +127,16 @@ class RestColumn(ColumnSettings):
     `optional` says that the field may be missing from every row without a notice.
     """
 
-    asset: Literal["symbol", "name", "category", "asset_type"] | None = None
-    without: Literal["asset"] | None = None
-    null_when: dict[str, str | int | bool | None] = Field(default_factory=dict)
-    optional: bool = False
+    asset: Literal["symbol", "name", "category", "asset_type"] | None = Field(
+        default=None, description="take this property of the asset that the row is about"
+    )
+    without: Literal["asset"] | None = Field(
+        default=None, description="cut the asset's own symbol off the field's front: BTCUSDT gives USDT"
+    )
+    null_when: dict[str, str | int | bool | None] = Field(
+        default_factory=dict, description="field: value at which this column has no value"
+    )
+    optional: bool = Field(default=False, description="the field may be missing from every row without a notice")
 
 
 class RestResource(BaseModel):
@@ -138,26 +144,35 @@ class RestResource(BaseModel):
 
     model_config = WORDS
 
-    path: str
-    table: str | None = None
-    description: str = ""
-    params: dict[str, Value] = {}
+    path: str = Field(description="appended to base_url; may hold placeholders")
+    table: str | None = Field(default=None, description="landed table; the resource's name by default")
+    description: str = Field(default="", description="one line for readers of the table")
+    params: dict[str, Value] = Field(default={}, description="query parameters; texts may hold placeholders")
     each: str | None = Field(default=None, description="assets.LIST.COLUMN: one call for each asset")
     batch: int | None = Field(default=None, ge=1, description="the most assets that one call may name")
     match: str | None = Field(default=None, description="the field that names the asset of a row")
-    vary: dict[str, list[str]] = {}
+    vary: dict[str, list[str]] = Field(default={}, description="name: values; one call for every combination")
     select: str | None = Field(default=None, description="JSONPath to the rows; without it the answer is the rows")
-    rows: Literal["objects", "arrays", "object"] = "objects"
+    rows: Literal["objects", "arrays", "object"] = Field(
+        default="objects",
+        description="what `select` finds: a list of objects, a list of arrays (`from` is a position), or one object",
+    )
     numbers: Literal["as_sent", "text"] = Field(default="as_sent", description="how undeclared numbers land")
-    paginate: Paginate | None = None
-    incremental: Incremental | None = None
+    paginate: Paginate | None = Field(default=None, description="how further pages are asked for; without it one page")
+    incremental: Incremental | None = Field(default=None, description="ask only for what is new")
     backfill: DurationText | None = Field(default=None, description="the longest past range of one request")
-    weight: int | WeightSteps = 1
-    errors: list[ErrorRule] = []
-    primary_key: list[str] = []
-    columns: dict[str, RestColumn] = {}
-    contract: ContractSettings = ContractSettings()
-    timeseries: dict[str, Any] | None = None
+    weight: int | WeightSteps = Field(default=1, description="what a call costs, in the unit of limits.per_minute")
+    errors: list[ErrorRule] = Field(default=[], description="answers that are no data, and what they mean")
+    primary_key: list[str] = Field(
+        default=[], description="columns that name a row; every delivery is kept all the same"
+    )
+    columns: dict[str, RestColumn] = Field(
+        default={}, description="declared columns; other fields are kept beside them"
+    )
+    contract: ContractSettings = Field(default=ContractSettings(), description="what may change in what is delivered")
+    timeseries: dict[str, Any] | None = Field(
+        default=None, description="for a time-series destination; none uses it yet"
+    )
 
     @model_validator(mode="after")
     def words_agree(self) -> Self:
@@ -241,10 +256,12 @@ class RestSource(BaseModel):
 
     model_config = WORDS
 
-    type: Literal["rest"]
-    optional: bool = False
-    client: ClientSettings
-    resources: dict[str, RestResource]
+    type: Literal["rest"] = Field(description="an HTTP API that answers in JSON")
+    optional: bool = Field(default=False, description="true: skipped with one line where a ${NAME} of it is not set")
+    client: ClientSettings = Field(description="how the API is reached")
+    resources: dict[str, RestResource] = Field(
+        description="endpoints by name; `extract` names source or source.resource"
+    )
 
     def resources_of(self, name: str, assets: AssetLists) -> list[Resource]:
         """Return what this source can extract; light, builds nothing."""

@@ -49,10 +49,10 @@ class ApiKey(BaseModel):
 
     model_config = WORDS
 
-    type: Literal["api_key"]
-    key: HeaderSecret
-    header: str | None = None
-    query: str | None = None
+    type: Literal["api_key"] = Field(description="a key in a header or in the query")
+    key: HeaderSecret = Field(description="the key; write ${NAME}, or ${NAME:-} where the API also answers without one")
+    header: str | None = Field(default=None, description="name of the header that carries it")
+    query: str | None = Field(default=None, description="name of the query parameter that carries it")
 
     @model_validator(mode="after")
     def one_place(self) -> Self:
@@ -81,8 +81,8 @@ class Bearer(BaseModel):
 
     model_config = WORDS
 
-    type: Literal["bearer"]
-    token: HeaderSecret
+    type: Literal["bearer"] = Field(description="a token in the Authorization header")
+    token: HeaderSecret = Field(description="the token; write ${NAME}")
 
     def headers(self) -> dict[str, str]:
         """What joins the headers."""
@@ -103,9 +103,9 @@ class Basic(BaseModel):
 
     model_config = WORDS
 
-    type: Literal["basic"]
-    username: str
-    password: SecretStr
+    type: Literal["basic"] = Field(description="user and password in the Authorization header")
+    username: str = Field(description="user name")
+    password: SecretStr = Field(description="password; write ${NAME}")
 
     def headers(self) -> dict[str, str]:
         """What joins the headers."""
@@ -129,10 +129,12 @@ class PageNumber(BaseModel):
 
     model_config = WORDS
 
-    type: Literal["page_number"]
-    param: str = "page"
-    first: int = 1
-    total: str | None = None
+    type: Literal["page_number"] = Field(description="pages are numbered")
+    param: str = Field(default="page", description="query parameter that carries the page's number")
+    first: int = Field(default=1, description="number of the first page")
+    total: str | None = Field(
+        default=None, description="path in the answer to the number of pages; without it: until empty"
+    )
 
 
 class Offset(BaseModel):
@@ -140,11 +142,13 @@ class Offset(BaseModel):
 
     model_config = WORDS
 
-    type: Literal["offset"]
-    limit: int = Field(ge=1)
-    param: str = "offset"
-    limit_param: str = "limit"
-    total: str | None = None
+    type: Literal["offset"] = Field(description="pages start at a row number")
+    limit: int = Field(ge=1, description="rows a page")
+    param: str = Field(default="offset", description="query parameter that carries the first row's number")
+    limit_param: str = Field(default="limit", description="query parameter that carries `limit`")
+    total: str | None = Field(
+        default=None, description="path in the answer to the number of rows; without it: until empty"
+    )
 
 
 class Cursor(BaseModel):
@@ -152,9 +156,9 @@ class Cursor(BaseModel):
 
     model_config = WORDS
 
-    type: Literal["cursor"]
-    next: str
-    param: str
+    type: Literal["cursor"] = Field(description="each answer names the token of the next page")
+    next: str = Field(description="path in the answer to the next page's token; absent or null ends the walk")
+    param: str = Field(description="query parameter that carries the token")
 
 
 class NextLink(BaseModel):
@@ -162,8 +166,8 @@ class NextLink(BaseModel):
 
     model_config = WORDS
 
-    type: Literal["next_link"]
-    next: str | None = None
+    type: Literal["next_link"] = Field(description="each answer names the next page's address")
+    next: str | None = Field(default=None, description="path in the answer to it; without it the Link header")
 
 
 Paginate = Annotated[PageNumber | Offset | Cursor | NextLink, Field(discriminator="type")]
@@ -174,8 +178,8 @@ class When(BaseModel):
 
     model_config = WORDS
 
-    http: int | None = None
-    body: dict[str, str | int | bool | None] = {}
+    http: int | None = Field(default=None, description="HTTP status; without it any")
+    body: dict[str, str | int | bool | None] = Field(default={}, description="path in the answer: value it must have")
 
     @model_validator(mode="after")
     def says_something(self) -> Self:
@@ -194,10 +198,10 @@ class ErrorRule(BaseModel):
 
     model_config = WORDS
 
-    when: When
-    action: Literal["split", "skip", "terminal", "fail"]
-    message: str
-    remedy: str = ""
+    when: When = Field(description="which answers this rule is about")
+    action: Literal["split", "skip", "terminal", "fail"] = Field(description="what the answer means, see above")
+    message: str = Field(description="what a person is told")
+    remedy: str = Field(default="", description="what a person can do about it")
 
 
 class WeightSteps(BaseModel):
@@ -205,8 +209,8 @@ class WeightSteps(BaseModel):
 
     model_config = WORDS
 
-    up_to: dict[int, int]
-    above: int
+    up_to: dict[int, int] = Field(description="number of assets: weight of a call about at most so many")
+    above: int = Field(description="weight of a call about more assets than `up_to` names")
 
 
 class Incremental(BaseModel):
@@ -219,10 +223,12 @@ class Incremental(BaseModel):
 
     model_config = WORDS
 
-    column: str
-    initial: str | int | dict[str, str] | None = None
-    lag: DurationText | None = None
-    full_page: int | None = Field(default=None, ge=2)
+    column: str = Field(description="column whose newest value is the cursor")
+    initial: str | int | dict[str, str] | None = Field(
+        default=None, description="where the first run starts: a duration before now, a value, or one a variant"
+    )
+    lag: DurationText | None = Field(default=None, description="how far behind the cursor rows are asked for again")
+    full_page: int | None = Field(default=None, ge=2, description="rows of a full page: so many mean that more follow")
 
     def start(self, variant: str) -> Any:
         """Return where the first run of a variant starts."""

@@ -31,43 +31,49 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Limits(Strict):
+class YfinanceLimits(Strict):
     """How often Yahoo may be asked, which publishes no limits. The market replay may be asked at any rate."""
 
-    per_minute: int | None = Field(default=240, ge=1)
-    per_month: int | None = Field(default=None, ge=1)
+    per_minute: int | None = Field(default=240, ge=1, description="requests a minute, our own choice; null: no limit")
+    per_month: int | None = Field(
+        default=None, ge=1, description="requests in 30 days; schedules are checked against it"
+    )
 
 
 class YfinanceClient(Strict):
     """How Yahoo is asked: limits, tickers asked at the same time, seconds to wait for an answer."""
 
-    limits: Limits = Limits()
-    parallel: int = Field(default=4, ge=1, le=16)
-    timeout: float = Field(default=20.0, gt=0, le=300)
+    limits: YfinanceLimits = Field(default=YfinanceLimits(), description="how often Yahoo may be asked")
+    parallel: int = Field(default=4, ge=1, le=16, description="tickers asked at the same time")
+    timeout: float = Field(default=20.0, gt=0, le=300, description="seconds to wait for one answer")
 
 
 class YfinanceResource(Strict):
     """One table of prices. `kind` is needed only where the resource is not called `crypto` or `stocks`."""
 
-    kind: Kind | None = None
-    table: str | None = None
-    assets: str | None = None
-    interval: Interval = "1d"
-    period: Period = "5d"
-    facts: bool = True
-    """Stocks only: ask for the company's name, sector, market capitalisation ... once a run and ticker."""
+    kind: Kind | None = Field(default=None, description="crypto or stocks; by default the resource's name says it")
+    table: str | None = Field(
+        default=None, description="landed table; raw_cryptoprices_<source> or raw_stockprices_<source> by default"
+    )
+    assets: str | None = Field(default=None, description="asset list to follow; the list named as the kind by default")
+    interval: Interval = Field(default="1d", description="length of a bar")
+    period: Period = Field(default="5d", description="how far back a run asks; a backfill has its own dates")
+    facts: bool = Field(
+        default=True,
+        description="stocks only: ask for the company's name, sector, market capitalisation, once a run and ticker",
+    )
 
 
 class YfinanceSource(Strict):
     """A source block of `type: yfinance`."""
 
-    type: Literal["yfinance"]
-    optional: bool = False
-    client: YfinanceClient = YfinanceClient()
-    resources: dict[str, YfinanceResource] = {
-        "crypto": YfinanceResource(kind="crypto"),
-        "stocks": YfinanceResource(kind="stocks"),
-    }
+    type: Literal["yfinance"] = Field(description="prices of Yahoo Finance, through yfinance")
+    optional: bool = Field(default=False, description="true: skipped with one line where a ${NAME} of it is not set")
+    client: YfinanceClient = Field(default=YfinanceClient(), description="how Yahoo is asked")
+    resources: dict[str, YfinanceResource] = Field(
+        default={"crypto": YfinanceResource(kind="crypto"), "stocks": YfinanceResource(kind="stocks")},
+        description="tables by name",
+    )
 
     @model_validator(mode="after")
     def _kinds_are_known(self) -> YfinanceSource:
