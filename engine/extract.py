@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import TickhouseError
+from engine.errors import LakeConflictError, TickhouseError
 from engine.progress import Progress
 from engine.report import ResourceReport
 from sources.protocol import Resource, SourceContext
@@ -53,7 +53,7 @@ def extract(extraction: Extraction, source: str, resource: Resource) -> Resource
     started = time.monotonic()
     extraction.progress.begin(step)
     try:
-        _land(extraction, source, resource, report, step)
+        _land_again(extraction, source, resource, report, step)
     except TickhouseError as error:
         report.status, report.error, report.remedy = "failed", error.reason, error.remedy
     except Exception as error:
@@ -64,6 +64,17 @@ def extract(extraction: Extraction, source: str, resource: Resource) -> Resource
     report.seconds = round(time.monotonic() - started, 3)
     extraction.progress.end(step, _sentence(report), ok=report.status != "failed")
     return report
+
+
+def _land_again(extraction: Extraction, source: str, resource: Resource, report: ResourceReport, step: str) -> None:
+    """Land; when another run landed the same resource first, extract once more from where that run came to."""
+    try:
+        _land(extraction, source, resource, report, step)
+    except LakeConflictError:
+        report.rows = report.quarantined = 0
+        report.set_aside.clear()
+        report.notices.clear()
+        _land(extraction, source, resource, report, step)
 
 
 def _land(extraction: Extraction, source: str, resource: Resource, report: ResourceReport, step: str) -> None:
