@@ -29,9 +29,12 @@ def main() -> None:
     os.umask(0o077)
     debug = "--debug" in sys.argv
     try:
-        cli(standalone_mode=False)
+        # outside its standalone mode click does not raise Exit: it returns the code
+        sys.exit(cli(standalone_mode=False) or 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except SystemExit:
+        raise
     except (click.Abort, KeyboardInterrupt):
         print("stopped; what was landed stays, the next run goes on from there", file=sys.stderr)
         sys.exit(1)
