@@ -244,7 +244,8 @@ def _fitted(number: Decimal, *, cut: bool) -> Decimal:
 
 
 def _finite(number: _N) -> _N:
-    if not math.isfinite(number):
+    # math.isfinite turns a decimal into a float first, and 1e400 into infinity
+    if not (number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)):
         raise NotANumberError
     return number
 

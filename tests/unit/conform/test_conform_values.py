@@ -64,6 +64,7 @@ DECIMALS = [
     ("100000000000000000000", SET_ASIDE),
     ("1" * 60, SET_ASIDE),
     ("1e400", SET_ASIDE),
+    (Decimal("1e400"), SET_ASIDE),
     ("1e-400", SET_ASIDE),
     ("0e400", Decimal(0)),
     ("1.6268470258232582e+36", SET_ASIDE),
