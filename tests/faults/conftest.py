@@ -35,12 +35,22 @@ def replay(replay_process: Replay) -> Iterator[Replay]:
 
 
 @pytest.fixture
-def empty_project(tmp_path: Path, replay: Replay, fork_server: Server) -> Trial:
+def new_project(replay: Replay, fork_server: Server) -> Callable[[Path], Trial]:
+    """Makes projects that have never run, each with one file to load."""
+
+    def make(folder: Path) -> Trial:
+        write_project(folder, replay.url)
+        trial = Trial(folder, replay, fork_server)
+        trial.add_file("first")
+        return trial
+
+    return make
+
+
+@pytest.fixture
+def empty_project(tmp_path: Path, new_project: Callable[[Path], Trial]) -> Trial:
     """A project that has never run, with one file to load."""
-    write_project(tmp_path / "project", replay.url)
-    trial = Trial(tmp_path / "project", replay, fork_server)
-    trial.add_file("first")
-    return trial
+    return new_project(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +62,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, replay_process: Replay, f
     trial.add_file("first")
     ended = trial.run()
     assert ended.code == 0, ended.text
+    trial.first_run_seconds = ended.seconds
     return trial
 
 

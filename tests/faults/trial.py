@@ -210,6 +210,7 @@ class Trial:
     def __init__(self, folder: Path, replay: Replay, server: Server) -> None:
         self.folder, self.replay, self._server = folder, replay, server
         self._looking: tuple[str, Any] | None = None
+        self.first_run_seconds = 0.0
 
     @property
     def data(self) -> Path:
@@ -225,7 +226,7 @@ class Trial:
         request = {
             "argv": arguments,
             "cwd": str(self.folder),
-            "env": {"ENGINE_PROFILE": PROFILE, **(env or {})},
+            "env": {"ENGINE_PROFILE": PROFILE, "DLT_DATA_DIR": str(self.dlt), **(env or {})},
             "out": str(logs / "out"),
             "err": str(logs / "err"),
             "stopped": stopped,
@@ -250,6 +251,11 @@ class Trial:
         partial.replace(self.history / f"{name}.csv")
 
     @property
+    def dlt(self) -> Path:
+        """Where dlt would keep a pipeline's working folder."""
+        return self.folder.parent / f"{self.folder.name}-dlt"
+
+    @property
     def history(self) -> Path:
         return self.folder / "data" / "history"
 
@@ -257,6 +263,15 @@ class Trial:
         """The same project with all its data, elsewhere, on the same replay."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Trial(folder, self.replay, self._server)
+
+    def remove(self) -> None:
+        """Free the disk."""
+        self.look_away()
+        self.remove_folder(self.folder)
+
+    @staticmethod
+    def remove_folder(folder: Path) -> None:
+        shutil.rmtree(folder)
 
     # -- what it holds ------------------------------------------------------------------------------------------
 
