@@ -13,20 +13,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed, compose, every_table
 from engine.config.models import FilesystemLake
-from engine.errors import TickhouseError, UsageError
+from engine.errors import LakeError, TickhouseError, UsageError
 from engine.extract import WINDOWS, Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
 from engine.plan import plan_document, save
 from engine.progress import Progress
 from engine.report import DestinationReport, ResourceReport, RunReport, TransformReport
+from engine.transform import warm_up
 from sources.protocol import Resource, SourceContext, Window
 
 if TYPE_CHECKING:
@@ -163,8 +164,16 @@ class Runner:
     def _extract_all(self, composed: Composed, lake: Lake, run_id: str) -> list[ResourceReport]:
         extraction = Extraction(lake, run_id, self._context(), self.progress, self.stop)
 
+        warm = threading.Event()
+
         def one_source(pair: tuple[str, list[Resource]]) -> list[ResourceReport]:
-            return [extract(extraction, pair[0], resource) for resource in pair[1]]
+            reports = []
+            for resource in pair[1]:
+                reports.append(extract(extraction, pair[0], resource))
+                if reports[-1].status == "landed" and composed.transform and not warm.is_set():
+                    warm.set()
+                    warm_up()
+            return reports
 
         by_source: dict[str, list[Resource]] = {}
         for source, resource in composed.resources:
@@ -253,7 +262,12 @@ class Runner:
         """A warehouse that shares files with a local lake takes those that were damaged and restored again."""
         if hasattr(destination, "put_back") and isinstance(self.project.profile.lake, FilesystemLake):
             cursors = destination.cursors()
-            destination.put_back(lake.open(e) for e in self._sound if e.seq <= cursors.get(e.table, 0))
+            sound = []
+            for entry in self._sound:
+                with suppress(LakeError):  # gone since it was checked: catching up says so, if it matters there
+                    if entry.seq <= cursors.get(entry.table, 0):
+                        sound.append(lake.open(entry))
+            destination.put_back(sound)
 
     def _transform(self, name: str, destination: Any, composed: Composed) -> TransformReport | None:
         """Run the models downstream of what this pipeline loads, then let readers see the result."""

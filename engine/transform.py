@@ -10,9 +10,11 @@ import hashlib
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,16 @@ CRON = "*/5 * * * *"
 os.environ.setdefault("SQLMESH__DISABLE_ANONYMIZED_ANALYTICS", "true")
 # SQLMesh's forked workers inherit this process's locks and outlive it when it is killed: the locks were never freed
 os.environ["MAX_FORK_WORKERS"] = "1"
+
+
+def warm_up() -> None:
+    """Import SQLMesh in the background, while sources still wait for their APIs: it takes seconds."""
+
+    def load() -> None:
+        with suppress(ImportError):  # said when the models run
+            import_module("sqlmesh")
+
+    threading.Thread(target=load, name="warm-up").start()
 
 
 class TransformError(TickhouseError):
