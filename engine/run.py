@@ -144,9 +144,9 @@ class Runner:
             return None
         if profile.market_url:
             return profile.market_url
-        from sources.market_replay import MarketReplay
+        from sources.market_replay.child import replay_process
 
-        return stack.enter_context(MarketReplay()).url
+        return stack.enter_context(replay_process())
 
     def _context(self, window: Window | None = None, backfill: str | None = None) -> SourceContext:
         return SourceContext(

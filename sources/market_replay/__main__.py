@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import threading
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--speed", type=float, help="simulated seconds a second (1 without --now, 0 with it)")
     parser.add_argument("--assets", type=Path, help="asset list (CSV) instead of the project's seed file")
     parser.add_argument("--enforce-limits", action="store_true", help="answer 429 and 418 when a limit is exceeded")
+    parser.add_argument("--until-eof", action="store_true", help="end when standard input ends (with its parent)")
     parser.add_argument("--ledger", type=Path, help="append every served row to this file (JSON lines), on disk first")
     given = parser.parse_args(arguments)
     replay = MarketReplay(
@@ -34,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     sys.stdout.write(replay.url + "\n")
     sys.stdout.flush()
+    if given.until_eof:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         replay.serve_forever()
     except KeyboardInterrupt:
@@ -41,6 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         replay.stop()
     return 0
+
+
+def _end_with_input() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os._exit(0)
 
 
 if __name__ == "__main__":
