@@ -59,7 +59,7 @@ def query(warehouse: Warehouse, sql: str, *, limit_seconds: float = 60.0, max_ro
         except duckdb.InterruptException:
             raise TickhouseError(
                 f"the query was stopped after {limit_seconds:g} seconds",
-                "Ask for fewer rows (WHERE, LIMIT), or give it more time with --timeout.",
+                "Ask for fewer rows, or for a shorter span of time (WHERE, LIMIT).",
             ) from None
         except duckdb.CatalogException as error:
             raise _unknown_name(connection, str(error)) from error
