@@ -210,7 +210,7 @@ class Trial:
     def __init__(self, folder: Path, replay: Replay, server: Server) -> None:
         self.folder, self.replay, self._server = folder, replay, server
         self._looking: tuple[str, Any] | None = None
-        self.first_run_seconds = 0.0
+        self.first_run_seconds = self.later_run_seconds = 0.0
 
     @property
     def data(self) -> Path:
