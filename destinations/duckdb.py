@@ -90,6 +90,11 @@ class DuckdbWarehouse:
         with self._clear_errors():
             return self._opened.cursors()
 
+    def newest(self) -> Mapping[str, str]:
+        """Return the load id of the last package loaded, by table."""
+        with self._clear_errors():
+            return self._opened.newest()
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""
         with self._clear_errors():

@@ -92,6 +92,11 @@ class DucklakeWarehouse:
         with self._clear_errors():
             return self._opened.cursors()
 
+    def newest(self) -> Mapping[str, str]:
+        """Return the load id of the last package loaded, by table."""
+        with self._clear_errors():
+            return self._opened.newest()
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""
         with self._clear_errors():
@@ -140,9 +145,13 @@ class DucklakeWarehouse:
             housekeeping.tidy(self._writer, housekeeping.published(self._published))
 
     def sqlmesh_connection(self) -> dict[str, Any]:
-        """Return SQLMesh's connection: the same catalog and data, no INSTALL (DuckDB loads the placed extensions)."""
+        """Return SQLMesh's connection: the same catalog and data, no INSTALL (DuckDB loads the placed extensions).
+
+        No comments on tables and columns: each would be a commit of its own, half of all commits of a first plan.
+        """
         return {
             "type": "duckdb",
+            "register_comments": False,
             "catalogs": {
                 "lake": {
                     "type": "ducklake",

@@ -25,6 +25,8 @@ CORRUPT = (
     "No magic bytes",
     "Corrupt",
     "Invalid Parquet",
+    "Invalid footer",
+    "too small to be a Parquet file",
     "Failed to load metadata",
     "serialization",
     "Serialization",

@@ -61,6 +61,13 @@ class Landing:
         rows = self._connection.execute("SELECT table_name, seq FROM landing._cursor WHERE seq > 0").fetchall()
         return {str(table): int(seq) for table, seq in rows}
 
+    def newest(self) -> dict[str, str]:
+        """Return the load id of the package at which each table's cursor stands."""
+        rows = self._connection.execute(
+            "SELECT table_name, _load_id FROM landing._packages JOIN landing._cursor USING (table_name, seq)"
+        ).fetchall()
+        return {str(table): str(load_id) for table, load_id in rows}
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create the landing tables of these declarations and add the columns they lack, in one transaction."""
         existing = self._every_column()

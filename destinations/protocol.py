@@ -42,6 +42,9 @@ class Destination(Protocol):
     def cursors(self) -> Mapping[str, int]:
         """The sequence number of the last package loaded, by table. A table never loaded is missing."""
 
+    def newest(self) -> Mapping[str, str]:
+        """The load id of the package at which each table's cursor stands: it tells this lake from another."""
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared, so that models find them before the first package."""
 

@@ -75,7 +75,7 @@ def _lake(project: Project) -> Iterator[Finding]:
     if not problems:
         yield Finding("lake", ok=True, detail="every package is there, with its checksums")
     for problem in problems:
-        yield Finding("lake", ok=False, detail=str(problem), remedy="Restore the package from a backup of the lake.")
+        yield Finding("lake", ok=problem.harmless, detail=problem.reason, remedy=problem.remedy)
 
 
 def _destinations(project: Project) -> Iterator[Finding]:

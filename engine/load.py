@@ -91,14 +91,14 @@ def catch_up(
     loaded, what stands behind it waits, and the error is in the report. Raises BusyError, and LakeError or
     DestinationError if not even the cursors can be read.
     """
-    cursors = destination.cursors()
+    cursors, newest = destination.cursors(), destination.newest()
     report = LoadReport()
     for table in tables:
         started = time.monotonic()
         load = TableLoad(table.name, head=0, seq=cursors.get(table.name, 0))
         report.tables.append(load)
         try:
-            _catch_up_table(destination, lake, load, progress)
+            _catch_up_table(destination, lake, load, newest.get(table.name), progress)
         except BusyError:
             raise
         except TickhouseError as error:
@@ -108,7 +108,7 @@ def catch_up(
 
 
 def _catch_up_table(
-    destination: Destination, lake: LakeReader, load: TableLoad, progress: Callable[[str], None]
+    destination: Destination, lake: LakeReader, load: TableLoad, newest: str | None, progress: Callable[[str], None]
 ) -> None:
     head = lake.head(load.table)
     load.head = head.seq if head else 0
@@ -117,6 +117,7 @@ def _catch_up_table(
             f"{destination.name}: holds {load.seq} packages of {load.table}, the lake only {load.head}",
             "Is this the right lake? If it is, `engine replay` rebuilds the destination from it.",
         )
+    _check_lake(destination, lake, load, newest)
     while load.seq < load.head:
         batch, error = _open_batch(lake, load)
         if batch:
@@ -129,6 +130,18 @@ def _catch_up_table(
             progress(f"{load.table}: {load.rows:,} rows, package {load.seq:,} of {load.head:,}")
         if error is not None:
             raise error
+
+
+def _check_lake(destination: Destination, lake: LakeReader, load: TableLoad, newest: str | None) -> None:
+    """Refuse a lake whose package at the cursor is not the one that was loaded: its log is another."""
+    if newest is None or not load.seq:
+        return
+    entry = next(iter(lake.entries(load.table, after=load.seq - 1, limit=1)), None)
+    if entry is not None and entry.load_id != newest:
+        raise TickhouseError(
+            f"{destination.name}: loaded {newest} as package {load.seq} of {load.table}, the lake has {entry.load_id}",
+            "This is another lake. Correct `lake:` in pipelines.yaml, or rebuild the destination with `engine replay`.",
+        )
 
 
 def _open_batch(lake: LakeReader, load: TableLoad) -> tuple[list[Package], TickhouseError | None]:

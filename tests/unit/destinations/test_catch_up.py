@@ -40,6 +40,9 @@ class Recorder:
     def __exit__(self, *exc: object) -> None:
         pass
 
+    def newest(self) -> Mapping[str, str]:
+        return {}
+
     def cursors(self) -> Mapping[str, int]:
         return self._cursors
 
@@ -98,7 +101,7 @@ def test_a_damaged_package_stops_its_own_table_after_what_stands_before_it(lake:
     destination = Recorder()
     report = catch_up(destination, lake, [PRICES, OTHER])
     assert destination.transactions == [("raw_prices", [1, 2]), ("raw_other", [1, 2, 3, 4])]
-    assert report.errors == ["package raw_prices-000003 was changed after it was landed Restore it."]
+    assert report.errors == ["package raw_prices-000003 was changed after it was landed — Restore it."]
     assert [(table.seq, table.head) for table in report.tables] == [(2, 4), (4, 4)]
 
 
@@ -107,7 +110,7 @@ def test_a_refused_load_stops_its_table_and_is_reported(lake: FolderLake) -> Non
         lake.land(price_rows(start, 1))
     lake.land(price_rows(0, 1), OTHER)
     report = catch_up(Recorder(refuse=2), lake, [PRICES, OTHER])
-    assert report.errors == ["recorder: no space left Free some."]
+    assert report.errors == ["recorder: no space left — Free some."]
     assert report.rows == 1
 
 
