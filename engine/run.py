@@ -28,6 +28,7 @@ from engine.plan import plan_document, save
 from engine.progress import Progress
 from engine.report import DestinationReport, ResourceReport, RunReport, TransformReport
 from engine.transform import warm_up
+from sources.assets import SOURCE as ASSETS
 from sources.protocol import Resource, SourceContext, Window
 
 if TYPE_CHECKING:
@@ -187,11 +188,16 @@ class Runner:
         name = f"{start.isoformat()}/{end.isoformat()}"
         reports = []
         for source, resource in composed.resources:
-            if resource.backfill is None:
-                reports.append(ResourceReport(source, resource.name, resource.table.name))
-                reports[-1].notices.append(f"{source}.{resource.name}: has no past to ask for")
+            if source == ASSETS:
+                extraction = Extraction(lake, run_id, self._context(), self.progress, self.stop)
+                reports.append(extract(extraction, source, resource))
                 continue
-            for window in _windows(lake, source, resource, name, start, end):
+            windows = _windows(lake, source, resource, name, start, end) if resource.backfill else []
+            if not windows:
+                why = "this range is landed already" if resource.backfill else "has no past to ask for"
+                reports.append(ResourceReport(source, resource.name, resource.table.name))
+                reports[-1].notices.append(f"{source}.{resource.name}: {why}")
+            for window in windows:
                 context = self._context(window, name)
                 report = extract(Extraction(lake, run_id, context, self.progress, self.stop), source, resource)
                 reports.append(report)

@@ -89,6 +89,7 @@ def _build(
     plan: bool,
     say: Callable[[str], None],
 ) -> int:
+    import sqlmesh  # noqa: F401 - whole before its parts: while warm_up imports it, a part would be half a module
     from sqlmesh.core.console import set_console
     from sqlmesh.utils import CompletionStatus
     from sqlmesh.utils.errors import SQLMeshError
