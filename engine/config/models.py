@@ -74,7 +74,9 @@ class Profile(BaseModel):
     """Where data lives: a lake, and destinations by name (every further key)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    data: str = Field(default=".data/local", description="folder for state, caches and logs of this profile")
+    data: str = Field(
+        default=".data/local", description="folder for state, locks and caches of this profile, relative to the project"
+    )
     market: Literal["live", "replay"] = Field(default="live", description="replay: the bundled, simulated market")
     market_url: str | None = Field(
         default=None,
@@ -85,7 +87,7 @@ class Profile(BaseModel):
 
 
 class Transform(Strict):
-    """Which models a pipeline runs (SQLMesh's selection), and on which warehouses (default: all of the profile)."""
+    """Which models a pipeline runs (SQLMesh's selection), and on which warehouses (default: every one it loads into)."""
 
     select: str | list[str] = Field(
         default=[], description="SQLMesh selection, such as tag:prices; empty: all models downstream of what was loaded"
