@@ -87,7 +87,7 @@ class Profile(BaseModel):
 
 
 class Transform(Strict):
-    """Which models a pipeline runs (SQLMesh's selection), and on which warehouses (default: every one it loads into)."""
+    """Which models a pipeline runs (SQLMesh's selection), and where (default: on every warehouse it loads into)."""
 
     select: str | list[str] = Field(
         default=[], description="SQLMesh selection, such as tag:prices; empty: all models downstream of what was loaded"
