@@ -14,6 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from engine.errors import TickhouseError
+
 KEEP_RUNS = 500
 """Runs remembered for each pipeline."""
 
@@ -74,9 +76,15 @@ class Ledger:
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self._path, timeout=10)) as db, db:
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS runs (run_id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, "
-                "started_at TEXT NOT NULL, ended_at TEXT, status TEXT NOT NULL, report TEXT NOT NULL)"
-            )
-            yield db
+        try:
+            with closing(sqlite3.connect(self._path, timeout=10)) as db, db:
+                db.execute(
+                    "CREATE TABLE IF NOT EXISTS runs (run_id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, "
+                    "started_at TEXT NOT NULL, ended_at TEXT, status TEXT NOT NULL, report TEXT NOT NULL)"
+                )
+                yield db
+        except sqlite3.Error as error:
+            raise TickhouseError(
+                f"the list of runs {self._path} cannot be used: {error}",
+                "Check its disk and its rights. It holds only what `engine status` shows: it may be removed.",
+            ) from error

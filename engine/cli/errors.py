@@ -7,7 +7,7 @@ import sys
 import click
 
 from engine.errors import EXIT_FAILED, EXIT_USAGE, TickhouseError
-from engine.redact import Redactor
+from engine.redact import Redactor, visible
 
 _redactor = Redactor(())
 
@@ -32,6 +32,13 @@ def report_error(error: BaseException) -> int:
     if isinstance(error, TickhouseError):
         print(redact(_escape(str(error))), file=sys.stderr)
         return error.exit_code
+    if isinstance(error, OSError) and error.filename:
+        print(redact(_escape(f"{error.filename}: {error.strerror or error}")), file=sys.stderr)
+        print(
+            "  Check this path and its rights, or name another folder with `data:` of the profile in pipelines.yaml.",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_FAILED
     print(redact(_escape(f"unexpected {type(error).__name__}: {error}")[:2000]), file=sys.stderr)
@@ -40,5 +47,5 @@ def report_error(error: BaseException) -> int:
 
 
 def _escape(text: str) -> str:
-    """Show control characters instead of obeying them: names come from upstream."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+    """Show control characters instead of obeying them; the lines of the message stay lines."""
+    return "\n".join(visible(line) for line in text.replace("\t", "    ").split("\n"))

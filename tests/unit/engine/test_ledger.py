@@ -1,6 +1,10 @@
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
 
 from engine import ledger as module
+from engine.errors import TickhouseError
 from engine.ledger import Ledger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,3 +36,10 @@ def test_old_runs_of_a_pipeline_are_forgotten_and_others_kept(tmp_path, monkeypa
         ledger.finish(f"r{number}", at, "ok", {})
     assert [run.run_id for run in ledger.last("a")] == ["r5", "r4", "r3"]
     assert [run.run_id for run in ledger.last("b")] == ["other"]
+
+
+def test_a_ledger_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "runs.sqlite").write_text("no database, " * 100, encoding="utf-8")
+    with pytest.raises(TickhouseError, match=r"the list of runs .*runs\.sqlite cannot be used"):
+        Ledger(tmp_path).last()
