@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
+from engine.redact import visible
+
 
 class Progress(Protocol):
     """Steps are named (`extract binance.candles`, `load warehouse`, `transform warehouse`)."""
@@ -61,7 +63,7 @@ class PlainLines:
 
     def _print(self, line: str) -> None:
         with self._lock:
-            print(self._redact(line), file=self._stream, flush=True)
+            print(self._redact(visible(line)), file=self._stream, flush=True)
 
 
 class LiveLines(PlainLines):
@@ -95,7 +97,7 @@ class LiveLines(PlainLines):
         mark = Text("  ok  ", style="green") if ok else Text("  ERR ", style="bold red")
         with self._lock:
             self._running.pop(step, None)
-            self._console.print(mark + Text(self._redact(f"{step}: {text}")))
+            self._console.print(mark + Text(self._redact(visible(f"{step}: {text}"))))
             self._show()
 
     def _show(self) -> None:
@@ -107,7 +109,7 @@ class LiveLines(PlainLines):
         more = f" and {len(steps) - 3} more" if len(steps) > 3 else ""  # noqa: PLR2004 - steps that fit a line
         from rich.text import Text
 
-        self._status.update(Text(self._redact(f"{shown}{more}")))
+        self._status.update(Text(self._redact(visible(f"{shown}{more}"))))
         self._status.start()
 
 

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from engine.query import QueryResult
+from engine.redact import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +27,10 @@ def as_json(result: QueryResult) -> str:
 
 
 def as_csv(result: QueryResult) -> str:
-    """Return CSV with a header; null is an empty field, every text is quoted."""
+    """Return CSV with a header; null is an empty field, text is quoted where it has to be.
+
+    The data as they are: a text such as =1+1 stays one, and a spreadsheet should import these columns as text.
+    """
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_MINIMAL, lineterminator="\n")
     writer.writerow(result.columns)
@@ -35,15 +39,15 @@ def as_csv(result: QueryResult) -> str:
 
 
 def as_table(result: QueryResult) -> Table:
-    """Return a rich table, numbers to the right. Cells are text, never markup."""
+    """Return a rich table, numbers to the right. Cells are text, never markup; control characters are written out."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(header_style="bold")
     for name, kind in zip(result.columns, result.types, strict=True):
-        table.add_column(Text(name), justify="right" if kind.startswith(NUMBERS) else "left", overflow="fold")
+        table.add_column(Text(visible(name)), justify="right" if kind.startswith(NUMBERS) else "left", overflow="fold")
     for row in result.rows:
-        table.add_row(*(Text("") if value is None else Text(_shown(value)) for value in row))
+        table.add_row(*(Text("") if value is None else Text(visible(_shown(value))) for value in row))
     if result.truncated:
         table.caption = f"first {len(result.rows):,} rows"
     return table

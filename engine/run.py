@@ -26,6 +26,7 @@ from engine.ledger import Ledger
 from engine.locks import hold
 from engine.plan import plan_document, save
 from engine.progress import Progress
+from engine.redact import Redactor
 from engine.report import DestinationReport, ResourceReport, RunReport, TransformReport
 from engine.transform import warm_up
 from sources.assets import SOURCE as ASSETS
@@ -130,7 +131,8 @@ class Runner:
             if report.status == "ok" and not composed.rebuild:
                 save(plan_document(self.project), self._data_dir / "state" / "plan.json")
             report.ended_at = datetime.now(UTC).isoformat(timespec="seconds")
-            ledger.finish(run_id, datetime.now(UTC), report.status, report.as_json())
+            secretless = Redactor(self.project.secrets).tree(report.as_json())
+            ledger.finish(run_id, datetime.now(UTC), report.status, secretless)
         return report
 
     def _lake(self) -> Lake:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from engine.redact import visible
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -23,17 +25,17 @@ def summary(report: RunReport, *, width: int = 110) -> str:
     if report.resources:
         console.print(_resources(report))
     for line in _steps(report):
-        console.print(Text(line))
+        console.print(Text(visible(line)))
     for r in report.resources:
         for why, count in r.set_aside.items():
-            console.print(Text(f"set aside in {r.table}: {count:,} rows: {why}"), soft_wrap=True)
+            console.print(Text(visible(f"set aside in {r.table}: {count:,} rows: {why}")), soft_wrap=True)
     notices = [*report.notes, *(notice for r in report.resources for notice in r.notices)]
     for notice in notices[:NOTICES_SHOWN]:
-        console.print(Text(f"note: {notice}"), soft_wrap=True)
+        console.print(Text(visible(f"note: {notice}")), soft_wrap=True)
     if len(notices) > NOTICES_SHOWN:
         console.print(f"note: and {len(notices) - NOTICES_SHOWN} more (engine status --json has all)")
     for failure in report.failures:
-        console.print(Text(f"FAILED: {failure}"), soft_wrap=True)
+        console.print(Text(visible(f"FAILED: {failure}")), soft_wrap=True)
     console.print(Text(_verdict(report)))
     return out.getvalue().rstrip()
 

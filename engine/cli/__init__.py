@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import click
 
 from engine.cli import inspect, run
-from engine.cli.errors import report_error
+from engine.cli.errors import redact, report_error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,6 +40,6 @@ def main() -> None:
         print("stopped; what was landed stays, the next run goes on from there", file=sys.stderr)
         sys.exit(1)
     except BaseException as error:
-        if debug and not isinstance(error, click.ClickException):
-            raise
+        if debug and not isinstance(error, click.ClickException | SystemExit):
+            print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
         sys.exit(report_error(error))

@@ -11,6 +11,7 @@ import click
 from engine.cli.errors import redact
 from engine.cli.options import json_option, print_json, print_table, show, with_project
 from engine.errors import EXIT_FAILED, UsageError
+from engine.redact import visible
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -96,14 +97,14 @@ def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
     print_table("", ["pipeline", "last run", "started (UTC)", "ended (UTC)"], rows)
     for p in found["pipelines"]:
         for line in [*p["failures"], *p["notices"]][:5]:
-            click.echo(redact(f"  {p['pipeline']}: {line}"))
+            click.echo(visible(redact(f"  {p['pipeline']}: {line}")))
     click.echo()
     rows = [
         [t["destination"], t["table"], f"{t['rows']:,}", t["arrived_at"], t["packages_behind"]] for t in found["tables"]
     ]
     print_table("", ["destination", "table", "rows", "newest arrival (UTC)", "packages behind"], rows)
     for note in found["notes"]:
-        click.echo(redact(f"note: {note}"))
+        click.echo(visible(redact(f"note: {note}")))
 
 
 @click.command()
@@ -162,9 +163,9 @@ def doctor(project: Project, as_json: bool) -> None:  # noqa: FBT001
         print_json({"ok": not wrong, "findings": [finding.as_json() for finding in findings]})
     else:
         for finding in findings:
-            click.echo(redact(f"{'ok ' if finding.ok else 'BAD'}  {finding.what}: {finding.detail}"))
+            click.echo(visible(redact(f"{'ok ' if finding.ok else 'BAD'}  {finding.what}: {finding.detail}")))
             if finding.remedy and not finding.ok:
-                click.echo(redact(f"     {finding.remedy}"))
+                click.echo(visible(redact(f"     {finding.remedy}")))
     if wrong:
         raise click.exceptions.Exit(EXIT_FAILED)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.errors import hide, redact
+from engine.redact import visible
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -58,7 +59,7 @@ def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(Text(redact("" if value is None else str(value))) for value in row))
+        table.add_row(*(Text(visible(redact("" if value is None else str(value)))) for value in row))
     show(table)
 
 
