@@ -114,6 +114,7 @@ def _build(
                 )
             status = context.run(
                 ignore_cron=True,
+                end=until,  # not now: the clock may stand before what has arrived, or jump back behind it
                 execution_time=until,
                 select_models=_selection(context, composed) or None,
                 skip_janitor=not plan,
