@@ -12,7 +12,12 @@ LIBRARY = Path(libfaketime.__file__).parent / "vendor" / "libfaketime" / "src" /
 
 def clock_env(*, hours: float = 0, seconds: float = 0, file: Path | None = None) -> dict[str, str]:
     """Environment variables that move a process's clock by so much, or by what `file` says at each moment."""
-    common = {"LD_PRELOAD": str(LIBRARY), "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+    common = {
+        "LD_PRELOAD": str(LIBRARY),
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # else every wait of a thread for another ends at once: 10 s of spinning
+        "NO_FAKE_STAT": "1",
+    }
     if file is None:
         return {**common, "FAKETIME": f"{round(hours * 3600 + seconds):+d}"}
     set_clock(file, hours=hours, seconds=seconds)
