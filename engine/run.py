@@ -10,24 +10,22 @@ import os
 import secrets
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed, compose, every_table
-from engine.config.models import FilesystemLake
-from engine.errors import LakeError, TickhouseError, UsageError
+from engine.deliver import Delivery
+from engine.errors import UsageError
 from engine.extract import WINDOWS, Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
 from engine.plan import plan_document, save
 from engine.progress import Progress
 from engine.redact import Redactor
-from engine.report import DestinationReport, ResourceReport, RunReport, TransformReport
+from engine.report import ResourceReport, RunReport
 from engine.transform import warm_up
 from sources.assets import SOURCE as ASSETS
 from sources.protocol import Resource, SourceContext, Window
@@ -39,13 +37,8 @@ if TYPE_CHECKING:
 
 SOURCES_AT_ONCE = 6
 """Sources extracted side by side; the resources of one source follow each other."""
-
-
 SCRUBBED = 20
 """Packages whose files every run checks against their checksums: the newest first, then all others in turn."""
-
-
-MAINTENANCE_SECONDS = 86_400
 
 
 class Runner:
@@ -208,104 +201,14 @@ class Runner:
         return reports
 
     def _load_and_transform(self, composed: Composed, lake: Lake, report: RunReport) -> None:
-        def one(item: tuple[str, Any]) -> tuple[DestinationReport, TransformReport | None]:
-            return self._destination(item[0], item[1], composed, lake)
-
         if not composed.destinations:
             return
+        delivery = Delivery(self.project, self.progress, lake, self._sound, composed)
         with ThreadPoolExecutor(len(composed.destinations), thread_name_prefix="load") as pool:
-            for loaded, transformed in pool.map(one, composed.destinations.items()):
+            for loaded, transformed in pool.map(delivery.to, composed.destinations):
                 report.destinations.append(loaded)
                 if transformed is not None:
                     report.transforms.append(transformed)
-
-    def _destination(
-        self,
-        name: str,
-        settings: Any,
-        composed: Composed,
-        lake: Lake,
-    ) -> tuple[DestinationReport, TransformReport | None]:
-        """Let one destination catch up and, if it is a warehouse, run the models while holding its writer lock."""
-        from destinations import open_destination
-        from engine.load import catch_up
-
-        report = DestinationReport(name)
-        step = f"load {name}"
-        started = time.monotonic()
-        self.progress.begin(step)
-        transformed: TransformReport | None = None
-        try:
-            with open_destination(name, settings, self.project.project_dir, self._data_dir) as destination:
-                if composed.rebuild:
-                    destination.reset()
-                destination.ensure(every_table(self.project))
-                self._put_back(destination, lake)
-                loaded = catch_up(destination, lake, composed.tables, lambda text: self.progress.update(step, text))
-                report.packages, report.rows, report.bytes = loaded.packages, loaded.rows, loaded.bytes
-                report.quarantined = loaded.quarantined
-                report.errors += loaded.errors
-                report.status = "loaded" if loaded.packages else "failed" if loaded.errors else "unchanged"
-                report.seconds = round(time.monotonic() - started, 3)
-                self.progress.end(step, _loaded_sentence(report), ok=not report.errors)
-                transformed = self._transform(name, destination, composed)
-                self._maintain(name, destination)
-        except TickhouseError as error:
-            report.status = "failed"
-            report.errors.append(error.line)
-            report.seconds = round(time.monotonic() - started, 3)
-            self.progress.end(step, report.errors[-1], ok=False)
-        return report, transformed
-
-    def _maintain(self, name: str, destination: Any) -> None:
-        """Once a day: merge small files, let go of what no reader can need any more."""
-        mark = self._data_dir / "state" / f"maintained-{name}"
-        if hasattr(destination, "maintenance") and time.time() - _modified(mark) > MAINTENANCE_SECONDS:
-            if _modified(mark):
-                destination.maintenance()
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
-
-    def _put_back(self, destination: Any, lake: Lake) -> None:
-        """A warehouse that shares files with a local lake takes those that were damaged and restored again."""
-        if hasattr(destination, "put_back") and isinstance(self.project.profile.lake, FilesystemLake):
-            cursors = destination.cursors()
-            sound = []
-            for entry in self._sound:
-                with suppress(LakeError):  # gone since it was checked: catching up says so, if it matters there
-                    if entry.seq <= cursors.get(entry.table, 0):
-                        sound.append(lake.open(entry))
-            destination.put_back(sound)
-
-    def _transform(self, name: str, destination: Any, composed: Composed) -> TransformReport | None:
-        """Run the models downstream of what this pipeline loads, then let readers see the result."""
-        from engine.transform import transform
-
-        if not hasattr(destination, "sqlmesh_connection"):
-            return None
-        report = TransformReport(name)
-        if not composed.transform or (composed.on and name not in composed.on):
-            report.status = "off"
-            destination.publish()
-            return report
-        step = f"transform {name}"
-        started = time.monotonic()
-        self.progress.begin(step)
-        try:
-            outcome = transform(
-                self.project, name, destination, composed, lambda text: self.progress.update(step, text)
-            )
-            report.status, report.models = ("built", outcome) if outcome else ("unchanged", 0)
-            destination.publish()
-        except TickhouseError as error:
-            report.status, report.error, report.remedy = "failed", error.reason, error.remedy
-        report.seconds = round(time.monotonic() - started, 3)
-        self.progress.end(step, _built_sentence(report), ok=report.status != "failed")
-        return report
-
-
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def _no_notice(message: str, *, item: str | None = None) -> None:
@@ -325,19 +228,3 @@ def _windows(
         windows.append(Window(at, min(at + step, end)))
         at = windows[-1].end
     return windows
-
-
-def _loaded_sentence(report: DestinationReport) -> str:
-    if report.errors:
-        return report.errors[0]
-    if not report.packages:
-        return f"up to date ({report.seconds:.1f} s)"
-    return f"{report.rows:,} rows in {report.packages} packages, {report.seconds:.1f} s"
-
-
-def _built_sentence(report: TransformReport) -> str:
-    if report.status == "failed":
-        return " ".join((report.error or "").split())
-    if report.status == "unchanged":
-        return "nothing to build"
-    return f"{report.models} models, {report.seconds:.1f} s"

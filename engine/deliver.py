@@ -1,0 +1,156 @@
+"""Deliver: one destination catches up from the lake; a warehouse then runs the models and lets readers see them.
+
+All of it happens under the destination's writer lock, and every part is committed on its own: a delivery that dies is
+finished by the next one, of whatever pipeline.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.compose import Composed, every_table
+from engine.config.models import FilesystemLake
+from engine.errors import LakeError, TickhouseError
+from engine.progress import Progress
+from engine.report import DestinationReport, TransformReport
+
+if TYPE_CHECKING:
+    from engine.config.project import Project
+    from engine.lake.lake import Lake
+    from engine.lake.package import Entry
+
+MAINTENANCE_SECONDS = 86_400
+
+
+class Delivery:
+    """Delivers one run's tables. `sound` are packages that this run has checked against their checksums."""
+
+    def __init__(
+        self, project: Project, progress: Progress, lake: Lake, sound: Sequence[Entry], composed: Composed
+    ) -> None:
+        """Share the lake and the progress between the destinations, which are served side by side."""
+        self.project = project
+        self.progress = progress
+        self._lake = lake
+        self._sound = sound
+        self._composed = composed
+        self._data_dir = project.data_dir
+
+    def to(self, name: str) -> tuple[DestinationReport, TransformReport | None]:
+        """Let one destination catch up and, if it is a warehouse, run the models while holding its writer lock."""
+        from destinations import open_destination
+        from engine.load import catch_up
+
+        report = DestinationReport(name)
+        composed, settings = self._composed, self.project.destinations[name]
+        step = f"load {name}"
+        started = time.monotonic()
+        self.progress.begin(step)
+        transformed: TransformReport | None = None
+        try:
+            with open_destination(name, settings, self.project.project_dir, self._data_dir) as destination:
+                rebuilding = self._data_dir / "state" / f"rebuilding-{name}"
+                if composed.rebuild:
+                    rebuilding.parent.mkdir(parents=True, exist_ok=True)
+                    rebuilding.touch()
+                    destination.reset()
+                elif rebuilding.exists():  # a replay that was interrupted: this run finishes it
+                    everything = every_table(self.project)
+                    composed = replace(composed, only=everything, select=[], transform=True, on=[], rebuild=True)
+                destination.ensure(every_table(self.project))
+                self._put_back(destination)
+                loaded = catch_up(
+                    destination, self._lake, composed.tables, lambda text: self.progress.update(step, text)
+                )
+                report.packages, report.rows, report.bytes = loaded.packages, loaded.rows, loaded.bytes
+                report.quarantined = loaded.quarantined
+                report.errors += loaded.errors
+                report.status = "loaded" if loaded.packages else "failed" if loaded.errors else "unchanged"
+                report.seconds = round(time.monotonic() - started, 3)
+                self.progress.end(step, _loaded_sentence(report), ok=not report.errors)
+                transformed = self._transform(name, destination, composed)
+                if composed.rebuild and not report.errors and (transformed is None or transformed.status != "failed"):
+                    rebuilding.unlink(missing_ok=True)
+                self._maintain(name, destination)
+        except TickhouseError as error:
+            report.status = "failed"
+            report.errors.append(error.line)
+            report.seconds = round(time.monotonic() - started, 3)
+            self.progress.end(step, report.errors[-1], ok=False)
+        return report, transformed
+
+    def _maintain(self, name: str, destination: Any) -> None:
+        """Once a day: merge small files, let go of what no reader can need any more."""
+        mark = self._data_dir / "state" / f"maintained-{name}"
+        if hasattr(destination, "maintenance") and time.time() - _modified(mark) > MAINTENANCE_SECONDS:
+            if _modified(mark):
+                destination.maintenance()
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+
+    def _put_back(self, destination: Any) -> None:
+        """A warehouse that shares files with a local lake takes those that were damaged and restored again."""
+        if hasattr(destination, "put_back") and isinstance(self.project.profile.lake, FilesystemLake):
+            cursors = destination.cursors()
+            sound = []
+            for entry in self._sound:
+                with suppress(LakeError):  # gone since it was checked: catching up says so, if it matters there
+                    if entry.seq <= cursors.get(entry.table, 0):
+                        sound.append(self._lake.open(entry))
+            destination.put_back(sound)
+
+    def _transform(self, name: str, destination: Any, composed: Composed) -> TransformReport | None:
+        """Run the models downstream of what this pipeline loads, then let readers see the result."""
+        from engine.transform import transform
+
+        if not hasattr(destination, "sqlmesh_connection"):
+            return None
+        report = TransformReport(name)
+        if not composed.transform or (composed.on and name not in composed.on):
+            report.status = "off"
+            destination.publish()
+            return report
+        step = f"transform {name}"
+        started = time.monotonic()
+        self.progress.begin(step)
+        try:
+            outcome = transform(
+                self.project,
+                name,
+                destination,
+                composed,
+                say=lambda text: self.progress.update(step, text),
+                warn=report.warnings.append,
+            )
+            report.status, report.models = ("built", outcome) if outcome else ("unchanged", 0)
+            destination.publish()
+        except TickhouseError as error:
+            report.status, report.error, report.remedy = "failed", error.reason, error.remedy
+        report.seconds = round(time.monotonic() - started, 3)
+        self.progress.end(step, _built_sentence(report), ok=report.status != "failed")
+        return report
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def _loaded_sentence(report: DestinationReport) -> str:
+    if report.errors:
+        return report.errors[0]
+    if not report.packages:
+        return f"up to date ({report.seconds:.1f} s)"
+    return f"{report.rows:,} rows in {report.packages} packages, {report.seconds:.1f} s"
+
+
+def _built_sentence(report: TransformReport) -> str:
+    if report.status == "failed":
+        return " ".join((report.error or "").split())
+    if report.status == "unchanged":
+        return "nothing to build"
+    return "; ".join([f"{report.models} models, {report.seconds:.1f} s", *report.warnings])
