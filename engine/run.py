@@ -161,12 +161,14 @@ class Runner:
         extraction = Extraction(lake, run_id, self._context(), self.progress, self.stop)
 
         warm = threading.Event()
+        if not (composed.transform and (self.project.project_dir / "transforms").is_dir()):
+            warm.set()
 
         def one_source(pair: tuple[str, list[Resource]]) -> list[ResourceReport]:
             reports = []
             for resource in pair[1]:
                 reports.append(extract(extraction, pair[0], resource))
-                if reports[-1].status == "landed" and composed.transform and not warm.is_set():
+                if reports[-1].status == "landed" and not warm.is_set():
                     warm.set()
                     warm_up()
             return reports
