@@ -55,6 +55,8 @@ class TransformReport:
     seconds: float = 0.0
     error: str | None = None
     remedy: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    """Audits that found something and stopped nothing."""
 
 
 @dataclass(slots=True)

@@ -13,13 +13,14 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed
-from engine.errors import BusyError, TickhouseError
+from engine.errors import TickhouseError
+from engine.model_state import heal
 from engine.table import Column, DataType, Table
 
 if TYPE_CHECKING:
@@ -52,11 +53,18 @@ class TransformError(TickhouseError):
     """A model failed. The marts keep their last good state for readers; the next run builds the interval again."""
 
 
-def transform(project: Project, name: str, warehouse: Warehouse, composed: Composed, say: Callable[[str], None]) -> int:
+def transform(
+    project: Project,
+    name: str,
+    warehouse: Warehouse,
+    composed: Composed,
+    say: Callable[[str], None],
+    warn: Callable[[str], None] = log.warning,
+) -> int:
     """Build the models downstream of what this pipeline loads; return how many were evaluated (0: nothing new).
 
     SQLMesh is imported only when a package has arrived or a model file has changed since the last finished run.
-    Raises TransformError.
+    `warn` hears of audits that found something and stop nothing. Raises TransformError.
     """
     transforms = project.project_dir / "transforms"
     if not transforms.is_dir():
@@ -72,9 +80,10 @@ def transform(project: Project, name: str, warehouse: Warehouse, composed: Compo
     arrivals = warehouse.begin_models()
     if arrivals is None:
         return 0
-    plan = composed.rebuild or before.get("planned") != files or not _heal(state_file(project, name))
-    say("planning" if plan else "building")
-    built = _build(project, name, warehouse, composed, arrivals, plan=plan, say=say)
+    known = heal(state_file(project, name))
+    edited = not known or before.get("planned") != files
+    say("planning" if edited or composed.rebuild else "building")
+    built = _build(project, name, warehouse, composed, arrivals, edited=edited, say=say, warn=warn)
     marker.write({**before, "planned": files, key: now})
     return built
 
@@ -86,71 +95,67 @@ def _build(
     composed: Composed,
     arrivals: tuple[datetime, datetime],
     *,
-    plan: bool,
+    edited: bool,
     say: Callable[[str], None],
+    warn: Callable[[str], None] = log.warning,
 ) -> int:
+    import duckdb
     import sqlmesh  # noqa: F401 - whole before its parts: while warm_up imports it, a part would be half a module
     from sqlmesh.core.console import set_console
     from sqlmesh.utils import CompletionStatus
     from sqlmesh.utils.errors import SQLMeshError
 
-    console = _console(say)
+    console = _console(say, warn)
     set_console(console)
     logging.getLogger("sqlmesh").setLevel(logging.ERROR)
     first, until = arrivals
     try:
         with closing(_context(project, name, warehouse, first)) as context:
             warehouse.provide(landing_tables(context))
-            if plan:  # builds every model up to `until`; the run behind it then finds nothing left to do
-                context.plan(
-                    auto_apply=True,
-                    no_prompts=True,
-                    no_diff=True,
-                    skip_tests=True,
-                    run=True,
-                    ignore_cron=True,
-                    execution_time=until,
-                    restate_models=_incremental(context) if composed.rebuild else None,
-                )
+            if edited or composed.rebuild:
+                _plan(context, until, edited=edited, rebuild=composed.rebuild)
             status = context.run(
                 ignore_cron=True,
                 end=until,  # not now: the clock may stand before what has arrived, or jump back behind it
                 execution_time=until,
                 select_models=_selection(context, composed) or None,
-                skip_janitor=not plan,
+                skip_janitor=not (edited or composed.rebuild),
             )
-    except SQLMeshError as error:
+    except (SQLMeshError, duckdb.Error) as error:
         raise _failure(console.failures, str(error)) from error
     if status is CompletionStatus.FAILURE or console.failures:
         raise _failure(console.failures, "a model failed")
     return len(console.models)
 
 
+def _plan(context: Context, until: datetime, *, edited: bool, rebuild: bool) -> None:
+    """Build every model up to `until`; the run that follows finds nothing left to do.
+
+    A restatement works on what SQLMesh knows and sees no edit of a file: that is planned before.
+    """
+    from functools import partial
+
+    plan = partial(
+        context.plan,
+        auto_apply=True,
+        no_prompts=True,
+        no_diff=True,
+        skip_tests=True,
+        run=True,
+        ignore_cron=True,
+        execution_time=until,
+    )
+    restated = _incremental(context) if rebuild else None
+    if edited or not restated:
+        plan()
+    if restated:
+        plan(restate_models=restated)
+
+
 def _incremental(context: Context) -> list[str] | None:
     """Names of the models that keep state of their own: what `engine replay` builds anew; None on a first plan."""
     names = [model.name for model in context.models.values() if model.kind.is_incremental or model.kind.is_full]
     return names if names and context.state_reader.get_environment("prod") else None
-
-
-def _heal(state: Path) -> bool:
-    """Whether SQLMesh's state file opens; one that a kill left half-made is put aside, and a plan makes it anew."""
-    import duckdb
-
-    if not state.exists():
-        return False
-    try:
-        duckdb.connect(str(state)).close()
-    except duckdb.IOException as error:
-        if "lock" in str(error):
-            raise BusyError("SQLMesh's state is held by another process", "Let it finish, then run again.") from None
-        broken = state.with_name(f"{state.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-        state.replace(broken)
-        log.warning("%s does not open; it is kept as %s and made anew from the warehouse", state, broken.name)
-        return False
-    except duckdb.Error:
-        state.replace(state.with_name(f"{state.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S}"))
-        return False
-    return True
 
 
 def state_file(project: Project, name: str) -> Path:
@@ -240,7 +245,7 @@ def _failure(failures: Sequence[str], otherwise: str) -> TransformError:
     )
 
 
-def _console(say: Callable[[str], None]) -> Any:
+def _console(say: Callable[[str], None], warn: Callable[[str], None]) -> Any:
     from sqlmesh.core.console import NoopConsole
 
     class Listening(NoopConsole):  # type: ignore[misc]
@@ -253,6 +258,10 @@ def _console(say: Callable[[str], None]) -> Any:
         def start_snapshot_evaluation_progress(self, snapshot: Any, audit_only: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
             self.models.add(snapshot.name)
             say(snapshot.name.replace('"', ""))
+
+        def log_warning(self, short_message: str, long_message: str | None = None) -> None:  # noqa: ARG002
+            if "audit error" in short_message:
+                warn(" ".join(short_message.split()).replace(chr(34), ""))
 
         def log_error(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
             self.failures.append(message)

@@ -7,10 +7,14 @@ MODEL (
   allow_partials TRUE,
   grain (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time),
   audits (
-    NOT_NULL(columns := (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time)),
+    NOT_NULL(
+      columns := (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time, close),
+      condition := arrived_at BETWEEN @start_dt AND @end_dt /* what this run brought */
+    ),
     UNIQUE_COMBINATION_OF_COLUMNS(
       columns := (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time)
-    )
+    ),
+    OHLC_SANE()
   ),
   description 'Closed candles, one series an asset, source, quote currency and interval. A candle that was still open when it was delivered is left out until it is delivered closed.'
 );

@@ -7,7 +7,10 @@ MODEL (
   allow_partials TRUE,
   grain (asset_symbol, asset_type, price_source, quote_currency, observed_at),
   audits (
-    NOT_NULL(columns := (asset_symbol, asset_type, price_source, quote_currency, observed_at, price)),
+    NOT_NULL(
+      columns := (asset_symbol, asset_type, price_source, quote_currency, observed_at, price),
+      condition := arrived_at BETWEEN @start_dt AND @end_dt /* what this run brought */
+    ),
     UNIQUE_COMBINATION_OF_COLUMNS(
       columns := (asset_symbol, asset_type, price_source, quote_currency, observed_at)
     )

@@ -1,0 +1,48 @@
+"""SQLMesh's state file: whether it can be used, and putting it aside when a kill or a full disk left it half-made.
+
+Nothing is lost with it: it says which intervals are built, and a plan builds them anew from the landed rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.errors import BusyError
+from engine.sql import identifier
+
+log = logging.getLogger(__name__)
+
+
+def heal(state: Path) -> bool:
+    """Whether the state is there and readable to its last row; a broken file is kept under another name.
+
+    Raises BusyError when another process has it open.
+    """
+    import duckdb
+
+    if not state.exists():
+        return False
+    try:
+        with duckdb.connect(str(state)) as connection:
+            found = connection.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'sqlmesh'"
+            ).fetchall()
+            for (table,) in found:
+                connection.execute(f"SELECT * FROM sqlmesh.{identifier(table)}").fetchall()
+    except duckdb.Error as error:
+        if "set lock" in str(error):
+            raise BusyError("SQLMesh's state is held by another process", "Let it finish, then run again.") from None
+        _put_aside(state)
+        return False
+    return bool(found)
+
+
+def _put_aside(state: Path) -> None:
+    """Rename the file and its log, which would be replayed into the new one."""
+    mark = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    for path in (state, state.with_name(f"{state.name}.wal")):
+        if path.exists():
+            path.replace(path.with_name(f"{path.name}.broken-{mark}"))
+    log.warning("%s cannot be read; it is kept as %s.broken-%s and made anew", state, state.name, mark)

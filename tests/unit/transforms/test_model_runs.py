@@ -1,0 +1,152 @@
+"""What runs do to the marts: late rows, corrections, missed runs, a clock set back, edits, faults, lost state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.model_state import heal
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # SQLMesh's own, while it is imported
+    pytest.mark.xdist_group("model runs"),
+]
+FIRST = [("BTC", "1", 0), ("ETH", "5", 0)]
+
+
+def loads(project: Any) -> dict[str, str]:
+    return dict(project.query("SELECT asset_symbol, max(_load_id) FROM marts.fct_asset_prices GROUP BY ALL"))
+
+
+def test_late_corrected_and_redelivered_rows_change_only_themselves(project: Any) -> None:
+    """The tables of the sources that this project leaves out are there all the same: the first run built the marts."""
+    assert project.prices() == FIRST
+    before = loads(project)
+    project.price("late", "0.5", hour=2)
+    project.price("corrected", "2")
+    assert project.build().models == 2
+    assert project.prices() == [("BTC", "0.5", 2), ("BTC", "2", 0), ("ETH", "5", 0)]
+    project.price("again", "1")  # A, B, A: the last one counts, though its value has been there before
+    project.build()
+    assert project.prices() == [("BTC", "0.5", 2), ("BTC", "1", 0), ("ETH", "5", 0)]
+    after = loads(project)
+    assert after["ETH"] == before["ETH"]
+    assert after["BTC"] > before["BTC"]
+    assert (project.build().status, project.build().models) == ("unchanged", 0)
+
+
+def test_missed_runs_are_caught_up_with(project: Any) -> None:
+    for hour in (1, 2, 3):
+        project.price(f"hour{hour}", str(hour * 10), hour=hour)
+        project.run("land")
+    assert project.prices() == FIRST
+    project.build()
+    assert project.prices() == [("BTC", "1", 0), ("BTC", "10", 1), ("BTC", "20", 2), ("BTC", "30", 3), ("ETH", "5", 0)]
+
+
+def test_a_clock_that_was_set_back_hides_nothing(project: Any) -> None:
+    project.write("UPDATE landing._packages SET arrived_at = arrived_at + INTERVAL 3 HOURS")
+    for price in ("2", "3"):
+        project.price(f"now{price}", price)
+        assert project.build().error is None
+        assert project.prices() == [("BTC", price, 0), ("ETH", "5", 0)]
+    project.write("UPDATE landing._model_runs SET until = until + INTERVAL 2 DAYS")
+    project.price("now4", "4")
+    project.build()
+    assert project.prices() == [("BTC", "4", 0), ("ETH", "5", 0)]
+
+
+def test_open_candles_wait_until_they_are_closed(project: Any) -> None:
+    def candle(name: str, hour: str, close: str, high: str = "9") -> None:
+        row = {"base_currency": "BTC", "open_time": f"{hour}:00:00Z", "close_time": f"{hour}:59:59.999Z", "open": "1",
+               "high": high, "low": "1", "close": close}  # fmt: skip
+        project.deliver(f"candles_{name}", [row])
+
+    closes = "SELECT CAST(close AS INT), CAST(high AS INT) FROM marts.fct_asset_candles ORDER BY ALL"
+    candle("past", "2026-05-01T00", "2")
+    candle("open", "2199-05-01T00", "3")
+    project.build()
+    assert project.query(closes) == [(2, 9)]
+    candle("odd", "2026-05-01T01", "4", high="3")
+    report = project.run()
+    assert project.query(closes) == [(2, 9), (4, 3)]  # a candle whose high is not its highest is kept, and told
+    [transformed] = report.transforms
+    assert transformed.error is None
+    assert [warning for warning in transformed.warnings if "ohlc_sane" in warning] == transformed.warnings != []
+
+
+def test_an_edited_model_is_planned_once(project: Any, plans: Callable[[], int]) -> None:
+    project.edit("  volume_unit::TEXT AS volume_unit,", "  volume_unit::TEXT AS volume_unit, price * 2 AS twice,")
+    project.price("new", "7", hour=1)
+    assert project.build().error is None
+    assert plans() == 1
+    twice = project.query("SELECT CAST(twice AS INT) FROM marts.fct_asset_prices ORDER BY ALL")
+    assert twice == [(2,), (10,), (14,)]
+    project.price("newer", "8", hour=2)
+    project.build()
+    assert plans() == 1
+    assert project.query("SELECT count(*), CAST(sum(twice) AS INT) FROM marts.fct_asset_prices") == [(4, 42)]
+
+
+def test_a_broken_model_leaves_readers_the_last_good_state(project: Any) -> None:
+    project.edit("price::DECIMAL(38, 18) AS price", "(price / nowhere)::DECIMAL(38, 18) AS price")
+    project.price("new", "7", hour=1)
+    transformed = project.build()
+    assert transformed.status == "failed"
+    assert "fct_asset_prices" in transformed.error
+    assert "nowhere" in transformed.error
+    assert "\n" not in transformed.error
+    assert "transforms/" in transformed.remedy
+    assert project.prices() == FIRST
+    project.edit("(price / nowhere)", "price")
+    assert project.build().error is None
+    assert project.prices() == [("BTC", "1", 0), ("BTC", "7", 1), ("ETH", "5", 0)]
+
+
+def test_a_file_that_is_no_model_gives_one_error(project: Any) -> None:
+    project.edit("MODEL (", "MODEL ((")
+    project.price("new", "7", hour=1)
+    transformed = project.build()
+    assert transformed.status == "failed"
+    assert "fct_asset_prices.sql" in transformed.error
+    assert project.prices() == FIRST
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 500, b"half of one"])
+def test_a_state_file_that_cannot_be_read_is_put_aside(tmp_path: Path, content: bytes) -> None:
+    state, wal = tmp_path / "state.duckdb", tmp_path / "state.duckdb.wal"
+    state.write_bytes(content)
+    wal.write_bytes(b"what was under way")
+    assert not heal(state)
+    assert not state.exists() or not state.stat().st_size
+    assert not heal(state)
+    assert not wal.exists()
+
+
+@pytest.mark.parametrize("left", ["nothing", "half"])
+def test_lost_or_half_made_state_is_made_anew(project: Any, left: str) -> None:
+    whole = project.state.read_bytes()
+    if left == "nothing":
+        project.state.unlink()
+    else:
+        project.state.write_bytes(whole[: len(whole) // 2])
+    project.price("new", "7", hour=1)
+    assert project.build().error is None
+    assert project.prices() == [("BTC", "1", 0), ("BTC", "7", 1), ("ETH", "5", 0)]
+
+
+def test_replay_builds_the_marts_anew_with_the_files_of_now(project: Any) -> None:
+    [(table,)] = project.query(
+        "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'sqlmesh__marts' AND table_name LIKE '%prices%'"
+    )
+    project.write(f"DELETE FROM sqlmesh__marts.{table} WHERE asset_symbol = 'BTC'")
+    project.price("new", "7", hour=1)
+    project.run("land")
+    assert project.replay().error is None
+    assert project.prices() == [("BTC", "1", 0), ("BTC", "7", 1), ("ETH", "5", 0)]
+    project.edit("  volume_unit::TEXT AS volume_unit,", "  volume_unit::TEXT AS volume_unit, price * 2 AS twice,")
+    assert project.replay().error is None
+    assert project.query("SELECT CAST(sum(twice) AS INT) FROM marts.fct_asset_prices") == [(26,)]

@@ -1,0 +1,14 @@
+/* A candle's high is its highest and its low its lowest price. What a source delivers otherwise is kept, and told. */
+AUDIT (
+  name ohlc_sane,
+  blocking FALSE
+);
+
+SELECT
+  *
+FROM @this_model
+WHERE
+  arrived_at BETWEEN @start_dt AND @end_dt
+  AND (
+    high < low OR high < open OR high < close OR low > open OR low > close
+  )
