@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -217,3 +219,30 @@ def test_two_pipelines_at_once(small_project: Make, market: MarketReplay) -> Non
     assert project.value("select count(*) from landing.raw_assets") == 6
     for table in project.engine("status", "--json").document()["tables"]:
         assert table["packages_behind"] == 0
+
+
+PROBE = """
+HEAVY = ("sqlmesh", "yfinance", "karpet", "faker", "s3fs", "prefect")
+import sys
+from engine.cli import main
+sys.argv = ["engine", "run", "historical-backfill", "--profile", "demo"]
+try:
+    main()
+except SystemExit as ended:
+    print(ended.code, [name for name in HEAVY if name in sys.modules])
+"""
+
+
+def test_a_run_without_a_new_file_imports_no_heavy_part(small_project: Make) -> None:
+    project = small_project()
+    project.engine("run", "historical-backfill")
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        cwd=project.folder,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "0 []", done.stdout + done.stderr
+    assert "nothing new" in done.stderr
