@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -15,6 +16,11 @@ from tests.faults.trial import PIPELINE, Ended, Running, Trial
 RENAMES = "rename,renameat,renameat2,link,linkat"
 WRITES = "pwrite64,write,fsync,fdatasync,ftruncate"
 ATTACH_SECONDS = 30.0
+
+
+def rounds(full: int) -> int:
+    """How many rounds a long sweep makes: all of them, or at most FAULTS_ROUNDS."""
+    return min(full, int(os.environ.get("FAULTS_ROUNDS") or full))
 
 
 def kill_after(trial: Trial, seconds: float, *arguments: str) -> Ended:

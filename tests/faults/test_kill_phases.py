@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.faults.kills import delayed_after_call, kill_when
+from tests.faults.kills import delayed_after_call, kill_when, rounds
 from tests.faults.oracle import healed, nothing_lost_or_doubled
 from tests.faults.trial import PIPELINE, Running, Trial
 
@@ -114,7 +114,7 @@ def test_a_run_that_is_asked_to_end_does_so(project: Trial, finished: Trial, see
 def test_signals_at_twenty_moments(project: Trial, seeded: random.Random) -> None:
     """K15."""
     length = project.run().seconds
-    for moment in range(20):
+    for moment in seeded.sample(range(20), rounds(20)):
         project.add_file(f"signal-{moment}")
         ask_to_end(project, (signal.SIGTERM, signal.SIGINT)[moment % 2], (moment + seeded.random()) / 25 * length)
         assert healed(project) == []
@@ -154,7 +154,7 @@ def test_a_run_waits_for_another_when_told_to(project: Trial) -> None:
 @pytest.mark.timeout(3600)
 def test_fifty_pairs_of_runs(project: Trial) -> None:
     """X01."""
-    for attempt in range(50):
+    for attempt in range(rounds(50)):
         project.add_file(f"pair-{attempt}")
         codes, texts = both(project)
         assert 0 in codes, texts

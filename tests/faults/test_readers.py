@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.kills import kill_after
+from tests.faults.kills import kill_after, rounds
 from tests.faults.oracle import healed
 from tests.faults.trial import ROOT, Trial, warehouse
 
@@ -65,11 +65,11 @@ def test_a_reader_beside_thirty_kills(project: Trial, seeded: random.Random) -> 
     """X05: thousands of samples."""
     with a_reader(project) as end:
         length = project.run().seconds
-        for number in range(30):
+        for number in range(rounds(30)):
             project.add_file(f"kill-{number}")
             kill_after(project, seeded.uniform(0.0, 1.0) * length)
             assert healed(project) == []
-        check(end(), samples=1000, states=20)
+        check(end(), samples=20 * rounds(30), states=rounds(30))
 
 
 def test_the_reader_would_see_a_half_package(project: Trial) -> None:
