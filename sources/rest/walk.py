@@ -51,6 +51,7 @@ class _Ask:
     asked: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
     before: set[str] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
     repeats: int = 0
 
 
@@ -127,9 +128,10 @@ class Walk:
         rows = self.endpoint.shaper.shape(raw, values, asset_of)
         more = self._turn(ask, response, rows)
         if self.endpoint.settings.paginate:
-            prints = {fingerprint(row) for row in rows}
+            shaped, prints = rows, {fingerprint(row) for row in rows}
             rows = [row for row in rows if fingerprint(row) not in ask.before]
-            self._check_repeats(ask, response, prints)
+            ask.before = prints
+            self._check_repeats(ask, response, shaped)
         if self.position is not None:
             rows, follows = self.position.fresh(rows)
             if follows:
@@ -142,10 +144,12 @@ class Walk:
             self._tell_absent(ask)
         return rows
 
-    def _check_repeats(self, ask: _Ask, response: requests.Response, prints: set[str]) -> None:
-        """Refuse page after page of the same rows: the API ignores which page it is asked for."""
-        ask.repeats = ask.repeats + 1 if prints and prints == ask.before else 0
-        ask.before = prints
+    def _check_repeats(self, ask: _Ask, response: requests.Response, rows: list[Row]) -> None:
+        """Refuse page after page with the same keys: the API ignores which page it is asked for."""
+        key = self.endpoint.settings.primary_key
+        keys = {fingerprint([row.get(name) for name in key] if key else row) for row in rows}
+        ask.repeats = ask.repeats + 1 if keys and keys == ask.keys else 0
+        ask.keys = keys
         if ask.repeats >= MOST_REPEATS:
             reason = f"sent the same rows {MOST_REPEATS + 1} pages in a row: its paging goes in a circle"
             raise self._error(response, reason, "Check `paginate:` of this resource.", terminal=True)

@@ -89,9 +89,9 @@ def test_pages_without_end_are_an_error(api, extract, block, monkeypatch):
 
 
 def test_a_server_that_ignores_the_page_asked_for_is_an_error_after_few_requests(api, extract, block):
-    api.answer = lambda _path, _query: rows(0, 2)
+    api.answer = lambda _path, query: [{**row, "price": query["page"]} for row in rows(0, 2)]
     with pytest.raises(SourceError, match="same rows 4 pages in a row: its paging goes in a circle") as caught:
-        extract(block({"paginate": {"type": "page_number"}}))
+        extract(block({"paginate": {"type": "page_number"}, "primary_key": ["id"], "columns": {"id": {}}}))
     assert caught.value.terminal
     assert len(api.seen) == 4
 
