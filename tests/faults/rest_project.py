@@ -24,6 +24,7 @@ from engine.cli import main
 from engine.config.load import load_project
 from engine.conform.faults import NOT_A_NUMBER
 from engine.lake.lake import open_lake
+from tests.faults.trial import Running, Server
 
 ROOT = Path(__file__).parents[2]
 BOTH = ("warehouse", "second")
@@ -131,6 +132,14 @@ class RestProject:
         with self.start(*arguments, env=env) as process:
             out, err = process.communicate(timeout=200)
         return Finished(process.returncode, out, err)
+
+    def run_forked(self, server: Server, *arguments: str) -> Finished:
+        """Run `engine` in a process of its own that has SQLMesh imported already."""
+        out, err = self.folder / "out", self.folder / "err"
+        argv = [*(arguments or ("run", "pull")), "--file", str(self.file)]
+        request = {"argv": argv, "cwd": str(self.folder), "env": {}, "out": str(out), "err": str(err), "stopped": False}
+        ended = Running(server, server.start(request), out, err).wait()
+        return Finished(ended.code, ended.stdout, ended.stderr)
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start `engine` in a process of its own."""
