@@ -258,7 +258,7 @@ class DucklakeWarehouse:
         # no name is used twice: DuckLake removes a dropped table's files later, by name
         token = secrets.token_hex(4)
         targets = [folder / f"{file.load_id}.{token}.{file.name}" for file in files]
-        noted = json.loads(self._intent.read_text(encoding="utf-8")) if self._intent.exists() else []
+        noted = self._noted()
         replace_text(self._intent, json.dumps(noted + [str(path.relative_to(self._data)) for path in targets]))
         for file, target in zip(files, targets, strict=True):
             link(file.path, target)
@@ -269,11 +269,19 @@ class DucklakeWarehouse:
             "schema => 'landing', allow_missing => true)"
         )
 
+    def _noted(self) -> list[str]:
+        """Names of the links of a load under way; a damaged note names none (its links are then only idle files)."""
+        try:
+            noted = json.loads(self._intent.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return []
+        return [name for name in noted if isinstance(name, str) and ".." not in Path(name).parts]
+
     def _sweep(self) -> None:
         """Remove the links of a load that did not commit."""
         if not self._intent.exists():
             return
-        noted = [self._data / name for name in json.loads(self._intent.read_text(encoding="utf-8"))]
+        noted = [self._data / name for name in self._noted() if Path(name).parts[:1] == ("landing",)]
         names = [path.name for path in noted]
         rows = self._writer.execute(
             "SELECT path FROM __ducklake_metadata_lake.ducklake_data_file "

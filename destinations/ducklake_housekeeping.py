@@ -33,12 +33,15 @@ class Publication:
 
 
 def published(path: Path) -> list[Publication]:
-    """Return the publications of the last day and the one before them, oldest first; [] if there never was one."""
+    """Return the publications of the last day and the one before them, oldest first; [] if there never was one.
+
+    A file that is not readable as such counts as none: the next run publishes anew.
+    """
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["published"]
-    except FileNotFoundError:
+        return [Publication(int(one["snapshot"]), datetime.fromisoformat(one["at"])) for one in listed]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
-    return [Publication(int(one["snapshot"]), datetime.fromisoformat(one["at"])) for one in listed]
 
 
 def as_text(history: Sequence[Publication]) -> str:

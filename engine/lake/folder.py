@@ -46,6 +46,7 @@ class FolderStore:
     def create(self, path: str, data: bytes, scratch: Scratch) -> bool:
         """Write beside the lock, sync, then link to the final name: a link never replaces what is there."""
         target = self._root / path
+        self._no_link(target.parent, path)
         with named(self.where, str(self._root)):
             make_folder(target.parent)
             scratch.entry_file.unlink(missing_ok=True)
@@ -189,12 +190,15 @@ class FolderStore:
     def _inside(self, path: str) -> Path:
         """Return a package's folder; LakeError if the path, or a link on its way, leaves the lake."""
         folder = self._root / safe_package_path(path)
+        self._no_link(folder, path)
+        return folder
+
+    def _no_link(self, folder: Path, path: str) -> None:
         if folder.resolve() != folder:
             raise LakeError(
                 f"{self.where}: {path} leads out of the lake through a symbolic link",
                 "The lake follows no links inside it: put the folder itself there.",
             )
-        return folder
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:
