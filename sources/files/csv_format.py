@@ -1,4 +1,4 @@
-"""CSV as Arrow record batches of bounded size, with declared columns typed by the parser itself."""
+"""CSV as Arrow record batches of bounded size, with declared columns typed by the parser where that is exact."""
 
 from __future__ import annotations
 

@@ -19,8 +19,10 @@ from sources.files.shape import DECIMAL, free_name, layout, shaped
 BLOCK_BYTES = 4 << 20
 PAGE_ROWS = 10_000
 LINE_BYTES = 16 << 20
-_FAST = {"text": pa.string(), "bigint": pa.int64(), "decimal": DECIMAL, "bool": pa.bool_(), "timestamp": pa.string()}
-"""What Arrow's JSON parser reads without loss (times as text: it would take a naive one for UTC)."""
+WIDE = pa.decimal256(76, 18)
+_FAST = {"text": pa.string(), "bigint": pa.int64(), "decimal": WIDE, "bool": pa.bool_(), "timestamp": pa.string()}
+"""What Arrow's JSON parser reads without loss. Times as text: it would take a naive one for UTC. Decimals wider than
+they land: in 38 digits the parser lets 1e36 overflow without a word, and only a cast refuses it."""
 
 
 def batches(stream: IO[bytes], name: str, settings: FilesResource) -> Iterator[pa.RecordBatch]:
@@ -39,7 +41,13 @@ def batches(stream: IO[bytes], name: str, settings: FilesResource) -> Iterator[p
     )
     for batch in reader:
         if batch.num_rows:
-            yield shaped(batch.select(schema.names), plan, settings.columns, name)
+            yield shaped(_narrowed(batch.select(schema.names)), plan, settings.columns, name)
+
+
+def _narrowed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Give decimals their landed type. Raises pyarrow.ArrowInvalid where one has more digits than that holds."""
+    fields = [field.with_type(DECIMAL) if field.type == WIDE else field for field in batch.schema]
+    return batch.cast(pa.schema(fields))
 
 
 def pages(stream: IO[bytes], name: str, settings: FilesResource) -> Iterator[list[dict[str, Any]]]:

@@ -34,7 +34,7 @@ def test_declared_columns_are_typed_exactly_and_others_kept_as_text(reading):
             "_file": "a.csv",
         }
     ]
-    assert pages[0].schema.field("open").type == pa.decimal128(38, 18)
+    assert pages[0].schema.field("open").type == pa.string()  # typed by the typing stage, as in `typed` above
     assert pages[0].schema.field("open_time").type == pa.timestamp("us")
     assert notices == []
 
@@ -44,11 +44,46 @@ def test_declared_columns_are_typed_exactly_and_others_kept_as_text(reading):
     ["n/a", "1.1234567890123456789", "1,5", "NaN", "1e400"],
     ids=["word", "19 digits", "comma", "nan", "too large"],
 )
-def test_one_bad_cell_turns_the_file_into_text_so_that_only_its_row_is_at_fault(reading, cell):
+def test_one_bad_number_does_not_touch_how_the_other_columns_are_read(reading, cell):
     (reading.folder / "a.csv").write_text(f'Ticker,Open,Date\nibm,1.50,2024-07-01\nibm,"{cell}",2024-07-02\n')
     pages, _ = reading(OHLCV)
     assert [row["open"] for row in rows(pages)] == ["1.50", cell]
-    assert [row["open_time"] for row in rows(pages)] == ["2024-07-01", "2024-07-02"]
+    assert [row["open_time"] for row in rows(pages)] == [datetime(2024, 7, 1), datetime(2024, 7, 2)]  # noqa: DTZ001
+
+
+def test_one_bad_date_turns_the_file_into_text_so_that_only_its_row_is_at_fault(reading):
+    (reading.folder / "a.csv").write_text("Ticker,Open,Date\nibm,1.50,2024-07-01\nibm,2,n/a\n")
+    pages, _ = reading(OHLCV)
+    assert [row["open_time"] for row in rows(pages)] == ["2024-07-01", "n/a"]
+    assert [row["open"] for row in reading.typed(OHLCV, *pages)] == [Decimal("1.50")]
+
+
+WIDE_NUMBERS = {
+    "1.6268470258232582e+36": None,
+    "123456789012345678901.5": None,
+    "9e58": None,
+    "1E20": None,
+    "1.5e-19": None,
+    "99999999999999999999.999999999999999999": Decimal("99999999999999999999.999999999999999999"),
+    "-1.5e3": Decimal(-1500),
+    "1.500000000000000000000": Decimal("1.5"),
+    "12e-18": Decimal("0.000000000000000012"),
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("text", WIDE_NUMBERS)
+def test_a_number_lands_exactly_or_is_set_aside(reading, kind, text):
+    line = f"ibm,1\nibm,{text}\n" if kind == "csv" else f'{{"s": "ibm", "p": 1}}\n{{"s": "ibm", "p": {text}}}\n'
+    (reading.folder / f"a.{kind}").write_text(f"s,p\n{line}" if kind == "csv" else line)
+    resource = {"files": "*", "columns": {"s": {}, "p": {"type": "decimal"}}}
+    [page], _ = reading(resource)
+    conformed = reading.conformed(resource, page)
+    exact = WIDE_NUMBERS[text]
+    assert conformed.rows["p"].to_pylist() == ([Decimal(1)] if exact is None else [Decimal(1), exact])
+    assert [Decimal(value) for value in conformed.rejected["value"].to_pylist()] == (
+        [Decimal(text)] if exact is None else []
+    )
 
 
 def test_offsets_zones_and_epochs(reading):
@@ -88,7 +123,7 @@ def test_header_variations_bom_quotes_and_newlines(reading):
     pages, _ = reading({"files": "*", "columns": columns})
     got = rows(pages)
     assert [row["symbol"] for row in got] == ["a\nb", "NA", ""]
-    assert [row["open"] for row in got] == [Decimal("1.5"), None, Decimal(2)]
+    assert [row["open"] for row in got] == ["1.5", None, "2"]
     assert [row["open_2"] for row in got] == ["9", None, ""]
     assert [row["date"] for row in got] == ["2024-07-01", "2024-07-02", "2024-07-03"]
 
