@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import LakeConflictError, TickhouseError
@@ -78,7 +79,6 @@ def _land_again(extraction: Extraction, source: str, resource: Resource, report:
 
 
 def _land(extraction: Extraction, source: str, resource: Resource, report: ResourceReport, step: str) -> None:
-    from engine.conform import Conformer
     from engine.lake.lake import new_load_id
 
     lake, run_id = extraction.lake, extraction.run_id
@@ -97,9 +97,17 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
         simulated=report.simulated,
     )
     try:
-        conformer = Conformer(table, lake.columns(table.name), source=source, load_id=load_id, run_id=run_id)
         context = _context(extraction, report, step)
-        for item in pages(resource.build(context), source, state):
+        found = pages(resource.build(context), source, state)
+        first = list(islice(found, 1))
+        _mark_window(context, state)
+        if not first and state == before:
+            writer.discard()
+            return
+        from engine.conform import Conformer  # heavy: not where nothing is new
+
+        conformer = Conformer(table, lake.columns(table.name), source=source, load_id=load_id, run_id=run_id)
+        for item in chain(first, found):
             if extraction.stop.is_set():
                 raise StoppedError("the run was stopped", "Run it again: nothing of this table was landed.")
             conformed = conformer.conform(item, datetime.now(UTC))
@@ -109,7 +117,6 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
             report.quarantined += conformed.rejected.num_rows
             _count_reasons(report, conformed.rejected)
             extraction.progress.update(step, f"{report.rows:,} rows")
-        _mark_window(context, state)
         if state == before and not report.rows and not report.quarantined:
             writer.discard()
             return

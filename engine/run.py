@@ -110,7 +110,7 @@ class Runner:
         lock = self._data_dir / "locks" / f"pipeline-{pipeline}.lock"
         with hold(lock, f"pipeline {pipeline}", wait_seconds=self._wait_seconds), ExitStack() as stack:
             lake = self._lake()
-            self._replay_url = self._market(stack)
+            self._replay_url = self._market(stack, composed)
             ledger.start(run_id, pipeline, started)
             scrub = lake.scrub(SCRUBBED)
             report.errors += [str(problem) for problem in scrub.problems]
@@ -133,10 +133,10 @@ class Runner:
 
         return open_lake(self.project.profile.lake, self.project.project_dir, self._data_dir / "cache")
 
-    def _market(self, stack: ExitStack) -> str | None:
-        """Start the market replay where the profile asks for it, unless it names one; return its base URL."""
+    def _market(self, stack: ExitStack, composed: Composed) -> str | None:
+        """Start the market replay where the profile wants it and a source asks it, unless one is named; its URL."""
         profile = self.project.profile
-        if profile.market != "replay":
+        if profile.market != "replay" or all(resource.calls is None for _, resource in composed.resources):
             return None
         if profile.market_url:
             return profile.market_url
