@@ -32,7 +32,7 @@ docs: .venv/.ready
 	@$(BIN)/python docs/generate.py
 
 bench: .venv/.ready
-	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python -m tests.bench.$$(basename $$bench .py) || exit 1; done
 
 chaos: .venv/.ready
 	$(BIN)/python -m pytest -m chaos --timeout 3600
