@@ -31,6 +31,8 @@ CORRUPT = (
     "serialization",
     "Serialization",
 )
+UNOPENED = ("Too many open files", "unable to open database file")
+"""SQLite does not say which of the two it was."""
 REFUSED = ("Permission denied", "Read-only file system", "readonly database", "read-only mode")
 
 
@@ -61,6 +63,12 @@ def explain(name: str, kind: str, path: Path, message: str) -> DestinationError:
             name,
             f"no space left on the disk of {place}",
             "Free some space and run again; nothing of this load stayed.",
+        )
+    if any(words in message for words in UNOPENED):
+        return DestinationError(
+            name,
+            f"{place} cannot be opened: {_first_line(message)}",
+            "Too many open files (ulimit -n), or no right to read and write there: mend that, then run again.",
         )
     if any(words in message for words in REFUSED):
         return DestinationError(
