@@ -35,7 +35,7 @@ def warehouse(project):
 
 
 def rows(project, table):
-    return [row[0] for row in query(warehouse(project), f"SELECT x FROM landing.{table}").rows]
+    return [row[0] for row in query(warehouse(project), f"SELECT source FROM landing.{table}").rows]
 
 
 def test_a_replay_that_was_interrupted_is_finished_by_the_next_run_of_any_pipeline(project):
