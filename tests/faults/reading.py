@@ -36,7 +36,7 @@ WHERE table_catalog = current_database() AND table_schema IN ('landing', 'marts'
 def halves(connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> list[Any]:
     """Packages whose rows are not those that landing._packages counts, seen by one statement."""
     parts = " UNION ALL ".join(f"SELECT '{name}' AS t, _load_id FROM landing.\"{name}\"" for name in tables)
-    return connection.execute(
+    found: list[Any] = connection.execute(
         f"""
         SELECT coalesce(p.table_name, r.t), coalesce(p._load_id, r._load_id), p.rows, r.rows
         FROM landing._packages AS p
@@ -45,6 +45,7 @@ def halves(connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> list
         WHERE coalesce(p.rows, -1) <> coalesce(r.rows, 0)
         """
     ).fetchall()
+    return found
 
 
 def measures(connection: duckdb.DuckDBPyConnection, marts: Sequence[str]) -> dict[str, tuple[int, Any]]:

@@ -123,7 +123,6 @@ def test_signals_at_twenty_moments(project: Trial, seeded: random.Random) -> Non
 def both(trial: Trial, *options: str) -> tuple[list[int], list[str]]:
     """Two runs let go at one instant; exit codes and what they said."""
     pair: list[Running] = [trial.start("run", PIPELINE, *options, stopped=True) for _ in range(2)]
-    time.sleep(0.2)
     for running in pair:
         running.signal(signal.SIGCONT)
     ended = [running.wait() for running in pair]

@@ -127,6 +127,10 @@ class Running:
         took = time.monotonic() - self._began
         return Ended(self._code, self._out.read_text(), self._err.read_text(), took)
 
+    def state(self) -> str:
+        """One letter: T is stopped, Z has ended."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
     def alive(self) -> list[int]:
         """Processes of this run's session that live: its own and its children's, orphans as well."""
         found = []
@@ -231,7 +235,10 @@ class Trial:
             "err": str(logs / "err"),
             "stopped": stopped,
         }
-        return Running(self._server, self._server.start(request), logs / "out", logs / "err")
+        running = Running(self._server, self._server.start(request), logs / "out", logs / "err")
+        while stopped and running.state() != "T":
+            time.sleep(0.01)
+        return running
 
     def engine(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ended:
         """Run `engine ARGUMENTS` to its end."""
