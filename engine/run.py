@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed, compose, every_table
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from engine.lake.lake import Lake
     from engine.lake.package import Entry
 
+SHARED = ("dlt", "pandas", "pyarrow.compute", "engine.conform")
+"""Imported before sources start side by side: pandas and Arrow import each other, so that two threads which import
+them at a time can each be given half of one."""
 SOURCES_AT_ONCE = 6
 """Sources extracted side by side; the resources of one source follow each other."""
 SCRUBBED = 20
@@ -176,6 +180,8 @@ class Runner:
         by_source: dict[str, list[Resource]] = {}
         for source, resource in composed.resources:
             by_source.setdefault(source, []).append(resource)
+        for module in SHARED:
+            import_module(module)
         with ThreadPoolExecutor(SOURCES_AT_ONCE, thread_name_prefix="extract") as pool:
             return [report for reports in pool.map(one_source, by_source.items()) for report in reports]
 
