@@ -7,6 +7,7 @@ between the two is what an edit changes.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,9 +73,12 @@ def _models(folder: Path) -> list[str]:
 def save(document: Document, path: Path) -> None:
     """Keep the plan that a finished run was made with."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(document))
-    partial.replace(path)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}")  # pipelines run side by side
+    try:
+        partial.write_text(json.dumps(document))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def saved(path: Path) -> Document | None:

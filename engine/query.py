@@ -94,7 +94,10 @@ def check(sql: str) -> None:
 def _explained(sql: str) -> str:
     """Return what an EXPLAIN explains."""
     bare = re.sub(r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", "", sql, flags=re.DOTALL)
-    return re.sub(r"\AEXPLAIN\s+(?:ANALYZE\s+|\([^)]*\)\s*)?", "", bare, count=1, flags=re.IGNORECASE)
+    inner = re.sub(r"\AEXPLAIN\s+(?:ANALYZE\s+|\([^)]*\)\s*)?", "", bare, count=1, flags=re.IGNORECASE)
+    if inner == bare:
+        raise UsageError("this EXPLAIN is not understood", "Write EXPLAIN, a space, and the statement.")
+    return inner
 
 
 def _parsed(sql: str) -> Any:

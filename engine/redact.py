@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 MASK = "***"
 SHORTEST = 4
-"""A secret shorter than this would mask ordinary text; it is masked only where it stands alone."""
+"""A shorter value is not hidden: it would mask ordinary text, and it is no secret worth the name."""
 ENCODED = 8
 """From this length on a secret is also looked for in base64 and hex."""
 
@@ -49,7 +49,7 @@ class Redactor:
         if isinstance(value, str):
             return self(value)
         if isinstance(value, dict):
-            return {self(str(key)): self.tree(item) for key, item in value.items()}
+            return {key: self.tree(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.tree(item) for item in value]
         return value

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed
 from engine.errors import TickhouseError
-from engine.model_state import heal
+from engine.model_state import forget, heal
 from engine.table import Column, DataType, Table
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def warm_up() -> None:
     """Import SQLMesh in the background, while sources still wait for their APIs: it takes seconds."""
 
     def load() -> None:
-        with suppress(ImportError):  # said when the models run
+        with suppress(Exception):  # said when the models run; a run that ends meanwhile needs it no more
             import_module("sqlmesh")
 
-    threading.Thread(target=load, name="warm-up").start()
+    threading.Thread(target=load, name="warm-up", daemon=True).start()
 
 
 class TransformError(TickhouseError):
@@ -73,8 +73,9 @@ def transform(
     files = fingerprint(transforms)
     cursors = warehouse.cursors()
     now = {"files": files, "cursors": {table.name: cursors.get(table.name, 0) for table in composed.tables}}
-    key = " ".join(composed.select) or "downstream:" + ",".join(sorted(table.name for table in composed.tables))
-    before = marker.read()
+    # the tables always: two pipelines of one selection would take each other's cursors for their own
+    key = (" ".join(composed.select) or "downstream") + ":" + ",".join(sorted(table.name for table in composed.tables))
+    before = _noted(marker, warehouse, state_file(project, name))
     if before.get(key) == now and not composed.rebuild:
         return 0
     arrivals = warehouse.begin_models()
@@ -86,6 +87,19 @@ def transform(
     built = _build(project, name, warehouse, composed, arrivals, edited=edited, say=say, warn=warn)
     marker.write({**before, "planned": files, key: now})
     return built
+
+
+def _noted(marker: Marker, warehouse: Warehouse, state: Path) -> dict[str, Any]:
+    """Return what the marker says of this warehouse; what was noted about another one is put aside first."""
+    noted, identity = marker.read(), warehouse.identity()
+    if noted.get("warehouse") == identity:
+        return noted
+    if "warehouse" in noted:
+        forget(state)
+        noted = {}
+    noted["warehouse"] = identity
+    marker.write(noted)  # before the models: a first plan that is killed leaves a state of this warehouse
+    return noted
 
 
 def _build(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -22,6 +23,11 @@ def hide(secrets: frozenset[str]) -> Redactor:
 def redact(text: str) -> str:
     """Return the text as it may be printed."""
     return _redactor(text)
+
+
+def redact_tree(value: Any) -> Any:
+    """Return a JSON value whose texts may be printed; its shape and numbers stay."""
+    return _redactor.tree(value)
 
 
 def report_error(error: BaseException) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.errors import hide, redact
+from engine.cli.errors import hide, redact, redact_tree
 from engine.redact import visible
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def json_option(function: Callable[..., None]) -> Callable[..., None]:
 
 def print_json(document: Any) -> None:
     """Print one JSON document, secrets hidden."""
-    sys.stdout.write(redact(json.dumps(document, ensure_ascii=False, default=str)) + "\n")
+    plain = json.loads(json.dumps(document, default=str))
+    sys.stdout.write(json.dumps(redact_tree(plain), ensure_ascii=False) + "\n")
 
 
 def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
@@ -64,7 +65,7 @@ def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
 
 
 def show(renderable: Any) -> None:
-    """Print anything rich can draw, secrets hidden, as wide as the terminal (160 characters where there is none)."""
+    """Print anything rich can draw, as it is, as wide as the terminal (160 characters where there is none)."""
     import io
 
     from rich.console import Console
@@ -72,4 +73,4 @@ def show(renderable: Any) -> None:
     width = Console().width if sys.stdout.isatty() else 160
     out = io.StringIO()
     Console(file=out, width=width, highlight=False).print(renderable)
-    sys.stdout.write(redact(out.getvalue()))
+    sys.stdout.write(out.getvalue())

@@ -98,8 +98,11 @@ def make_runner(project: Project, wait: float) -> Runner:
 
 def run_each(runner: Runner, names: list[str], *, as_json: bool) -> list[RunReport]:
     """Run pipelines one after the other; one that is refused does not keep the others from running."""
+    from engine.compose import compose
     from engine.report import RunReport
 
+    for name in names:
+        compose(runner.project, name)  # a misspelt name is said before anything runs
     reports = []
     for name in names:
         if runner.stop.is_set():

@@ -21,3 +21,7 @@ def test_text_without_secrets_is_unchanged():
 
 def test_a_secret_inside_another_is_masked_as_a_whole():
     assert Redactor(["token", "token-and-more"])("x token-and-more y") == f"x {MASK} y"
+
+
+def test_a_json_value_keeps_its_keys_and_numbers():
+    assert Redactor(["rows", "12345"]).tree({"rows": [12345, "key 12345"]}) == {"rows": [12345, f"key {MASK}"]}
