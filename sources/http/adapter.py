@@ -262,7 +262,7 @@ class _Call:
             self.bucket.observe(int(used[:9]))
 
 
-_HELP_LATER = "Run again later: nothing is lost, the next run asks for the same data."
+_HELP_LATER = "Run again later; what was landed before stays."
 _HELP_BROKEN = "Check base_url and path of this resource in pipelines.yaml."
 
 
