@@ -64,6 +64,10 @@ class Notices(Protocol):
         """Keep one line for the summary; `item` names the symbol, page or file concerned."""
 
 
+def _not_counted(_item: str) -> None:
+    """Placeholder where nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceContext:
     """What a run gives to a resource. State is dlt's: `dlt.current.resource_state()` and `dlt.sources.incremental`."""
@@ -79,6 +83,9 @@ class SourceContext:
     """The backfill this window belongs to, "<from>/<to>": its progress is kept under that name."""
     replay_url: str | None = None
     """Base URL of the market replay. Where set, https://HOST/PATH is asked as {replay_url}/HOST/PATH."""
+    missed: Callable[[str], None] = _not_counted
+    """Called with the symbol of an asset that failed while the others went on, when asking again may bring its rows:
+    a backfill's window without them is asked for again. The notice about it is given besides."""
     wait: Callable[[float, str], None] | None = None
     """Called with (seconds, why) before a rate limit or a retry makes the source wait."""
 

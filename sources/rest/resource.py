@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 IN_A_ROW = 4
 """So many assets given up one after the other, and the host is given up."""
+MOST_HELD = 200_000
+"""Rows of one paged walk that wait for its end; a longer one is delivered as it comes, and where it fails the whole
+table does."""
 CURSORS = "cursors"
 """Key in the resource's state: {"<symbol> <variant>": {"cursor": ..., "seen": [...]}}."""
 
@@ -85,7 +88,7 @@ def _key(walk: Walk) -> str:
 def _in_order(endpoint: Endpoint, walks: Iterator[Walk], saved: dict[str, Any]) -> Iterator[list[Row]]:
     """Yield the pages of one walk after the other while the next few are already under way, a page each."""
     width = endpoint.client_settings.parallel if endpoint.settings.each else 1
-    outcome = _Outcome(endpoint)
+    outcome, held = _Outcome(endpoint), _Held(endpoint)
     under_way: deque[tuple[Walk, Future[list[Row] | None]]] = deque()
     pool = ThreadPoolExecutor(width, thread_name_prefix=endpoint.ctx.source)
     try:
@@ -98,19 +101,71 @@ def _in_order(endpoint: Endpoint, walks: Iterator[Walk], saved: dict[str, Any]) 
             try:
                 page = future.result()
             except SourceError as error:
+                if held.let_go:
+                    raise  # some of its pages are delivered and it cannot be said which: none of this run may land
                 outcome.failed(walk, error)
+                if not held.drop() and walk.position is not None:
+                    _save(walk, walk.position, saved)
                 continue
             if page is not None:
                 under_way.appendleft((walk, pool.submit(walk.next_page)))
-                yield page
+                yield from held.until_done(page)
                 continue
+            yield from held.done()
             outcome.succeeded()
-            if walk.position is not None and (state := walk.position.state()) is not None:
-                saved[_key(walk)] = state
+            if walk.position is not None:
+                _save(walk, walk.position, saved)
         outcome.end()
     finally:
         endpoint.client.session.adapter.stop()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _save(walk: Walk, position: Position, saved: dict[str, Any]) -> None:
+    if (state := position.state()) is not None:
+        saved[_key(walk)] = state
+
+
+class _Held:
+    """Pages of a walk whose order says nothing of the cursor: its newest row may be on the first page.
+
+    Were some of them delivered and the rest failed, neither the old nor the new cursor would be right: the old one
+    brings them twice, the new one hides the rest. They are delivered together. A walk that pages along its cursor
+    (`full_page`), or has one page, needs none of that: its position is right after every page.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        settings = endpoint.settings
+        self._holds = bool(settings.each and settings.incremental and settings.paginate)
+        self._pages: list[list[Row]] = []
+        self._rows = 0
+        self.let_go = False
+        """The walk was too long to be held: pages of it are delivered already."""
+
+    def until_done(self, page: list[Row]) -> Iterator[list[Row]]:
+        """Take the next page; yield what need not wait."""
+        if not self._holds:
+            yield page
+            return
+        self._pages.append(page)
+        self._rows += len(page)
+        if self._rows > MOST_HELD:
+            self.let_go = True
+            yield from self._all()
+
+    def done(self) -> Iterator[list[Row]]:
+        """Yield what waited for the walk's end."""
+        yield from self._all()
+        self._rows, self.let_go = 0, False
+
+    def drop(self) -> bool:
+        """Forget the pages of a walk that failed. False: nothing is held back here, its pages are delivered."""
+        self._pages, self._rows = [], 0
+        return self._holds
+
+    def _all(self) -> Iterator[list[Row]]:
+        pages, self._pages = self._pages, []
+        yield from pages
 
 
 class _Outcome:
@@ -136,6 +191,7 @@ class _Outcome:
             raise error
         reason = error.reason.removeprefix(f"{error.source}: ")
         self.endpoint.ctx.notice(f"{reason} — {error.remedy}" if error.remedy else reason, item=walk.item)
+        self.endpoint.ctx.missed(walk.item)
 
     def end(self) -> None:
         """Every asset failed: that is no matter of single assets."""

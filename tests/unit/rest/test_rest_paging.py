@@ -303,3 +303,69 @@ def test_leaving_early_ends_what_is_under_way(api, block, tmp_path):
     began = time.monotonic()
     iterator.close()
     assert time.monotonic() - began < 5
+
+
+def failing_on(api, page: str, listing, *, paged: str):
+    """Two assets, ten rows a page; a1 fails on one page until the returned switch is cleared."""
+    broken = {"now": True}
+
+    def answer(path, query):
+        asked = query[paged]
+        if broken["now"] and path.endswith("/a1") and asked == page:
+            return 500, {}, b""
+        new = [row for row in listing if row["updated"] >= query["since"].replace("Z", "+00:00")]
+        return new[(int(query.get("page", 1)) - 1) * 10 :][:10]
+
+    api.answer = answer
+    return broken
+
+
+def delivered(run, symbol: str) -> list[int]:
+    return [row["id"] for row in run.rows if row["symbol"] == symbol]
+
+
+PAGED = {**SINCE, **each(), "columns": {**SINCE["columns"], "symbol": {"value": "{each}"}}}
+
+
+@pytest.mark.parametrize("newest_first", [True, False], ids=["newest first", "oldest first"])
+def test_an_asset_that_fails_on_a_later_page_is_delivered_once(api, extract, block, newest_first):
+    listing = [{"id": number, "updated": moment(number)} for number in range(25)]
+    broken = failing_on(api, "2", listing[::-1] if newest_first else listing, paged="page")
+    words, state = {**PAGED, "paginate": {"type": "page_number"}}, {}
+    first = extract(block(words, tries=1), assets=many(2), state=state)
+    assert [item for item, _ in first.notices] == ["a1"]
+    broken["now"] = False
+    second = extract(block(words, tries=1), assets=many(2), state=state)
+    for symbol in ("a0", "a1"):
+        got = delivered(first, symbol) + delivered(second, symbol)
+        assert sorted(got) == list(range(25)), symbol
+
+
+def test_an_asset_that_pages_along_its_cursor_goes_on_behind_the_page_that_failed(api, extract, block):
+    listing = [{"id": number, "updated": moment(number)} for number in range(25)]
+    broken = failing_on(api, moment(9).replace("+00:00", "Z"), listing, paged="since")
+    words, state = {**PAGED, "incremental": {**SINCE["incremental"], "full_page": 10}}, {}
+    first = extract(block(words, tries=1), assets=many(2), state=state)
+    assert delivered(first, "a1") == list(range(10))
+    broken["now"] = False
+    second = extract(block(words, tries=1), assets=many(2), state=state)
+    assert delivered(second, "a1") == list(range(10, 25))
+    assert delivered(second, "a0") == []
+
+
+def test_a_walk_too_long_to_be_held_back_fails_the_table(api, extract, block, monkeypatch):
+    monkeypatch.setattr("sources.rest.resource.MOST_HELD", 15)
+    listing = [{"id": number, "updated": moment(number)} for number in range(25)]
+    broken = failing_on(api, "3", listing, paged="page")
+    words = {**PAGED, "paginate": {"type": "page_number"}}
+    with pytest.raises(SourceError, match="answered 500"):
+        extract(block(words, tries=1), assets=many(2))
+    broken["now"] = False
+    assert len(extract(block(words, tries=1), assets=many(2)).rows) == 50
+
+
+def test_an_asset_that_failed_is_counted_as_missed(api, extract, block):
+    api.answer = lambda path, _query: (500, {}, b"no") if path.endswith("/a3") else rows(0, 1)
+    missed: list[str] = []
+    extract(block(each(), tries=1), assets=many(8), missed=missed.append)
+    assert missed == ["a3"]
