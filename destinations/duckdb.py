@@ -95,6 +95,11 @@ class DuckdbWarehouse:
         with self._clear_errors():
             return self._opened.newest()
 
+    def identity(self) -> str:
+        """Return what tells this warehouse from another at the same place."""
+        with self._clear_errors():
+            return self._opened.identity()
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""
         with self._clear_errors():

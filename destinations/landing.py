@@ -5,6 +5,7 @@ One load is one transaction.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ BOOKKEEPING = (
         rows BIGINT, source VARCHAR, seq BIGINT
     )""",
     "CREATE TABLE IF NOT EXISTS landing._model_runs (until TIMESTAMP WITH TIME ZONE)",
+    "CREATE TABLE IF NOT EXISTS landing._identity (identity VARCHAR)",
     "CREATE TABLE IF NOT EXISTS landing._quarantine ("
     + ", ".join(f"{identifier(column.name)} {SQL_TYPES[column.data_type]}" for column in QUARANTINE_COLUMNS)
     + ")",
@@ -67,6 +69,15 @@ class Landing:
             "SELECT table_name, _load_id FROM landing._packages JOIN landing._cursor USING (table_name, seq)"
         ).fetchall()
         return {str(table): str(load_id) for table, load_id in rows}
+
+    def identity(self) -> str:
+        """Return the random name this warehouse was given when it was made (now, if it is older than such names)."""
+        ask = "SELECT identity FROM landing._identity"
+        rows = self._connection.execute(ask).fetchall()
+        if not rows:
+            self._connection.execute("INSERT INTO landing._identity VALUES (?)", [secrets.token_hex(16)])
+            rows = self._connection.execute(ask).fetchall()
+        return str(rows[0][0])
 
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create the landing tables of these declarations and add the columns they lack, in one transaction."""

@@ -64,6 +64,9 @@ class Destination(Protocol):
 class Warehouse(Destination, Protocol):
     """A destination on which the models run."""
 
+    def identity(self) -> str:
+        """A random name given when the warehouse was made: what was noted about another one is void here."""
+
     def maintenance(self) -> None:
         """Tidy up beside readers: nothing that one of the last day's published states needs goes. Bounded time."""
 

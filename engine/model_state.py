@@ -34,15 +34,22 @@ def heal(state: Path) -> bool:
     except duckdb.Error as error:
         if "set lock" in str(error):
             raise BusyError("SQLMesh's state is held by another process", "Let it finish, then run again.") from None
-        _put_aside(state)
+        _put_aside(state, "broken")
+        log.warning("%s cannot be read; it is kept under another name beside it and made anew", state)
         return False
     return bool(found)
 
 
-def _put_aside(state: Path) -> None:
+def forget(state: Path) -> None:
+    """Put a state aside that describes a warehouse which is gone."""
+    if state.exists():
+        _put_aside(state, "other-warehouse")
+        log.warning("the warehouse is another one than before: every model is built anew")
+
+
+def _put_aside(state: Path, why: str) -> None:
     """Rename the file and its log, which would be replayed into the new one."""
     mark = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     for path in (state, state.with_name(f"{state.name}.wal")):
         if path.exists():
-            path.replace(path.with_name(f"{path.name}.broken-{mark}"))
-    log.warning("%s cannot be read; it is kept as %s.broken-%s and made anew", state, state.name, mark)
+            path.replace(path.with_name(f"{path.name}.{why}-{mark}"))

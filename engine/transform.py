@@ -229,6 +229,8 @@ def landing_tables(context: Context) -> list[Table]:
 
     columns: dict[str, dict[str, Column]] = {}
     for model in context.models.values():
+        if not model.is_sql:  # a seed, or a model in Python, has no query to look into
+            continue
         aliases = {
             table.alias_or_name: table.name
             for table in model.query.find_all(exp.Table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,3 +152,33 @@ def test_replay_builds_the_marts_anew_with_the_files_of_now(project: Any) -> Non
     project.edit("  volume_unit::TEXT AS volume_unit,", "  volume_unit::TEXT AS volume_unit, price * 2 AS twice,")
     assert project.replay().error is None
     assert project.query("SELECT CAST(sum(twice) AS INT) FROM marts.fct_asset_prices") == [(26,)]
+
+
+@pytest.mark.parametrize("again", ["run", "replay"])
+def test_a_warehouse_that_was_lost_is_built_anew(project: Any, again: str) -> None:
+    """SQLMesh's state and the marker still describe the old one."""
+    shutil.rmtree(project.folder / "warehouse")
+    transformed = project.build() if again == "run" else project.replay()
+    assert transformed.error is None
+    assert transformed.status == "built"
+    assert project.prices() == FIRST
+    assert list(project.state.parent.glob("sqlmesh-warehouse.duckdb.other-warehouse-*"))
+    assert project.build().error is None
+    assert project.prices() == FIRST
+
+
+def test_pipelines_of_one_selection_keep_cursors_of_their_own(project: Any, plans: Callable[[], int]) -> None:
+    yaml = project.folder / "pipelines.yaml"
+    only = "transform: {select: marts.fct_asset_prices}"
+    yaml.write_text(
+        yaml.read_text()
+        + f"  first: {{extract: [shop.prices], load: [warehouse], {only}}}\n"
+        + f"  second: {{extract: [shop.candles], load: [warehouse], {only}}}\n"
+    )
+    for name in ("first", "second"):
+        project.run(name)
+    [[first], [second]] = [project.run(name).transforms for name in ("first", "second")]
+    assert (first.error, second.error) == (None, None)
+    assert (first.status, second.status) == ("unchanged", "unchanged")
+    assert json.loads((project.state.parent / "transformed-warehouse.json").read_text())["warehouse"]
+    assert plans() == 0
