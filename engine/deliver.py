@@ -6,6 +6,7 @@ finished by the next one, of whatever pipeline.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed, every_table
 from engine.config.models import FilesystemLake
-from engine.errors import LakeError, TickhouseError
+from engine.errors import DestinationError, LakeError, TickhouseError
 from engine.progress import Progress
 from engine.report import DestinationReport, TransformReport
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from engine.lake.lake import Lake
     from engine.lake.package import Entry
 
+log = logging.getLogger(__name__)
 MAINTENANCE_SECONDS = 86_400
 
 
@@ -56,6 +58,7 @@ class Delivery:
             with open_destination(name, settings, self.project.project_dir, self._data_dir) as destination:
                 rebuilding = self._data_dir / "state" / f"rebuilding-{name}"
                 if composed.rebuild:
+                    self._check_rebuild(destination, composed)
                     rebuilding.parent.mkdir(parents=True, exist_ok=True)
                     rebuilding.touch()
                     destination.reset()
@@ -73,16 +76,40 @@ class Delivery:
                 report.status = "loaded" if loaded.packages else "failed" if loaded.errors else "unchanged"
                 report.seconds = round(time.monotonic() - started, 3)
                 self.progress.end(step, _loaded_sentence(report), ok=not report.errors)
+                if composed.rebuild and report.errors:  # half of the rows: readers keep what they have
+                    return report, None
                 transformed = self._transform(name, destination, composed)
-                if composed.rebuild and not report.errors and (transformed is None or transformed.status != "failed"):
+                if composed.rebuild and (transformed is None or transformed.status != "failed"):
                     rebuilding.unlink(missing_ok=True)
                 self._maintain(name, destination)
-        except TickhouseError as error:
+        except Exception as error:  # the other destinations and the ledger go on
             report.status = "failed"
-            report.errors.append(error.line)
+            report.errors.append(_known(name, error).line)
             report.seconds = round(time.monotonic() - started, 3)
             self.progress.end(step, report.errors[-1], ok=False)
         return report, transformed
+
+    def _check_rebuild(self, destination: Any, composed: Composed) -> None:
+        """Before anything is emptied: the lake must have, whole, every package that the destination has and more."""
+        cursors = destination.cursors()
+        for table in sorted({*cursors, *(table.name for table in composed.tables)}):
+            head = self._lake.head(table)
+            found, held = head.seq if head else 0, cursors.get(table, 0)
+            if found < held:
+                raise DestinationError(
+                    destination.name,
+                    f"nothing was emptied: it holds {held} packages of {table}, {self._lake.where} only {found}",
+                    "Check `lake:` in pipelines.yaml, or restore the lake from a backup. If the rest is lost for good, "
+                    "move this destination's files away, then run again.",
+                )
+        for table in composed.tables:
+            for entry in self._lake.entries(table.name):
+                try:
+                    self._lake.open(entry)
+                except LakeError as error:
+                    raise DestinationError(
+                        destination.name, f"nothing was emptied: {error.reason}", error.remedy
+                    ) from error
 
     def _maintain(self, name: str, destination: Any) -> None:
         """Once a day: merge small files, let go of what no reader can need any more."""
@@ -129,11 +156,23 @@ class Delivery:
             )
             report.status, report.models = ("built", outcome) if outcome else ("unchanged", 0)
             destination.publish()
-        except TickhouseError as error:
+        except Exception as unknown:  # what is loaded is loaded, whatever a model raises
+            error = _known(name, unknown)
             report.status, report.error, report.remedy = "failed", error.reason, error.remedy
         report.seconds = round(time.monotonic() - started, 3)
         self.progress.end(step, _built_sentence(report), ok=report.status != "failed")
         return report
+
+
+def _known(name: str, error: Exception) -> TickhouseError:
+    """Return the error as a person meets it: its class and first line, if it is none of ours."""
+    if isinstance(error, TickhouseError):
+        return error
+    log.debug("delivery to %s failed", name, exc_info=error)
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return DestinationError(
+        name, f"{type(error).__name__}: {first[:600]}".rstrip(": "), "Run again with --debug for the whole story."
+    )
 
 
 def _modified(path: Path) -> float:

@@ -115,7 +115,7 @@ def _catch_up_table(
     if load.seq > load.head:
         raise TickhouseError(
             f"{destination.name}: holds {load.seq} packages of {load.table}, the lake only {load.head}",
-            "Is this the right lake? If it is, `engine replay` rebuilds the destination from it.",
+            "Is this the right lake? If it is, restore it from a backup; if that cannot be, move the destination away.",
         )
     _check_lake(destination, lake, load, newest)
     while load.seq < load.head:

@@ -1,7 +1,10 @@
+import shutil
+
 import pytest
 
 from destinations import open_destination
 from engine.config.load import load_project
+from engine.ledger import Ledger
 from engine.progress import Silent
 from engine.query import query
 from engine.run import Runner
@@ -58,3 +61,92 @@ def test_an_ordinary_run_loads_only_the_tables_of_its_own_pipeline(project):
     assert [d.packages for d in report.destinations] == [1]
     assert rows(project, "raw_first") == ["first"]
     assert rows(project, "raw_second") == []
+
+
+def emptied(project):
+    """What a replay leaves when it went as far as emptying the warehouse."""
+    return [name for name in ("first", "second") if rows(project, f"raw_{name}") != [name]]
+
+
+@pytest.fixture
+def loaded(project):
+    runner = Runner(project, Silent())
+    assert [runner.run(name).status for name in ("one", "two")] == ["ok", "ok"]
+    return project
+
+
+def parts(project):
+    return sorted((project.project_dir / ".data/lake").glob("*/*/*/*/part-00000.parquet"))
+
+
+@pytest.mark.parametrize("lost", ["lake", "table"])
+def test_a_replay_from_a_lake_that_has_less_is_refused_before_anything_is_emptied(loaded, lost):
+    lake = loaded.project_dir / ".data/lake"
+    shutil.rmtree(lake if lost == "lake" else lake / "_log" / "raw_second")
+    shutil.rmtree(loaded.data_dir / "cache", ignore_errors=True)
+    report = Runner(loaded, Silent()).replay(None)
+    [line] = report.destinations[0].errors
+    assert "holds 1 packages of raw_" in line
+    assert "only 0" in line
+    assert "restore the lake" in line
+    with warehouse(loaded) as opened:
+        assert opened.cursors() == {"raw_first": 1, "raw_second": 1}
+    assert report.transforms == []
+    assert not (loaded.data_dir / "state" / "rebuilding-warehouse").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda part: part.unlink(), lambda part: part.write_bytes(b"other")])
+def test_a_replay_from_a_damaged_lake_is_refused_before_anything_is_emptied(loaded, damage):
+    part = next(part for part in parts(loaded) if "raw_second" in part.parts)
+    part_copy = part.read_bytes()
+    damage(part)
+    report = Runner(loaded, Silent()).replay(None)
+    assert any("nothing was emptied" in line and "raw_second" in line for line in report.destinations[0].errors)
+    with warehouse(loaded) as opened:
+        assert opened.cursors() == {"raw_first": 1, "raw_second": 1}
+    part.unlink(missing_ok=True)
+    part.write_bytes(part_copy)
+    assert Runner(loaded, Silent()).replay(None).status == "ok"
+    assert emptied(loaded) == []
+
+
+def test_a_rebuild_that_cannot_load_everything_is_not_published(loaded):
+    marker = loaded.data_dir / "state" / "rebuilding-warehouse"
+    marker.touch()
+    with warehouse(loaded) as opened:  # a replay died right after it emptied landing, and then a package was lost
+        opened.reset()
+    part = next(part for part in parts(loaded) if "raw_second" in part.parts)
+    aside = part.rename(loaded.project_dir / "aside")
+    report = Runner(loaded, Silent()).run("one")
+    assert report.destinations[0].errors
+    assert report.transforms == []
+    assert rows(loaded, "raw_first") == ["first"]  # what readers had before
+    assert marker.exists()
+    aside.rename(part)
+    assert Runner(loaded, Silent()).run("one").status == "ok"
+    assert emptied(loaded) == []
+    assert not marker.exists()
+
+
+def test_an_unexpected_exception_is_one_line_of_its_own_destination(project, monkeypatch):
+    def odd(*_args, **_kwargs):
+        raise AttributeError("no such thing\nand more")
+
+    monkeypatch.setattr("engine.load.catch_up", odd)
+    report = Runner(project, Silent()).run("one")
+    assert report.destinations[0].errors == [
+        "warehouse: AttributeError: no such thing — Run again with --debug for the whole story."
+    ]
+    assert report.status == "partial"
+    assert [run.status for run in Ledger(project.data_dir).last()] == ["partial"]
+
+
+def test_an_unexpected_exception_of_the_models_leaves_the_load_as_it_is(project, monkeypatch):
+    def odd(*_args, **_kwargs):
+        raise RuntimeError
+
+    monkeypatch.setattr("engine.transform.transform", odd)
+    report = Runner(project, Silent()).run("one")
+    assert [each.status for each in report.destinations] == ["loaded"]
+    [transformed] = report.transforms
+    assert (transformed.status, transformed.error) == ("failed", "warehouse: RuntimeError")
