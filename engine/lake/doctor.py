@@ -15,6 +15,9 @@ from engine.lake.reading import check_package
 from engine.lake.store import Store
 from engine.lake.stored import gap
 
+SCRUBBED_BYTES = 512 << 20
+"""A scrub stops behind the package that brings it over this many bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -88,7 +91,7 @@ class Scrubber:
         self._store, self._hints = store, hints
 
     def scrub(self, count: int) -> Scrub:
-        """Check what was damaged last time, the newest package of each table, then older ones in turn: `count` in all.
+        """Check what was damaged last time, newest packages and all in turn: `count` in all, SCRUBBED_BYTES at most.
 
         A damaged package is thus reported at every call until it is restored.
         """
@@ -106,6 +109,7 @@ class Scrubber:
                 logs[table], heads[table] = log, head
         sound: list[Entry] = []
         damaged: list[tuple[str, int]] = []
+        spent = 0
         for table, seq in self._chosen(heads, count):
             try:
                 entry = logs[table].entry(seq)
@@ -118,20 +122,33 @@ class Scrubber:
                 damaged.append((table, seq))
             else:
                 sound.append(entry)
+            spent += entry.bytes
+            if spent > SCRUBBED_BYTES:
+                break
         self._hints.put("damaged", packages=damaged)
         return Scrub(tuple(problems), tuple(sound))
 
-    def _chosen(self, heads: dict[str, Entry], count: int) -> list[tuple[str, int]]:
-        """Return (table, seq) of the packages to check; the place among the older ones moves on."""
-        first = [*self._damaged_before(heads), *((table, head.seq) for table, head in heads.items())]
-        chosen = list(dict.fromkeys(first))[:count]
-        older = sum(head.seq - 1 for head in heads.values())
-        if older:
-            budget = max(0, count - len(chosen))
-            position = self._hints.number("scrub", "position") % older
-            chosen += [_at(heads, place) for place in islice(_around(position, older), budget)]
-            self._hints.put("scrub", position=(position + budget) % older)
-        return list(dict.fromkeys(chosen))
+    def _chosen(self, heads: dict[str, Entry], count: int) -> Iterator[tuple[str, int]]:
+        """Yield (table, seq) of at most `count` packages: known damage, then by halves newest ones and all in turn.
+
+        The places in both rounds move on with every package that is taken, so that no package waits for ever.
+        """
+        chosen = list(dict.fromkeys(self._damaged_before(heads)))[:count]
+        yield from chosen
+        left = count - len(chosen)
+        newest = [(table, head.seq) for table, head in heads.items()]
+        total = sum(head.seq for head in heads.values())
+        rounds = (("newest", len(newest), min((left + 1) // 2, len(newest))), ("all", total, left))
+        for name, size, budget in rounds:
+            position = self._hints.number(f"scrub-{name}", "position") % size if size else 0
+            for place in islice(_around(position, size), budget):
+                self._hints.put(f"scrub-{name}", position=(place + 1) % size)
+                package = newest[place] if name == "newest" else _at(heads, place)
+                if package not in chosen:
+                    chosen.append(package)
+                    yield package
+                if len(chosen) >= count:
+                    return
 
     def _damaged_before(self, heads: dict[str, Entry]) -> Iterator[tuple[str, int]]:
         """Yield what the last call noted, as far as the log still has it: notes are never believed."""
@@ -149,9 +166,9 @@ def _around(start: int, total: int) -> Iterator[int]:
 
 
 def _at(heads: dict[str, Entry], place: int) -> tuple[str, int]:
-    """Return the table and number of the place-th entry that is not a head, tables in order, numbers from 1."""
+    """Return the table and number of the place-th entry, tables in order, numbers from 1."""
     for table, head in heads.items():
-        if place < head.seq - 1:
+        if place < head.seq:
             return table, place + 1
-        place -= head.seq - 1
+        place -= head.seq
     raise IndexError(place)

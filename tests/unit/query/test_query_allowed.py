@@ -61,6 +61,7 @@ REFUSED = [
     "prepare p as select 1",
     "execute p",
     "explain insert into t values (1)",
+    "explain/**/select 1",
     "explain analyze delete from t",
     "explain (format json) drop table t",
     "explain explain analyze copy (select 1) to 'x'",
