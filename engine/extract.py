@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from engine.backfill import mark_window, tell_missed
 from engine.errors import LakeConflictError, TickhouseError
 from engine.progress import Progress
 from engine.report import ResourceReport
@@ -63,7 +64,7 @@ def extract(extraction: Extraction, source: str, resource: Resource) -> Resource
     if report.status == "failed":
         report.rows = report.quarantined = 0  # what was read is dropped: a package is landed whole or not at all
     report.seconds = round(time.monotonic() - started, 3)
-    extraction.progress.end(step, _sentence(report), ok=report.status != "failed")
+    extraction.progress.end(step, _sentence(report), ok=report.error is None)
     return report
 
 
@@ -97,13 +98,16 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
         simulated=report.simulated,
     )
     try:
-        context = _context(extraction, report, step)
+        missed: list[str] = []
+        context = _context(extraction, report, step, missed)
         found = pages(resource.build(context), source, state)
         first = list(islice(found, 1))
-        _mark_window(context, state)
-        if not first and state == before:
-            writer.discard()
-            return
+        if not first:
+            mark_window(state, resource, context, missed)
+            if state == before:
+                writer.discard()
+                tell_missed(report, resource, context, missed)
+                return
         from engine.conform import Conformer  # heavy: not where nothing is new
 
         conformer = Conformer(table, lake.columns(table.name), source=source, load_id=load_id, run_id=run_id)
@@ -117,8 +121,10 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
             report.quarantined += conformed.rejected.num_rows
             _count_reasons(report, conformed.rejected)
             extraction.progress.update(step, f"{report.rows:,} rows")
+        mark_window(state, resource, context, missed)
         if state == before and not report.rows and not report.quarantined:
             writer.discard()
+            tell_missed(report, resource, context, missed)
             return
         entry = writer.publish(conformer.columns, state, began, datetime.now(UTC))
     except BaseException:
@@ -127,6 +133,7 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
     if entry is not None:
         report.load_id, report.bytes = entry.load_id, entry.bytes
         report.status = "landed"
+    tell_missed(report, resource, context, missed)
 
 
 def pages(resource: DltResource, source: str, state: dict[str, Any]) -> Iterator[Any]:
@@ -152,10 +159,6 @@ def pages(resource: DltResource, source: str, state: dict[str, Any]) -> Iterator
                 yield item.item
 
 
-WINDOWS = "_backfill"
-"""Key in a resource's state: how far each backfill has come, {"<from>/<to>": "<done up to>"}."""
-
-
 REASONS_KEPT = 20
 
 
@@ -170,12 +173,7 @@ def _count_reasons(report: ResourceReport, rejected: Any) -> None:
         report.set_aside[why] = report.set_aside.get(why, 0) + 1
 
 
-def _mark_window(context: SourceContext, state: dict[str, Any]) -> None:
-    if context.window is not None and context.backfill is not None:
-        state.setdefault(WINDOWS, {})[context.backfill] = context.window.end.isoformat()
-
-
-def _context(extraction: Extraction, report: ResourceReport, step: str) -> SourceContext:
+def _context(extraction: Extraction, report: ResourceReport, step: str, missed: list[str]) -> SourceContext:
     def notice(message: str, *, item: str | None = None) -> None:
         report.notices.append(f"{report.source}: {item}: {message}" if item else f"{report.source}: {message}")
 
@@ -185,7 +183,7 @@ def _context(extraction: Extraction, report: ResourceReport, step: str) -> Sourc
         if extraction.stop.wait(0):
             raise StoppedError("the run was stopped", "Run it again: nothing of this table was landed.")
 
-    return replace(extraction.context, source=report.source, notice=notice, wait=wait)
+    return replace(extraction.context, source=report.source, notice=notice, wait=wait, missed=missed.append)
 
 
 def _unwrap(source: str, resource: Resource, error: BaseException) -> str:

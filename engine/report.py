@@ -25,6 +25,7 @@ class ResourceReport:
     load_id: str | None = None
     simulated: bool = False
     error: str | None = None
+    """Why it failed; of a landed backfill window: which of its assets are missing."""
     remedy: str | None = None
     set_aside: dict[str, int] = field(default_factory=dict)
     """Why rows are in quarantine: reason -> count."""
@@ -79,7 +80,7 @@ class RunReport:
     def failures(self) -> list[str]:
         """One line for each thing that failed."""
         lines = [*self.errors]
-        lines += [_line(r.error, r.remedy) for r in self.resources if r.status == "failed"]
+        lines += [_line(r.error, r.remedy) for r in self.resources if r.status == "failed" or r.error]
         lines += [error for d in self.destinations for error in d.errors]
         lines += [_line(f"{t.warehouse}: {t.error}", t.remedy) for t in self.transforms if t.status == "failed"]
         return list(dict.fromkeys(lines))

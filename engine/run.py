@@ -13,14 +13,15 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from engine.backfill import windows as windows_of
 from engine.compose import Composed, compose, every_table
 from engine.deliver import Delivery
 from engine.errors import UsageError
-from engine.extract import WINDOWS, Extraction, extract
+from engine.extract import Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
 from engine.plan import plan_document, save
@@ -195,7 +196,10 @@ class Runner:
                 extraction = Extraction(lake, run_id, self._context(), self.progress, self.stop)
                 reports.append(extract(extraction, source, resource))
                 continue
-            windows = _windows(lake, source, resource, name, start, end) if resource.backfill else []
+            windows: Sequence[Window] = ()
+            if resource.backfill:
+                state, _ = lake.state(source, resource.name, resource.table.name)
+                windows = windows_of(state, resource, self.project.assets, name, start, end)
             if not windows:
                 why = "this range is landed already" if resource.backfill else "has no past to ask for"
                 reports.append(ResourceReport(source, resource.name, resource.table.name))
@@ -221,18 +225,3 @@ class Runner:
 
 def _no_notice(message: str, *, item: str | None = None) -> None:
     """Placeholder: every extraction puts its own in."""
-
-
-def _windows(
-    lake: Lake, source: str, resource: Resource, name: str, start: datetime, end: datetime
-) -> Sequence[Window]:
-    """Cut [start, end) into the resource's windows, from where this very backfill stopped."""
-    state, _ = lake.state(source, resource.name, resource.table.name)
-    done = state.get(WINDOWS, {}).get(name)
-    at = datetime.fromisoformat(done) if done else start
-    step = resource.backfill or timedelta(days=30)
-    windows = []
-    while at < end:
-        windows.append(Window(at, min(at + step, end)))
-        at = windows[-1].end
-    return windows

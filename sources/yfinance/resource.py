@@ -27,6 +27,8 @@ STEP = {"1m": 60, "2m": 120, "5m": 300, "15m": 900, "60m": 3600, "1h": 3600, "1d
         "1mo": 2_678_400}  # fmt: skip
 GIVE_UP = 3
 """Consecutive refusals after which the rest is not asked any more (429), or facts are left out."""
+REFUSED = frozenset({400, NOT_FOUND, 422})
+"""Yahoo's answer that it has no such ticker, or nothing of that time: asked again, it says so again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ def _pages(plan: Plan, ctx: SourceContext, state: dict[str, int]) -> Iterator[li
                 if answer.failure is not None:
                     failures.append(answer.failure)
                     ctx.notice(str(answer.failure), item=yahoo_symbol(answer.asset))
+                    if answer.failure.status not in REFUSED:
+                        ctx.missed(yahoo_symbol(answer.asset))
                 elif answer.chart is not None:
                     rows = _rows(plan, ctx, answer, state)
                     if rows:
