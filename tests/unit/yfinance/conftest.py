@@ -84,6 +84,7 @@ class Outcome:
     rows: list[dict[str, Any]]
     notices: list[tuple[str | None, str]]
     error: TickhouseError | None = None
+    missed: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -114,6 +115,7 @@ def extract(yahoo: Yahoo, tmp_path: Path) -> Callable[..., Outcome]:
         )
         lists = {"crypto": assets, "stocks": assets}
         notices: list[tuple[str | None, str]] = []
+        missed: list[str] = []
         ctx = SourceContext(
             source="yfinance",
             assets=lists,
@@ -121,6 +123,7 @@ def extract(yahoo: Yahoo, tmp_path: Path) -> Callable[..., Outcome]:
             project_dir=tmp_path,
             data_dir=tmp_path / "data",
             notice=lambda message, *, item=None: notices.append((item, message)),
+            missed=missed.append,
             window=window,
             replay_url=replay_url or yahoo.url,
             wait=wait,
@@ -143,8 +146,8 @@ def extract(yahoo: Yahoo, tmp_path: Path) -> Callable[..., Outcome]:
             except ResourceExtractionError as caught:
                 if not isinstance(caught.__cause__, TickhouseError):
                     raise
-                return Outcome(rows, notices, caught.__cause__)
-        return Outcome(rows, notices)
+                return Outcome(rows, notices, caught.__cause__, missed)
+        return Outcome(rows, notices, None, missed)
 
     return run
 

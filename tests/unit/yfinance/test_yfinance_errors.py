@@ -105,6 +105,22 @@ def test_only_unknown_tickers_is_an_error_of_the_list(yahoo: Any, extract: Calla
     assert "`yfinance` symbols" in outcome.error.remedy
 
 
+@pytest.mark.usefixtures("quick")
+def test_what_may_come_when_asked_again_is_counted_as_missed(
+    yahoo: Any, extract: Callable[..., Any], chart_body: Callable[..., bytes]
+) -> None:
+    yahoo.charts = {
+        "BUSY": (503, b""),
+        "NONE": (404, ERROR.format("No data found, symbol may be delisted").encode()),
+        "YOUNG": (400, ERROR.format("Data doesn't exist for startDate = 1").encode()),
+        "BROKEN": (200, b"<html>"),
+        "GOOD": (200, chart_body([OPEN])),
+    }
+    outcome = extract("stocks", stocks(*yahoo.charts), facts=False, client=FAST)
+    assert outcome.missed == ["BUSY", "BROKEN"]
+    assert [item for item, _ in outcome.notices] == ["BUSY", "NONE", "YOUNG", "BROKEN"]
+
+
 def test_a_symbol_that_is_an_address_is_not_asked(yahoo: Any, extract: Callable[..., Any]) -> None:
     outcome = extract("stocks", stocks("../../v1/test", "a b"))
     assert yahoo.asked == []
