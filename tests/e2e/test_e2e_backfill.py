@@ -71,6 +71,40 @@ def test_candles_in_windows(small_project: Make, market: MarketReplay) -> None:
     assert "this range is landed already" in project.engine(*command).out
 
 
+def test_an_asset_that_was_missing_or_comes_later_is_asked_for(small_project: Make, market: MarketReplay) -> None:
+    project = small_project(models=False)
+    project.replace(REPLAY, f"{REPLAY}    market_url: {market.url}\n")
+    project.replace("    backfill: 90d\n", "    backfill: 20d\n")
+    project.replace("    extract: [binance, coingecko, yfinance.crypto, freecryptoapi]\n", "    extract: [binance]\n")
+    (fault,) = market.inject(
+        Fault("status", path="klines", query="ETHUSDT.*startTime=1767225600000", status=404, times=None)
+    )
+    command = ("backfill", "prices-crypto-pipeline", *RANGE)
+
+    def days() -> list[list[object]]:
+        return project.rows(
+            "select symbol, count(distinct open_time) from landing.raw_crypto_candles_binance "
+            "where interval = '1d' group by all order by all"
+        )
+
+    failed = project.engine(*command, expect=1)
+    assert fault.fired, "the fault did not fire"
+    assert "binance.candles: 1 of 2 assets missing in window 2026-01-01 to 2026-01-21: ETHUSDT" in failed.out
+    assert "Run the same backfill again" in failed.out
+    assert days() == [["BTCUSDT", DAYS], ["ETHUSDT", DAYS / 2]]
+    market.clear_faults()
+    (run,) = project.engine(*command, "--json").document()["runs"]
+    assert len([r for r in run["resources"] if r["rows"] and r["resource"] == "candles"]) == 1, "one window lacked it"
+    assert days() == [["BTCUSDT", DAYS], ["ETHUSDT", DAYS]]
+    assert "this range is landed already" in project.engine(*command).out
+    project.replace("asset_type: crypto}, top: 3}", "asset_type: crypto}, top: 5}")
+    project.engine(*command)
+    later = days()
+    assert len(later) > 2
+    assert {count for _, count in later} == {DAYS}
+    assert "this range is landed already" in project.engine(*command).out
+
+
 def test_stock_bars(small_project: Make) -> None:
     project = small_project(models=False)
     command = ("backfill", "prices-stock-pipeline", *RANGE)
