@@ -50,9 +50,7 @@ def compose(project: Project, pipeline: str) -> Composed:
         near = get_close_matches(pipeline, project.file.pipelines, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Pipelines: {', '.join(project.file.pipelines)}."
         raise UsageError(f"there is no pipeline called {pipeline!r}", hint)
-    resources: list[tuple[str, Resource]] = []
-    if any(project.assets.values()):
-        resources.append((SOURCE, asset_resource(project.assets)))
+    resources: list[tuple[str, Resource]] = [(SOURCE, asset_resource(project.assets))]
     skipped: list[str] = []
     for reference in block.extract:
         name, _, wanted = reference.partition(".")
