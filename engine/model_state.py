@@ -9,16 +9,28 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine.errors import BusyError
+from engine.errors import BusyError, TickhouseError
 from engine.sql import identifier
 
 log = logging.getLogger(__name__)
+BROKEN = (
+    "Corrupt database file",
+    "not a valid DuckDB database",
+    "Could not read enough bytes",
+    "checksum",
+    "erializ",
+    "replaying WAL",
+    "WAL file",
+    "INTERNAL Error",
+    "Could not read from file",
+)
+"""DuckDB's words for a file that is not what it wrote; any other error (rights, memory, disk) leaves the file alone."""
 
 
 def heal(state: Path) -> bool:
     """Whether the state is there and readable to its last row; a broken file is kept under another name.
 
-    Raises BusyError when another process has it open.
+    Raises BusyError when another process has it open, TickhouseError when it cannot be read for now.
     """
     import duckdb
 
@@ -34,10 +46,21 @@ def heal(state: Path) -> bool:
     except duckdb.Error as error:
         if "set lock" in str(error):
             raise BusyError("SQLMesh's state is held by another process", "Let it finish, then run again.") from None
+        if not any(words in str(error) for words in BROKEN):
+            raise _unopened(state, str(error)) from error
         _put_aside(state, "broken")
         log.warning("%s cannot be read; it is kept under another name beside it and made anew", state)
         return False
     return bool(found)
+
+
+def _unopened(state: Path, message: str) -> TickhouseError:
+    first = next((line.strip() for line in message.splitlines() if line.strip()), "unknown error")
+    return TickhouseError(
+        f"SQLMesh's state {state.name} cannot be opened: {first[:300]}",
+        f"Check rights, memory, open files (ulimit -n) and space, then run again. If nothing helps, move {state.name} "
+        "away: every model is then built anew.",
+    )
 
 
 def forget(state: Path) -> None:

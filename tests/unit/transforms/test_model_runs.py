@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
+from engine.errors import TickhouseError
 from engine.model_state import heal
 
 pytestmark = [
@@ -182,3 +184,28 @@ def test_pipelines_of_one_selection_keep_cursors_of_their_own(project: Any, plan
     assert (first.status, second.status) == ("unchanged", "unchanged")
     assert json.loads((project.state.parent / "transformed-warehouse.json").read_text())["warehouse"]
     assert plans() == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        duckdb.IOException("IO Error: Cannot open file: Permission denied"),
+        duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate data of size 16 MiB"),
+        duckdb.IOException("IO Error: Cannot open file: Too many open files"),
+    ],
+)
+def test_a_state_that_cannot_be_read_for_now_stays_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: duckdb.Error
+) -> None:
+    state = tmp_path / "state.duckdb"
+    duckdb.connect(str(state)).close()
+
+    def refuse(_path: str) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(duckdb, "connect", refuse)
+        with pytest.raises(TickhouseError, match=r"state\.duckdb cannot be opened") as caught:
+            heal(state)
+    assert "run again" in caught.value.remedy
+    assert [path.name for path in tmp_path.iterdir()] == ["state.duckdb"]
