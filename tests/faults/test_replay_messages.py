@@ -66,7 +66,9 @@ CASES: dict[str, Case] = {
     "status 429": Case(coingecko("status", status=429, retry_after="none"), ("answered 429 (2 times", LATER)),
     "status 429, wait": Case(coingecko("status", status=429), ("asks to wait 60 s", "Run again in 1 minutes")),
     "status 429, wait 0": Case(coingecko("status", status=429, retry_after="0"), ("answered 429 (2 times", LATER)),
-    "status 429, date": Case(coingecko("status", status=429, retry_after="date:90"), ("asks to wait 90 s",)),
+    "status 429, date": Case(
+        coingecko("status", status=429, retry_after="date:90"), ("answered 429 and asks to wait",)
+    ),
     "status 418": Case(coingecko("status", status=418, retry_after="none"), ("is banned", "lower `limits`")),
     "status 451": Case(coingecko("status", status=451), ("refuses your region", "Use a host that serves it")),
     "status 401": Case(coingecko("status", status=401), ("401", "refuses the credentials", "Check that the key")),
