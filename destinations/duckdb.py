@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from destinations.failures import clear_errors
+from destinations.failures import clear_errors, keep_aside
 from destinations.landing import BOOKKEEPING, Landing
 from destinations.links import replace_text, sync_directory, sync_file
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
@@ -84,6 +84,12 @@ class DuckdbWarehouse:
         self._connection = self._landing = None
         with self._clear_errors():
             self._stack.close()
+
+    def set_aside(self) -> None:
+        """Keep a file that cannot be opened under another name: the next open makes a new one. Readers' copy stays."""
+        what = f"destination {self.name}"
+        with self._clear_errors(), hold(self._beside("writer.lock"), what, wait_seconds=self._wait_seconds):
+            keep_aside([self._beside("wal"), self.path])
 
     def cursors(self) -> Mapping[str, int]:
         """Return the sequence number of the last package loaded, by table."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from destinations import ducklake_housekeeping as housekeeping
-from destinations.failures import clear_errors
+from destinations.failures import clear_errors, keep_aside
 from destinations.landing import BOOKKEEPING, Landing
 from destinations.links import link, put_back, replace_text, sync_directory, sync_file
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
@@ -86,6 +86,13 @@ class DucklakeWarehouse:
         """Close the connection (an open transaction is rolled back) and let the lock go."""
         self._connection = self._landing = None
         self._stack.close()
+
+    def set_aside(self) -> None:
+        """Keep a catalog that cannot be opened under another name: the next open makes a new one. Data stays."""
+        what = f"destination {self.name}"
+        with self._clear_errors(), hold(self.path / "writer.lock", what, wait_seconds=self._wait_seconds):
+            beside = [self._catalog.with_name(f"{self._catalog.name}{suffix}") for suffix in ("-wal", "-shm")]
+            keep_aside([*beside, self._intent, self._published, self._catalog])
 
     def cursors(self) -> Mapping[str, int]:
         """Return the sequence number of the last package loaded, by table."""

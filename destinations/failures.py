@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.errors import DestinationError
@@ -34,6 +35,18 @@ CORRUPT = (
 UNOPENED = ("Too many open files", "unable to open database file")
 """SQLite does not say which of the two it was."""
 REFUSED = ("Permission denied", "Read-only file system", "readonly database", "read-only mode")
+
+
+class DamagedError(DestinationError):
+    """A warehouse, or a file of it, is not what was written there."""
+
+
+def keep_aside(paths: Iterable[Path]) -> None:
+    """Rename what exists of a damaged warehouse, in this order: its main file last, so that a kill repeats it all."""
+    mark = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    for path in paths:
+        if path.exists():
+            path.replace(path.with_name(f"{path.name}.damaged-{mark}"))
 
 
 @contextmanager
@@ -75,7 +88,7 @@ def explain(name: str, kind: str, path: Path, message: str) -> DestinationError:
             name, f"{place} cannot be written: {_first_line(message)}", "Give this user the right to write there."
         )
     if any(words in message for words in CORRUPT):
-        return DestinationError(
+        return DamagedError(
             name,
             f"{place} or one of its files is damaged: {_first_line(message)}",
             f"`engine doctor` checks the lake; then `engine replay --destination {name}` rebuilds this from there.",

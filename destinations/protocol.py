@@ -73,6 +73,9 @@ class Warehouse(Destination, Protocol):
     def provide(self, tables: Iterable[Table]) -> None:
         """Create landing tables and columns that models read and nothing has landed yet; leave the others alone."""
 
+    def set_aside(self) -> None:
+        """Keep what cannot be opened, because it is damaged, under another name; the next open makes a new one."""
+
     def begin_models(self) -> tuple[datetime, datetime] | None:
         """Fence off what has arrived; return the first arrival and the instant up to which the models may read.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -55,10 +55,12 @@ class Delivery:
         self.progress.begin(step)
         transformed: TransformReport | None = None
         try:
+            if composed.rebuild:
+                self._make_openable(open_destination(name, settings, self.project.project_dir, self._data_dir))
             with open_destination(name, settings, self.project.project_dir, self._data_dir) as destination:
                 rebuilding = self._data_dir / "state" / f"rebuilding-{name}"
                 if composed.rebuild:
-                    self._check_rebuild(destination, composed)
+                    self._check_rebuild(name, destination.cursors())
                     rebuilding.parent.mkdir(parents=True, exist_ok=True)
                     rebuilding.touch()
                     destination.reset()
@@ -89,27 +91,41 @@ class Delivery:
             self.progress.end(step, report.errors[-1], ok=False)
         return report, transformed
 
-    def _check_rebuild(self, destination: Any, composed: Composed) -> None:
+    def _make_openable(self, destination: Any) -> None:
+        """Put a warehouse aside that is too damaged to be opened, if the lake is there to fill a new one."""
+        from destinations.failures import DamagedError
+
+        try:
+            with destination:
+                return
+        except DamagedError as error:
+            if not hasattr(destination, "set_aside") or not any(
+                self._lake.head(table.name) for table in self._composed.tables
+            ):
+                raise
+            self._check_rebuild(destination.name, {})
+            destination.set_aside()
+            log.warning("%s: it is kept under another name and made anew", error.reason)
+
+    def _check_rebuild(self, name: str, cursors: Mapping[str, int]) -> None:
         """Before anything is emptied: the lake must have, whole, every package that the destination has and more."""
-        cursors = destination.cursors()
-        for table in sorted({*cursors, *(table.name for table in composed.tables)}):
+        tables = [table.name for table in self._composed.tables]
+        for table in sorted({*cursors, *tables}):
             head = self._lake.head(table)
             found, held = head.seq if head else 0, cursors.get(table, 0)
             if found < held:
                 raise DestinationError(
-                    destination.name,
+                    name,
                     f"nothing was emptied: it holds {held} packages of {table}, {self._lake.where} only {found}",
                     "Check `lake:` in pipelines.yaml, or restore the lake from a backup. If the rest is lost for good, "
                     "move this destination's files away, then run again.",
                 )
-        for table in composed.tables:
-            for entry in self._lake.entries(table.name):
+        for table in tables:
+            for entry in self._lake.entries(table):
                 try:
                     self._lake.open(entry)
                 except LakeError as error:
-                    raise DestinationError(
-                        destination.name, f"nothing was emptied: {error.reason}", error.remedy
-                    ) from error
+                    raise DestinationError(name, f"nothing was emptied: {error.reason}", error.remedy) from error
 
     def _maintain(self, name: str, destination: Any) -> None:
         """Once a day: merge small files, let go of what no reader can need any more."""

@@ -225,6 +225,11 @@ def test_damaged_databases_say_so(kind: str, build: Callable[..., Warehouse]) ->
     with pytest.raises(DestinationError, match=rf"the {kind} warehouse .* damaged") as raised, build():
         pass
     assert "engine replay" in raised.value.remedy
+    build().set_aside()
+    with build() as warehouse:
+        assert warehouse.cursors() == {}
+    [kept] = path.parent.glob(f"{path.name}.damaged-*")
+    assert kept.read_bytes().startswith(b"not a database")
 
 
 def test_a_full_disk_leaves_nothing_of_the_load(

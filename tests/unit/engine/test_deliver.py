@@ -90,7 +90,7 @@ def test_a_replay_from_a_lake_that_has_less_is_refused_before_anything_is_emptie
     assert "only 0" in line
     assert "restore the lake" in line
     with warehouse(loaded) as opened:
-        assert opened.cursors() == {"raw_first": 1, "raw_second": 1}
+        assert {"raw_first", "raw_second"} <= set(opened.cursors())
     assert report.transforms == []
     assert not (loaded.data_dir / "state" / "rebuilding-warehouse").exists()
 
@@ -103,7 +103,7 @@ def test_a_replay_from_a_damaged_lake_is_refused_before_anything_is_emptied(load
     report = Runner(loaded, Silent()).replay(None)
     assert any("nothing was emptied" in line and "raw_second" in line for line in report.destinations[0].errors)
     with warehouse(loaded) as opened:
-        assert opened.cursors() == {"raw_first": 1, "raw_second": 1}
+        assert {"raw_first", "raw_second"} <= set(opened.cursors())
     part.unlink(missing_ok=True)
     part.write_bytes(part_copy)
     assert Runner(loaded, Silent()).replay(None).status == "ok"
@@ -150,3 +150,23 @@ def test_an_unexpected_exception_of_the_models_leaves_the_load_as_it_is(project,
     assert [each.status for each in report.destinations] == ["loaded"]
     [transformed] = report.transforms
     assert (transformed.status, transformed.error) == ("failed", "warehouse: RuntimeError")
+
+
+@pytest.mark.parametrize("lake", ["whole", "gone"])
+def test_a_replay_puts_a_catalog_aside_that_cannot_be_opened(loaded, lake):
+    folder = loaded.project_dir / ".data/warehouse"
+    catalog = folder / "catalog.sqlite"
+    catalog.write_bytes(b"no database" * 5000)
+    for name in ("catalog.sqlite-wal", "catalog.sqlite-shm"):
+        (folder / name).unlink(missing_ok=True)
+    assert "damaged" in Runner(loaded, Silent()).run("one").destinations[0].errors[0]
+    if lake == "gone":
+        shutil.rmtree(loaded.project_dir / ".data/lake")
+        shutil.rmtree(loaded.data_dir / "cache", ignore_errors=True)
+        assert "damaged" in Runner(loaded, Silent()).replay(None).destinations[0].errors[0]
+        assert catalog.read_bytes().startswith(b"no database")
+        return
+    assert Runner(loaded, Silent()).replay(None).status == "ok"
+    assert emptied(loaded) == []
+    [kept] = folder.glob("catalog.sqlite.damaged-*")
+    assert kept.read_bytes().startswith(b"no database")
