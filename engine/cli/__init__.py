@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -25,10 +26,26 @@ for command in (*inspect.COMMANDS, *run.COMMANDS):
     cli.add_command(command)
 
 
+def _log_to_stderr() -> None:
+    """With --debug: what the engine logs, tracebacks of handled failures included, secrets hidden."""
+
+    class Hidden(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return redact(super().format(record))
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Hidden("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    for name in ("engine", "sources", "destinations"):
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(logging.DEBUG)
+
+
 def main() -> None:
     """Entry point of `engine`: exit codes 0 done, 1 failed (a retry may help), 2 configuration or usage."""
     os.umask(0o077)
     debug = "--debug" in sys.argv
+    if debug:
+        _log_to_stderr()
     try:
         # outside its standalone mode click does not raise Exit: it returns the code
         sys.exit(cli(standalone_mode=False) or 0)
