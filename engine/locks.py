@@ -14,6 +14,8 @@ from pathlib import Path
 from engine.errors import BusyError
 
 POLL_SECONDS = 0.2
+GLANCE_SECONDS = 0.5
+"""Nobody is refused sooner: `is_held` takes the lock for an instant."""
 
 
 @contextmanager
@@ -49,7 +51,7 @@ def is_held(path: Path) -> bool:
 
 
 def _acquire(handle: int, what: str, wait_seconds: float) -> None:
-    deadline = time.monotonic() + wait_seconds
+    deadline = time.monotonic() + max(wait_seconds, GLANCE_SECONDS)
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
