@@ -318,7 +318,7 @@ HOSTILE_TEXTS = [
     "{% raw %}{{ 1/0 }}{% endraw %}",
     "@EVAL(1/0)",
     "@DEF(x, 1)",
-    "\\copy t to '/tmp/x'",
+    "\\copy t to '/elsewhere/x'",
     "<script>alert(1)</script>",
     "=cmd|' /C calc'!A0",
     "\x1b[2J\x1b[31mred",
