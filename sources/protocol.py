@@ -34,6 +34,15 @@ class Asset:
     category: str = ""
     symbols: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    def at(self, column: str) -> str:
+        """Return what `assets.LIST.COLUMN` stands for: a source's symbol, else a field of ASSET_FIELDS; '' if none."""
+        if column in self.symbols:
+            return self.symbols[column]
+        return str(getattr(self, column)) if column in ASSET_FIELDS else ""
+
+
+ASSET_FIELDS = ("symbol", "name", "category", "asset_type")
+"""What every asset has, beside its symbols at the sources."""
 
 AssetLists = Mapping[str, Sequence[Asset]]
 """The asset lists of pipelines.yaml, resolved: {"crypto": [...], "stocks": [...]}."""

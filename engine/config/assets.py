@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.config.document import LINE_BREAK, Document, KeyPath
+from engine.config.document import LINE_BREAK, Document, KeyPath, YamlValue
 from engine.config.models import AssetList, InlineAsset, ProjectFile
 from engine.config.problems import Position, Problem, Text, choices, did_you_mean
-from sources.protocol import Asset
+from engine.table import LINEAGE_COLUMNS
+from sources.protocol import ASSET_FIELDS, Asset
 
 SEED_FILE = "transforms/seeds/assets.csv"
 FIXED_COLUMNS = ("asset_symbol", "asset_type", "asset_name", "asset_category")
@@ -22,6 +23,8 @@ ASSET_TYPES = ("crypto", "stock")
 MAX_FILE_BYTES = 20_000_000
 MAX_SYMBOL = 64
 COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+ASSET_REFERENCE = re.compile(r"(?:\{\s*|\A)assets\.([^{}.|]+)(?:\.([^{}.|]+))?(?:[|}]|\Z)")
+RESERVED = frozenset({*FIXED_COLUMNS, *ASSET_FIELDS, *(column.name for column in LINEAGE_COLUMNS)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +107,13 @@ class AssetResolver:
             )
             return None
         known = self._symbol_columns()
-        for key in [key for key in given if key not in {"name", "category", *known}]:
-            options = {"symbol", "name", "category", "asset_type", *known}
+        at_sources = _source_columns(self.document.value)
+        for key in [key for key in given if key not in {"name", "category", *known, *at_sources}]:
+            options = {*ASSET_FIELDS, *known, *at_sources}
             remedy = f"{did_you_mean(key, options)}Keys here: {choices(options)}."
             self._add((*path, key), f"unknown key {key!r}", remedy, key=True)
             return None
+        known += [key for key in given if key in at_sources and key not in known]
         seed = self._seed_row(block, asset_type, symbol)
         named = {key: str(given[key]).strip() for key in given if key in known}
         usual = {} if named else usual_symbols(asset_type, symbol)
@@ -248,6 +253,23 @@ def usual_symbols(asset_type: str, symbol: str) -> dict[str, str]:
     if asset_type == "stock":
         return {"yfinance": symbol}
     return {"binance": f"{symbol}USDT", "yfinance": f"{symbol}-USD", "freecryptoapi": symbol}
+
+
+def _source_columns(value: YamlValue) -> set[str]:
+    """Columns that the file's own sources give a meaning: their names, and what they read by `assets.LIST.COLUMN`."""
+    sources = value.get("sources") if isinstance(value, dict) else None
+    if not isinstance(sources, dict):
+        return set()
+    columns = {*sources, *(column for text in _texts(sources) for _, column in ASSET_REFERENCE.findall(text))}
+    return {column for column in columns if COLUMN_NAME.match(column)} - RESERVED
+
+
+def _texts(value: YamlValue) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def asset_columns(assets: Mapping[str, Any]) -> set[str]:

@@ -9,18 +9,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from engine.config.assets import asset_columns
+from engine.config.assets import ASSET_REFERENCE, asset_columns
 from engine.config.document import Document, KeyPath, YamlValue
 from engine.config.models import Pipeline, Profile, ProjectFile
 from engine.config.problems import Problem, choices, did_you_mean
 from engine.quota import QuotaReport, quota_report
 from engine.schedule import Schedule, ScheduleError, parse_schedule
-from sources.protocol import AssetLists, Resource
+from sources.protocol import ASSET_FIELDS, AssetLists, Resource
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
 TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
-ASSET_REFERENCE = re.compile(r"(?:\{\s*|\A)assets\.([^{}.|]+)(?:\.([^{}.|]+))?(?:[|}]|\Z)")
-ASSET_FIELDS = ("symbol", "name", "category", "asset_type")
 SHORTEST = timedelta(minutes=5)
 
 

@@ -22,9 +22,10 @@ class Strict(BaseModel):
 class InlineAsset(BaseModel):
     """An asset written in the file.
 
-    Every further key is the symbol at a source (a column of the assets file, such as `binance: ARBUSDT`). A symbol
-    that the assets file knows takes its row from there, and the keys here go first. For any other, the sources named
-    here are those that carry it; where none is named, every source gets the symbol by its own rule.
+    Every further key is the symbol at a source, such as `binance: ARBUSDT`: a source's name, a column that a source
+    reads (`assets.LIST.COLUMN`) or a column of the assets file. A symbol that the assets file knows takes its row from
+    there, and the keys here go first. For any other, the sources named here are those that carry it; where none is
+    named, every source gets the symbol by its own rule.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)

@@ -228,8 +228,8 @@ class RestResource(BaseModel):
             raise UsageError(f"there is no asset list {name!r}", f"Asset lists: {', '.join(assets) or 'none'}.")
         by_symbol: dict[str, Asset] = {}
         for asset in assets[name]:
-            if asset.symbols.get(column):
-                by_symbol.setdefault(asset.symbols[column], asset)
+            if symbol := asset.at(column):
+                by_symbol.setdefault(symbol, asset)
         return list(by_symbol.values())
 
     def variants(self) -> list[dict[str, str]]:
@@ -296,6 +296,6 @@ class RestSource(BaseModel):
             build=build,
             calls=Calls(len(groups) * variants, weight, limits.per_minute, limits.per_month),
             assets=reference[0] if reference else None,
-            carries=(lambda asset: bool(asset.symbols.get(reference[1]))) if reference else None,
+            carries=(lambda asset: bool(asset.at(reference[1]))) if reference else None,
             backfill=duration(settings.backfill) if settings.backfill else None,
         )

@@ -88,7 +88,7 @@ class Walk:
 
     def symbol(self, asset: Asset) -> str:
         """The asset's symbol at this source."""
-        return asset.symbols[self._column]
+        return asset.at(self._column)
 
     def next_page(self) -> list[Row] | None:
         """Ask for the next page that has rows; None at the end. Raises SourceError."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine.config.assets import FIXED_COLUMNS, USUAL_COLUMNS, read_assets
 from engine.config.load import Project
+from sources.assets import asset_resource, asset_rows
 
 HEADER = ",".join((*FIXED_COLUMNS, *USUAL_COLUMNS))
 ROOT = Path(__file__).parents[3]
@@ -55,6 +56,53 @@ def test_a_column_that_a_user_adds_is_a_source_symbol(folder: Path, edited: Call
     (folder / "assets.csv").write_text("\n".join(f"{row},{more}" for row, more in zip(rows, extra, strict=True)))
     project = edited(("top: 3", "top: 1, add: [{symbol: DOT, kraken: DOTUSD, yfinance: DOT-USD}]"))
     assert [asset.symbols["kraken"] for asset in project.assets["crypto"]] == ["XBTUSD", "DOTUSD"]
+
+
+KRAKEN = """sources:
+  kraken:
+    type: rest
+    client: {base_url: "https://api.kraken.com/0/public"}
+    resources:
+      raw_kraken:
+        path: Ticker
+        each: assets.crypto.COLUMN
+        params: {pair: "{each}"}
+        columns: {symbol: {value: "{each}"}}
+"""
+
+
+def test_an_inline_asset_names_its_symbol_at_a_source_that_only_the_yaml_knows(
+    edited: Callable[..., Project], refused: Callable[..., str]
+) -> None:
+    new_source = ("sources:\n", KRAKEN.replace("COLUMN", "kraken_pair"))
+    extract = ("extract: [coingecko, ", "extract: [kraken, coingecko, ")
+    project = edited(("top: 3", "top: 1, add: [{symbol: XMR, name: Monero, kraken_pair: XMRUSD}]"), new_source, extract)
+    assert [asset.at("kraken_pair") for asset in project.assets["crypto"]] == ["", "XMRUSD"]
+    [kraken] = project.resources["kraken"]
+    assert kraken.calls is not None
+    assert kraken.calls.calls == 1
+    landed = asset_resource(project.assets).table
+    assert "kraken_pair" in [column.name for column in landed.columns]
+    assert [row.get("kraken_pair") for row in asset_rows(project.assets)] == [None, "XMRUSD", None, None]
+    by_name = edited(("top: 3", "top: 1, add: [{symbol: XMR, kraken: XMRUSD, kraken_pair: x}]"), new_source, extract)
+    assert by_name.assets["crypto"][1].symbols["kraken"] == "XMRUSD"
+    said = refused(("top: 3", "top: 1, add: [{symbol: XMR, kraken_par: XMRUSD}]"), new_source, extract)
+    assert "unknown key 'kraken_par'" in said
+    assert "Did you mean 'kraken_pair'?" in said
+    said = refused(("top: 3", "top: 1, add: [{symbol: XMR, load_timestamp: x}]"), new_source, extract)
+    assert "unknown key 'load_timestamp'" in said
+
+
+def test_a_source_that_reads_the_assets_own_symbols_carries_each(edited: Callable[..., Project]) -> None:
+    """An inline asset that no other source carries is one of them."""
+    project = edited(
+        ("top: 3", "top: 1, add: [{symbol: XMR, binance: ''}]"),
+        ("sources:\n", KRAKEN.replace("COLUMN", "symbol")),
+        ("extract: [coingecko, yfinance.crypto]", "extract: [kraken]"),
+    )
+    [kraken] = project.resources["kraken"]
+    assert kraken.carries is not None
+    assert [kraken.carries(asset) for asset in project.assets["crypto"]] == [True, True]
 
 
 def test_a_list_of_inline_assets_only(edited: Callable[..., Project]) -> None:

@@ -318,3 +318,11 @@ def test_the_columns_that_the_vault_reads_are_declared(shipped):
         expected = {**prices, "volume": "decimal", "observed_at": "timestamp"}
         assert expected.items() <= tables[f"raw_cryptoprices_{table}"].items()
     assert tables["raw_crypto_candles_binance"]["open_time"] == "timestamp"
+
+
+def test_each_asset_by_its_own_symbol(api, extract, block):
+    """For an API that knows assets by the symbols that everybody knows: no column of the assets file is needed."""
+    api.answer = lambda path, _query: [{"price": path.rsplit("/", 1)[-1]}]
+    asked = {"path": "rows/{each}", "each": "assets.crypto.symbol", "columns": {"symbol": {"value": "{each}"}}}
+    run = extract(block(asked), assets={"crypto": [Asset("BTC", "crypto"), Asset("XMR", "crypto")]})
+    assert sorted((row["symbol"], row["price"]) for row in run.rows) == [("BTC", "BTC"), ("XMR", "XMR")]
