@@ -6,6 +6,7 @@ has `destination(name, settings, project_dir, data_dir)`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,28 @@ DESTINATION_TYPES: dict[str, tuple[str, str]] = {
     "duckdb": ("destinations.settings", "DuckdbSettings"),
 }
 
+LOCK_WAIT_SECONDS = 60.0
+"""How long one waits, unless told otherwise, for another process that writes to the same destination."""
 
-def open_destination(name: str, settings: Any, project_dir: Path, data_dir: Path) -> Warehouse:
+
+def open_destination(
+    name: str,
+    settings: Any,
+    project_dir: Path,
+    data_dir: Path,
+    *,
+    wait_seconds: float = LOCK_WAIT_SECONDS,
+    waiting: Callable[[str], None] | None = None,
+) -> Warehouse:
     """Build the destination `name` from its settings; `with` opens it for writing, `reader()` needs no `with`.
 
-    Relative paths are relative to `project_dir`; extensions and spilled data go below `data_dir`.
+    Relative paths are relative to `project_dir`; extensions and spilled data go below `data_dir`. Opening waits
+    `wait_seconds` for another writer and calls `waiting` once with a sentence about it.
     """
     from importlib import import_module
 
     module = import_module(f"destinations.{settings.type}")
-    opened: Warehouse = module.destination(name, settings, project_dir, data_dir)
+    opened: Warehouse = module.destination(
+        name, settings, project_dir, data_dir, wait_seconds=wait_seconds, waiting=waiting
+    )
     return opened

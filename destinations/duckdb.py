@@ -10,12 +10,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from destinations import LOCK_WAIT_SECONDS
 from destinations.failures import clear_errors, keep_aside
 from destinations.landing import BOOKKEEPING, Landing
 from destinations.links import replace_text, sync_directory, sync_file
@@ -33,27 +34,43 @@ if TYPE_CHECKING:
 
     from engine.lake.package import Package
 
-LOCK_WAIT_SECONDS = 60.0
 REPUBLISHED_MEANWHILE = 5
 """How often a reader asks again which copy is current, when its copy was replaced before it could open it."""
 
 COPY = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
 
 
-def destination(name: str, settings: DuckdbSettings, project_dir: Path, data_dir: Path) -> DuckdbWarehouse:
+def destination(
+    name: str,
+    settings: DuckdbSettings,
+    project_dir: Path,
+    data_dir: Path,
+    *,
+    wait_seconds: float = LOCK_WAIT_SECONDS,
+    waiting: Callable[[str], None] | None = None,
+) -> DuckdbWarehouse:
     """Build the destination from its block in pipelines.yaml."""
-    return DuckdbWarehouse(name, project_dir / settings.path, data_dir)
+    return DuckdbWarehouse(name, project_dir / settings.path, data_dir, wait_seconds=wait_seconds, waiting=waiting)
 
 
 class DuckdbWarehouse:
     """The one-file warehouse. `with` opens it for writing; `reader()` works at any time, on the published copy."""
 
-    def __init__(self, name: str, path: Path, data_dir: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
-        """Keep the warehouse in file `path`; wait at most `wait_seconds` for another writer."""
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        data_dir: Path,
+        *,
+        wait_seconds: float = LOCK_WAIT_SECONDS,
+        waiting: Callable[[str], None] | None = None,
+    ) -> None:
+        """Keep the warehouse in file `path`; wait at most `wait_seconds` for another writer, saying so by `waiting`."""
         self.name = name
         self.path = path.absolute()
         self._data_dir = data_dir.absolute()
         self._wait_seconds = wait_seconds
+        self._waiting = waiting
         self._pointer = self._beside("published.json")
         self._stack = ExitStack()
         self._connection: DuckDBPyConnection | None = None
@@ -64,8 +81,7 @@ class DuckdbWarehouse:
         import duckdb
 
         with ExitStack() as stack, self._clear_errors():
-            what = f"destination {self.name}"
-            stack.enter_context(hold(self._beside("writer.lock"), what, wait_seconds=self._wait_seconds))
+            stack.enter_context(self._locked())
             if not self.path.exists():
                 self._create()
             # no configuration here: SQLMesh opens the same file in this process, which DuckDB allows only if both agree
@@ -87,8 +103,7 @@ class DuckdbWarehouse:
 
     def set_aside(self) -> None:
         """Keep a file that cannot be opened under another name: the next open makes a new one. Readers' copy stays."""
-        what = f"destination {self.name}"
-        with self._clear_errors(), hold(self._beside("writer.lock"), what, wait_seconds=self._wait_seconds):
+        with self._clear_errors(), self._locked():
             keep_aside([self._beside("wal"), self.path])
 
     def cursors(self) -> Mapping[str, int]:
@@ -199,6 +214,10 @@ class DuckdbWarehouse:
         if self._connection is None:
             raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
         return self._connection
+
+    def _locked(self) -> AbstractContextManager[None]:
+        what = f"destination {self.name}"
+        return hold(self._beside("writer.lock"), what, wait_seconds=self._wait_seconds, waiting=self._waiting)
 
     @contextmanager
     def _clear_errors(self) -> Iterator[None]:

@@ -11,12 +11,13 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from destinations import LOCK_WAIT_SECONDS
 from destinations import ducklake_housekeeping as housekeeping
 from destinations.failures import clear_errors, keep_aside
 from destinations.landing import BOOKKEEPING, Landing
@@ -37,23 +38,38 @@ if TYPE_CHECKING:
 
     from engine.lake.package import Package
 
-LOCK_WAIT_SECONDS = 60.0
 
-
-def destination(name: str, settings: DucklakeSettings, project_dir: Path, data_dir: Path) -> DucklakeWarehouse:
+def destination(
+    name: str,
+    settings: DucklakeSettings,
+    project_dir: Path,
+    data_dir: Path,
+    *,
+    wait_seconds: float = LOCK_WAIT_SECONDS,
+    waiting: Callable[[str], None] | None = None,
+) -> DucklakeWarehouse:
     """Build the destination from its block in pipelines.yaml."""
-    return DucklakeWarehouse(name, project_dir / settings.path, data_dir)
+    return DucklakeWarehouse(name, project_dir / settings.path, data_dir, wait_seconds=wait_seconds, waiting=waiting)
 
 
 class DucklakeWarehouse:
     """The default warehouse. `with` opens it for writing; `reader()` works at any time, beside a writer too."""
 
-    def __init__(self, name: str, path: Path, data_dir: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
-        """Keep the warehouse in folder `path`; wait at most `wait_seconds` for another writer."""
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        data_dir: Path,
+        *,
+        wait_seconds: float = LOCK_WAIT_SECONDS,
+        waiting: Callable[[str], None] | None = None,
+    ) -> None:
+        """Keep the warehouse in folder `path`; wait `wait_seconds` for another writer, saying so by `waiting`."""
         self.name = name
         self.path = path.absolute()
         self._data_dir = data_dir.absolute()
         self._wait_seconds = wait_seconds
+        self._waiting = waiting
         self._catalog = self.path / "catalog.sqlite"
         self._data = self.path / "data"
         self._intent = self.path / "loading.json"
@@ -65,8 +81,7 @@ class DucklakeWarehouse:
     def __enter__(self) -> Self:
         """Take the writer's lock, create what is missing, remove what a killed load left."""
         with ExitStack() as stack, self._clear_errors():
-            what = f"destination {self.name}"
-            stack.enter_context(hold(self.path / "writer.lock", what, wait_seconds=self._wait_seconds))
+            stack.enter_context(self._locked())
             connection = connect(self._data_dir, extensions=True)
             stack.callback(connection.close)
             for leftover in self.path.glob(".creating-*"):
@@ -89,8 +104,7 @@ class DucklakeWarehouse:
 
     def set_aside(self) -> None:
         """Keep a catalog that cannot be opened under another name: the next open makes a new one. Data stays."""
-        what = f"destination {self.name}"
-        with self._clear_errors(), hold(self.path / "writer.lock", what, wait_seconds=self._wait_seconds):
+        with self._clear_errors(), self._locked():
             beside = [self._catalog.with_name(f"{self._catalog.name}{suffix}") for suffix in ("-wal", "-shm")]
             keep_aside([*beside, self._intent, self._published, self._catalog])
 
@@ -209,6 +223,10 @@ class DucklakeWarehouse:
         if self._connection is None:
             raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
         return self._connection
+
+    def _locked(self) -> AbstractContextManager[None]:
+        what = f"destination {self.name}"
+        return hold(self.path / "writer.lock", what, wait_seconds=self._wait_seconds, waiting=self._waiting)
 
     @contextmanager
     def _clear_errors(self) -> Iterator[None]:

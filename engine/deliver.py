@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,20 @@ class Delivery:
     """Delivers one run's tables. `sound` are packages that this run has checked against their checksums."""
 
     def __init__(
-        self, project: Project, progress: Progress, lake: Lake, sound: Sequence[Entry], composed: Composed
+        self,
+        project: Project,
+        progress: Progress,
+        lake: Lake,
+        sound: Sequence[Entry],
+        composed: Composed,
+        *,
+        wait_seconds: float | None = None,
     ) -> None:
-        """Share the lake and the progress between the destinations, which are served side by side."""
+        """Share the lake and the progress between the destinations, which are served side by side.
+
+        Wait at most `wait_seconds` for another writer of a destination (None: as long as that is usual).
+        """
+        self._wait_seconds = wait_seconds
         self.project = project
         self.progress = progress
         self._lake = lake
@@ -45,19 +57,28 @@ class Delivery:
 
     def to(self, name: str) -> tuple[DestinationReport, TransformReport | None]:
         """Let one destination catch up and, if it is a warehouse, run the models while holding its writer lock."""
-        from destinations import open_destination
+        from destinations import LOCK_WAIT_SECONDS, open_destination
         from engine.load import catch_up
 
         report = DestinationReport(name)
         composed, settings = self._composed, self.project.destinations[name]
         step = f"load {name}"
+        opened = partial(
+            open_destination,
+            name,
+            settings,
+            self.project.project_dir,
+            self._data_dir,
+            wait_seconds=LOCK_WAIT_SECONDS if self._wait_seconds is None else self._wait_seconds,
+            waiting=lambda text: self.progress.say(step, text),
+        )
         started = time.monotonic()
         self.progress.begin(step)
         transformed: TransformReport | None = None
         try:
             if composed.rebuild:
-                self._make_openable(open_destination(name, settings, self.project.project_dir, self._data_dir))
-            with open_destination(name, settings, self.project.project_dir, self._data_dir) as destination:
+                self._make_openable(opened())
+            with opened() as destination:
                 rebuilding = self._data_dir / "state" / f"rebuilding-{name}"
                 if composed.rebuild:
                     self._check_rebuild(name, destination.cursors())

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,16 +19,19 @@ GLANCE_SECONDS = 0.5
 
 
 @contextmanager
-def hold(path: Path, what: str, *, wait_seconds: float = 0.0) -> Iterator[None]:
+def hold(
+    path: Path, what: str, *, wait_seconds: float = 0.0, waiting: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Hold the lock `path` while the block runs; wait for it at most `wait_seconds`.
 
-    The file keeps who holds it (pid, since), for the sentence of the one that is refused; the lock itself is the
-    kernel's. Raises BusyError naming the holder.
+    `waiting` is called once, with a sentence, when there is something to wait for. The file keeps who holds
+    it (pid, since), for the sentence of the one that waits or is refused; the lock itself is the kernel's. Raises
+    BusyError naming the holder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        _acquire(handle, what, wait_seconds)
+        _acquire(handle, what, wait_seconds, waiting)
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat()}).encode(), 0)
         yield
@@ -50,8 +53,9 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _acquire(handle: int, what: str, wait_seconds: float) -> None:
-    deadline = time.monotonic() + max(wait_seconds, GLANCE_SECONDS)
+def _acquire(handle: int, what: str, wait_seconds: float, waiting: Callable[[str], None] | None) -> None:
+    started = time.monotonic()
+    deadline = started + max(wait_seconds, GLANCE_SECONDS)
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,6 +65,9 @@ def _acquire(handle: int, what: str, wait_seconds: float) -> None:
                     f"{what} is busy: {_holder(handle)} holds it",
                     "Let it finish, or run again with --wait SECONDS to queue behind it.",
                 ) from None
+            if waiting is not None and time.monotonic() - started >= GLANCE_SECONDS:
+                waiting(f"waiting up to {wait_seconds:.0f} s: {_holder(handle)} holds {what}")
+                waiting = None
             time.sleep(POLL_SECONDS)
         else:
             return

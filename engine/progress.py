@@ -20,6 +20,9 @@ class Progress(Protocol):
     def update(self, step: str, text: str) -> None:
         """Show where a step is: "12,000 rows", "waiting 8 s for the rate limit"."""
 
+    def say(self, step: str, text: str) -> None:
+        """Show at once why a step does not go on: another process holds a lock."""
+
     def end(self, step: str, text: str, *, ok: bool = True) -> None:
         """Show how a step ended."""
 
@@ -31,6 +34,9 @@ class Silent:
         """Say nothing."""
 
     def update(self, step: str, text: str) -> None:
+        """Say nothing."""
+
+    def say(self, step: str, text: str) -> None:
         """Say nothing."""
 
     def end(self, step: str, text: str, *, ok: bool = True) -> None:
@@ -54,8 +60,12 @@ class PlainLines:
     def update(self, step: str, text: str) -> None:
         """Print at most one line every ten seconds for a step."""
         if time.monotonic() - self._said.get(step, 0.0) >= 10:  # noqa: PLR2004 - seconds between two lines
-            self._said[step] = time.monotonic()
-            self._print(f"  ... {step}: {text}")
+            self.say(step, text)
+
+    def say(self, step: str, text: str) -> None:
+        """Print a line now."""
+        self._said[step] = time.monotonic()
+        self._print(f"  ... {step}: {text}")
 
     def end(self, step: str, text: str, *, ok: bool = True) -> None:
         """Print the step's line."""
@@ -89,6 +99,13 @@ class LiveLines(PlainLines):
         with self._lock:
             self._running[step] = text
             self._show()
+
+    def say(self, step: str, text: str) -> None:
+        """Print a line now, above the status line."""
+        from rich.text import Text
+
+        with self._lock:
+            self._console.print(Text(self._redact(visible(f"  ... {step}: {text}"))))
 
     def end(self, step: str, text: str, *, ok: bool = True) -> None:
         """Print the step's line and take it out of the status line."""

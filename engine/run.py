@@ -49,8 +49,11 @@ SCRUBBED = 20
 class Runner:
     """Runs pipelines of one project. `stop` ends a run at the next page; what is committed stays."""
 
-    def __init__(self, project: Project, progress: Progress, *, wait_seconds: float = 0.0) -> None:
-        """Wait at most `wait_seconds` for another run of the same pipeline before refusing."""
+    def __init__(self, project: Project, progress: Progress, *, wait_seconds: float | None = None) -> None:
+        """Wait at most `wait_seconds` for another run of the same pipeline, and for another writer of a destination.
+
+        None: a run of the same pipeline is refused at once, a destination is waited for as long as is usual.
+        """
         self.project = project
         self.progress = progress
         self.stop = threading.Event()
@@ -113,7 +116,12 @@ class Runner:
         report = RunReport(run_id, pipeline, self.project.profile_name, started.isoformat(timespec="seconds"))
         report.notes += composed.skipped
         lock = self._data_dir / "locks" / f"pipeline-{pipeline}.lock"
-        with hold(lock, f"pipeline {pipeline}", wait_seconds=self._wait_seconds), ExitStack() as stack:
+        what = f"pipeline {pipeline}"
+
+        def waiting(text: str) -> None:
+            self.progress.say(what, text)
+
+        with hold(lock, what, wait_seconds=self._wait_seconds or 0.0, waiting=waiting), ExitStack() as stack:
             lake = self._lake()
             self._replay_url = self._market(stack, composed)
             ledger.start(run_id, pipeline, started)
@@ -215,7 +223,7 @@ class Runner:
     def _load_and_transform(self, composed: Composed, lake: Lake, report: RunReport) -> None:
         if not composed.destinations:
             return
-        delivery = Delivery(self.project, self.progress, lake, self._sound, composed)
+        delivery = Delivery(self.project, self.progress, lake, self._sound, composed, wait_seconds=self._wait_seconds)
         with ThreadPoolExecutor(len(composed.destinations), thread_name_prefix="load") as pool:
             for loaded, transformed in pool.map(delivery.to, composed.destinations):
                 report.destinations.append(loaded)

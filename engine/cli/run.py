@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("pipelines", nargs=-1, metavar="PIPELINE...")
 @click.option("--all", "every", is_flag=True, help="Every pipeline of the file.")
-@click.option("--wait", default=0.0, metavar="SECONDS", help="Queue this long behind a run of the same pipeline.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Wait this long for a run of the same pipeline, and for another writer of a destination (default: 0 and 60).",
+)
 @json_option
 @with_project
-def run(project: Project, pipelines: tuple[str, ...], every: bool, wait: float, as_json: bool) -> None:  # noqa: FBT001
+def run(project: Project, pipelines: tuple[str, ...], every: bool, wait: float | None, as_json: bool) -> None:  # noqa: FBT001
     """Extract, land, load and transform. Exit 1 when something failed: what succeeded is landed and loaded."""
     names = list(project.file.pipelines) if every else list(pipelines)
     if not names:
@@ -45,7 +50,7 @@ def backfill(project: Project, pipeline: str, start: str, end: str, as_json: boo
     begin, until = _instant(start, "--from"), _instant(end, "--to")
     if begin >= until:
         raise UsageError("--from must lie before --to", "Swap them: the end is not included.")
-    report = make_runner(project, 0.0).backfill(pipeline, begin, until)
+    report = make_runner(project, None).backfill(pipeline, begin, until)
     _show(report, as_json=as_json)
     finish([report], as_json=as_json)
 
@@ -78,7 +83,7 @@ def demo(path: str, no_app: bool, debug: bool) -> None:  # noqa: ARG001, FBT001
     finish(reports, as_json=False)
 
 
-def make_runner(project: Project, wait: float) -> Runner:
+def make_runner(project: Project, wait: float | None) -> Runner:
     """Return a runner with progress on standard error, that SIGTERM and SIGINT end cleanly."""
     from engine.progress import for_stream
     from engine.run import Runner

@@ -1,11 +1,15 @@
+import io
+import os
+import re
 import shutil
+import time
 
 import pytest
 
 from destinations import open_destination
 from engine.config.load import load_project
 from engine.ledger import Ledger
-from engine.progress import Silent
+from engine.progress import PlainLines, Silent
 from engine.query import query
 from engine.run import Runner
 
@@ -170,3 +174,24 @@ def test_a_replay_puts_a_catalog_aside_that_cannot_be_opened(loaded, lake):
     assert emptied(loaded) == []
     [kept] = folder.glob("catalog.sqlite.damaged-*")
     assert kept.read_bytes().startswith(b"no database")
+
+
+@pytest.mark.parametrize("kind", ["ducklake", "duckdb"])
+def test_a_second_writer_waits_as_long_as_it_is_told_and_says_so(project, kind):
+    folder = project.project_dir
+    (folder / "pipelines.yaml").write_text(PIPELINES.replace("type: ducklake", f"type: {kind}"))
+    project = load_project(folder / "pipelines.yaml", env={})
+    said = io.StringIO()
+    with warehouse(project):
+        started = time.monotonic()
+        report = Runner(project, PlainLines(said, str), wait_seconds=1.0).run("one")
+        assert time.monotonic() - started < 30
+    [line] = report.destinations[0].errors
+    assert f"process {os.getpid()}" in line
+    assert "--wait" in line
+    waits = [line for line in said.getvalue().splitlines() if "waiting" in line]
+    assert len(waits) == 1
+    assert re.match(
+        rf"  \.\.\. load warehouse: waiting up to 1 s: process {os.getpid()} .* holds destination", waits[0]
+    )
+    assert Runner(project, Silent(), wait_seconds=0.0).run("one").status == "ok"

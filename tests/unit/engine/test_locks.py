@@ -76,3 +76,15 @@ def test_a_planted_symlink_is_not_followed(tmp_path):
     with pytest.raises(OSError, match="symbolic"), hold(tmp_path / "a.lock", "pipeline x"):
         pass
     assert (tmp_path / "target").read_text() == "precious"
+
+
+def test_waiting_is_said_once_and_only_when_there_is_something_to_wait_for(tmp_path, holder):
+    said = []
+    with hold(tmp_path / "free.lock", "pipeline y", wait_seconds=5, waiting=said.append):
+        pass
+    assert said == []
+    with pytest.raises(BusyError), hold(tmp_path / "a.lock", "pipeline x", wait_seconds=1.5, waiting=said.append):
+        pass
+    [line] = said
+    assert line.startswith(f"waiting up to 2 s: process {holder.pid} (since ")
+    assert line.endswith("holds pipeline x")
