@@ -59,7 +59,8 @@ def extract(extraction: Extraction, source: str, resource: Resource) -> Resource
     except TickhouseError as error:
         report.status, report.error, report.remedy = "failed", error.reason, error.remedy
     except Exception as error:
-        report.status, report.error = "failed", _unwrap(source, resource, error)
+        report.status = "failed"
+        report.error, report.remedy = _unwrap(source, resource, error)
         log.debug("extraction of %s.%s failed", source, resource.name, exc_info=True)
     if report.status == "failed":
         report.rows = report.quarantined = 0  # what was read is dropped: a package is landed whole or not at all
@@ -186,22 +187,23 @@ def _context(extraction: Extraction, report: ResourceReport, step: str, missed: 
     return replace(extraction.context, source=report.source, notice=notice, wait=wait, missed=missed.append)
 
 
-def _unwrap(source: str, resource: Resource, error: BaseException) -> str:
-    """Find the sentence inside dlt's wrappers: our own error if there is one, else the innermost first line."""
+def _unwrap(source: str, resource: Resource, error: BaseException) -> tuple[str, str | None]:
+    """Find reason and remedy inside dlt's wrappers: our own error if there is one, else the innermost first line."""
     seen: BaseException | None = error
     innermost = error
     while seen is not None:
         if isinstance(seen, TickhouseError):
-            return f"{seen.reason}{' — ' + seen.remedy if seen.remedy else ''}"
+            return seen.reason, seen.remedy or None
         innermost = seen
         seen = seen.__cause__ or seen.__context__
     first = (str(innermost).strip().splitlines() or [""])[0]
-    return f"{source}.{resource.name}: {type(innermost).__name__}: {first[:300]}"
+    return f"{source}.{resource.name}: {type(innermost).__name__}: {first[:300]}", None
 
 
 def _sentence(report: ResourceReport) -> str:
     if report.status == "failed":
-        return " ".join((report.error or "").split())
+        # the step is named before it, and what to do about it is said at the end
+        return " ".join((report.error or "").removeprefix(f"{report.source}: ").split())
     if report.status == "unchanged":
         return f"nothing new ({report.seconds:.1f} s)"
     aside = f", {report.quarantined:,} set aside" if report.quarantined else ""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 ResourceStatus = Literal["landed", "unchanged", "failed"]
 RunStatus = Literal["ok", "partial", "failed"]
+SOUGHT_AND_FOUND = re.compile(r"\A\S+/\S* | \((?:once|\d+ times) within [^)]*\)\Z")
+"""What tells apart two failures for one cause: the address that was asked, and how often within what time."""
 
 
 @dataclass(slots=True)
@@ -79,8 +82,33 @@ class RunReport:
     @property
     def failures(self) -> list[str]:
         """One line for each thing that failed."""
-        lines = [*self.errors]
-        lines += [_line(r.error, r.remedy) for r in self.resources if r.status == "failed" or r.error]
+        return self._failures([_line(r.error, r.remedy) for r in self._failed])
+
+    @property
+    def told_failures(self) -> list[str]:
+        """`failures` for a person: resources of one source that failed for one cause share a line."""
+        alike: dict[tuple[str, str, str | None], list[ResourceReport]] = {}
+        for r in self._failed:
+            cause = SOUGHT_AND_FOUND.sub("", (r.error or "").removeprefix(f"{r.source}: "))
+            alike.setdefault((r.source, cause, r.remedy), []).append(r)
+        lines = []
+        for first, *others in alike.values():
+            also = ", ".join(dict.fromkeys(r.resource for r in others if r.resource != first.resource))
+            lines.append(_line(f"{first.error or 'failed'} (also: {also})" if also else first.error, first.remedy))
+        return self._failures(lines)
+
+    @property
+    def told_notices(self) -> list[str]:
+        """Notes, and what resources that landed could not deliver; what else a failed one met is in its failure."""
+        met = (notice for r in self.resources if r.status != "failed" for notice in r.notices)
+        return list(dict.fromkeys([*self.notes, *met]))
+
+    @property
+    def _failed(self) -> list[ResourceReport]:
+        return [r for r in self.resources if r.status == "failed" or r.error]
+
+    def _failures(self, of_resources: list[str]) -> list[str]:
+        lines = [*self.errors, *of_resources]
         lines += [error for d in self.destinations for error in d.errors]
         lines += [_line(f"{t.warehouse}: {t.error}", t.remedy) for t in self.transforms if t.status == "failed"]
         return list(dict.fromkeys(lines))

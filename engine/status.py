@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import every_table
@@ -37,11 +38,17 @@ def status(project: Project) -> dict[str, Any]:
                 "started_at": last and last.started_at,
                 "ended_at": last and last.ended_at,
                 "failures": last.report.get("failures", []) if last else [],
-                "notices": [n for r in last.report.get("resources", []) for n in r["notices"]] if last else [],
+                "notices": _notices(last.report) if last else [],
             }
         )
     tables, notes = _tables(project)
     return {"profile": project.profile_name, "pipelines": pipelines, "tables": tables, "notes": notes}
+
+
+def _notices(report: Mapping[str, Any]) -> list[str]:
+    """What the resources that landed could not deliver; what a failed one met is in its failure."""
+    met = (n for r in report.get("resources", []) if r["status"] != "failed" for n in r["notices"])
+    return list(dict.fromkeys(met))
 
 
 def _tables(project: Project) -> tuple[list[dict[str, Any]], list[str]]:

@@ -29,12 +29,12 @@ def summary(report: RunReport, *, width: int = 110) -> str:
     for r in report.resources:
         for why, count in r.set_aside.items():
             console.print(Text(visible(f"set aside in {r.table}: {count:,} rows: {why}")), soft_wrap=True)
-    notices = [*report.notes, *(notice for r in report.resources for notice in r.notices)]
+    notices = report.told_notices
     for notice in notices[:NOTICES_SHOWN]:
         console.print(Text(visible(f"note: {notice}")), soft_wrap=True)
     if len(notices) > NOTICES_SHOWN:
         console.print(f"note: and {len(notices) - NOTICES_SHOWN} more (engine status --json has all)")
-    for failure in report.failures:
+    for failure in report.told_failures:
         console.print(Text(visible(f"FAILED: {failure}")), soft_wrap=True)
     console.print(Text(_verdict(report)))
     return out.getvalue().rstrip()

@@ -214,6 +214,7 @@ def _stock_row(asset: Asset, chart: Chart, bar: Bar, facts: Facts) -> dict[str, 
 
 def _nothing(source: str, failures: list[YahooError]) -> SourceError:
     sentence, count = Counter(str(failure) for failure in failures).most_common(1)[0]
+    often = f"{count} times" if count > 1 or len(failures) == 1 else "one of them"
     statuses = {failure.status for failure in failures}
     if TOO_MANY in statuses:
         remedy = "Wait an hour, then run again, or lower `client.limits.per_minute`."
@@ -223,7 +224,7 @@ def _nothing(source: str, failures: list[YahooError]) -> SourceError:
         remedy = "Run again later; if it lasts, see whether finance.yahoo.com is up and yfinance has a newer release."
     return SourceError(
         source,
-        f"none of {len(failures)} tickers could be read; {count} times: {sentence}",
+        f"none of {len(failures)} tickers could be read; {often}: {sentence}",
         remedy,
         terminal=statuses == {NOT_FOUND},
     )

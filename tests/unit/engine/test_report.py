@@ -45,3 +45,41 @@ def test_the_summary_names_rows_quarantine_notices_failures_and_that_prices_are_
     page = summary(run)
     for part in ("1,234", "simulated", "note: binance: BAD: no", "FAILED: coingecko: HTTP 451", "done in part"):
         assert part in page
+
+
+AWAY = "refuses the connection"
+REMEDY = "Run again later."
+
+
+def away(source, resource, where):
+    return ResourceReport(
+        source,
+        resource,
+        f"raw_{resource}",
+        "failed",
+        error=f"{source}: {where} {AWAY} (5 times within 12 s)",
+        remedy=REMEDY,
+        notices=[f"{source}: BTC: {where} {AWAY} (once within 0 s) — {REMEDY}"] * 2,
+    )
+
+
+def test_resources_of_a_source_that_is_away_share_one_line_and_their_notices_are_left_out():
+    run = report(
+        resources=[
+            away("binance", "ticker", "127.0.0.1:1/ticker"),
+            away("binance", "candles", "127.0.0.1:1/klines"),
+            away("coingecko", "markets", "127.0.0.1:1/markets"),
+        ]
+    )
+    assert len(run.failures) == 3
+    page = summary(run).splitlines()
+    assert [line for line in page if AWAY in line] == [
+        f"FAILED: binance: 127.0.0.1:1/ticker {AWAY} (5 times within 12 s) (also: candles) — {REMEDY}",
+        f"FAILED: coingecko: 127.0.0.1:1/markets {AWAY} (5 times within 12 s) — {REMEDY}",
+    ]
+
+
+def test_resources_of_a_source_that_failed_for_different_causes_have_lines_of_their_own():
+    first, second = away("binance", "ticker", "127.0.0.1:1/ticker"), away("binance", "candles", "127.0.0.1:1/klines")
+    second.error = "binance: 127.0.0.1:1/klines answered 451"
+    assert len([line for line in summary(report(resources=[first, second])).splitlines() if "FAILED" in line]) == 2
