@@ -132,9 +132,12 @@ class DucklakeWarehouse:
         """Load consecutive packages in one transaction; their Parquet files become the table's data as they are."""
         with self._clear_errors():
             try:
-                return self._opened.load(table, packages)
-            finally:
+                loaded = self._opened.load(table, packages)
+            except BaseException:
                 self._sweep()
+                raise
+            self._settle()
+            return loaded
 
     def put_back(self, packages: Iterable[Package]) -> int:
         """Take the files of sound packages again where the table's own are not the same any more; return how many."""
@@ -307,8 +310,12 @@ class DucklakeWarehouse:
             return []
         return [name for name in noted if isinstance(name, str) and ".." not in Path(name).parts]
 
+    def _settle(self) -> None:
+        """After a commit every link that was noted is the table's: the catalog need not be asked about them."""
+        self._intent.unlink(missing_ok=True)
+
     def _sweep(self) -> None:
-        """Remove the links of a load that did not commit."""
+        """Remove the links of a load that did not commit, or of which nobody knows whether it did."""
         if not self._intent.exists():
             return
         noted = [self._data / name for name in self._noted() if Path(name).parts[:1] == ("landing",)]

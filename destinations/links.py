@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from engine.lake.package import Package
@@ -14,6 +14,10 @@ from engine.table import QUARANTINE
 
 FICLONE = 0x40049409
 """Linux: share a file's blocks until one of the two is changed (Btrfs, XFS)."""
+Source = tuple[Path, str]
+"""A package's file and its SHA-256."""
+PARTS_OF_A_NAME = 3
+"""load_id.token.file: neither a load id nor a token has a dot."""
 
 
 def link(source: Path, target: Path) -> None:
@@ -39,23 +43,32 @@ def put_back(folder: Path, packages: Iterable[Package]) -> int:
     A file of the lake that was damaged in place took its other name, here, with it; the restored file may be another.
     The packages are sound. Returns the number of files put back.
     """
-    names: dict[str, list[str]] = {}
-    mended = 0
+    wanted: dict[str, dict[tuple[str, str], Source]] = {}
     for package in packages:
         for file, path in zip(package.manifest.files, package.local_files, strict=True):
             table = QUARANTINE if file.quarantine else package.entry.table
-            if table not in names:
-                names[table] = [each.name for each in (folder / table).glob("*")]
-            for name in names[table]:
-                target = folder / table / name
-                ours = name.startswith(f"{package.entry.load_id}.") and name.endswith(f".{file.name}")
-                if ours and not _same(target, Path(path), file.sha256):
-                    restored = target.with_name(f".{name}.restored")
-                    link(Path(path), restored)
-                    restored.replace(target)
-                    sync_directory(target.parent)
-                    mended += 1
+            wanted.setdefault(table, {})[package.entry.load_id, file.name] = Path(path), file.sha256
+    mended = 0
+    for table, sources in wanted.items():
+        for target, (source, sha256) in _linked(folder / table, sources):
+            if not _same(target, source, sha256):
+                restored = target.with_name(f".{target.name}.restored")
+                link(source, restored)
+                restored.replace(target)
+                sync_directory(target.parent)
+                mended += 1
     return mended
+
+
+def _linked(folder: Path, sources: Mapping[tuple[str, str], Source]) -> list[tuple[Path, Source]]:
+    """Pair a table's links with their sources: one look through the folder, however many there are."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    parts = ((name, name.split(".", 2)) for name in names)
+    keys = ((name, (part[0], part[2])) for name, part in parts if len(part) == PARTS_OF_A_NAME)
+    return [(folder / name, sources[key]) for name, key in keys if key in sources]
 
 
 def _same(target: Path, source: Path, sha256: str) -> bool:

@@ -98,7 +98,7 @@ POINTS = {
         ("destinations.ducklake:link", 2),
         ("destinations.landing:Landing._advance", 2),
         ("destinations.landing:Landing._arrive", 1),
-        ("destinations.ducklake:DucklakeWarehouse._sweep", 3),
+        ("destinations.ducklake:DucklakeWarehouse._settle", 2),
         ("destinations.ducklake_housekeeping:as_text", 1),
         ("destinations.ducklake:sync_file", 1),
         ("destinations.ducklake:sync_directory", 1),
