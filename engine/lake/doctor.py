@@ -65,19 +65,25 @@ def verify(store: Store, hints: Hints, entries: Sequence[Entry] | None = None) -
         return [problem for entry in entries for problem in _damage(store, entry)]
     problems: list[Problem] = []
     committed: set[str] = set()
+    unsure: set[str] = set()
     for table in store.folders("_log"):
         log = TableLog(store, table, hints)
         try:
-            problems += [_unreadable(table, gap(store.where, f"_log/{table}", seq)) for seq in log.missing()]
+            missing = log.missing()
+            if missing:
+                unsure.add(table)
+            problems += [_unreadable(table, gap(store.where, f"_log/{table}", seq)) for seq in missing]
             for seq in store.numbers(f"_log/{table}"):
                 entry = log.entry(seq)
                 committed.add(entry.path)
                 problems += _damage(store, entry)
         except LakeError as error:
+            unsure.add(table)
             problems.append(_unreadable(table, error))
     for path in store.packages():
-        if path not in committed:
-            _, table, _, load_id = path.split("/")
+        _, table, _, load_id = path.split("/")
+        # a package whose entry cannot be read is committed for all we know: nobody may be told to remove it
+        if path not in committed and table not in unsure:
             reason = f"{store.where}: package {path} was never committed; it is ignored"
             problems.append(Problem("orphan", table, load_id, path, reason, "Remove the folder if no run is going on."))
     return problems

@@ -18,9 +18,12 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 READY_WITHIN = 60.0
+PROBE = "/ready/probe"
+"""A file that is no object of any bucket."""
 HIGHEST_PORT = 55_000
 """SeaweedFS adds 10,000 to a port for some of its own; a port above this would overflow."""
 
@@ -80,22 +83,39 @@ def _arguments(folder: Path, ports: list[int], identities: Path) -> list[str]:
     ]
 
 
-def _answers(port: int) -> bool:
+def _status(port: int, method: str, path: str, body: bytes | None = None) -> int:
+    """Return what a port answers, 0 if nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        connection.request("GET", "/healthz")
-        connection.getresponse().read()
-    except OSError:
-        return False
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0
     finally:
         connection.close()
-    return True
+    return answer.status
+
+
+def _ready(ports: list[int], *, again: bool) -> bool:
+    """Whether objects can be read and written.
+
+    The S3 port answers before the volumes have reported to the master; until then every read of an object that an
+    earlier server over this folder has stored is an internal error.
+    """
+    filer, s3 = ports[4], ports[6]
+    return (
+        _status(s3, "GET", "/healthz") > 0
+        and (not again or _status(filer, "GET", PROBE) == HTTPStatus.OK)
+        and _status(filer, "PUT", PROBE, b"ready") == HTTPStatus.CREATED
+    )
 
 
 @contextlib.contextmanager
 def s3_server(folder: Path, access_key: str = "test-access", secret_key: str = "test-secret") -> Iterator[S3Server]:  # noqa: S107 - a loopback server's own
     """Run the server over `folder` until the block ends; a second start over the same folder finds its objects."""
     folder.mkdir(parents=True, exist_ok=True)
+    again = (folder / "filer").exists()
     identities = folder / "identities.json"
     credentials = [{"accessKey": access_key, "secretKey": secret_key}]
     actions = ["Admin", "Read", "List", "Tagging", "Write"]
@@ -111,7 +131,7 @@ def s3_server(folder: Path, access_key: str = "test-access", secret_key: str = "
         )
     try:
         deadline = time.monotonic() + READY_WITHIN
-        while not _answers(ports[6]):
+        while not _ready(ports, again=again):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the S3 server did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)
