@@ -171,14 +171,16 @@ class Remote:
 
     @contextlib.contextmanager
     def _said(self) -> Iterator[None]:
+        from aiohttp import ClientError as TransportError
         from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
         try:
             yield
-        except (OSError, BotoCoreError, ClientError, TimeoutError) as error:
+        except (OSError, BotoCoreError, ClientError, TransportError, TimeoutError) as error:
             raise self._explained(error) from error
 
     def _explained(self, error: Exception) -> LakeError:
+        from aiohttp import ClientError as TransportError
         from botocore.exceptions import BotoCoreError
 
         code = _code(error)
@@ -190,7 +192,7 @@ class Remote:
             cause, remedy = "the server refuses the request (permission denied)", KEYS_REMEDY
         elif isinstance(error, FileNotFoundError):
             cause, remedy = f"not found: {error}", "Create the bucket, or correct `lake: bucket:` in pipelines.yaml."
-        elif isinstance(error, (BotoCoreError, ConnectionError, TimeoutError)):
+        elif isinstance(error, (BotoCoreError, TransportError, ConnectionError, TimeoutError)):
             cause, remedy = f"the S3 server cannot be reached or stopped answering: {error}", LOST_REMEDY
         else:
             cause, remedy = f"the server says {code}: {error}", LOST_REMEDY

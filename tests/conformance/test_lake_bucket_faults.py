@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pyarrow as pa
@@ -79,6 +81,25 @@ def test_a_server_that_is_away(server: S3Server, tmp_path: Path) -> None:
     with pytest.raises(LakeError, match="cannot be reached") as caught:
         lake_on(server, tmp_path, endpoint="http://127.0.0.1:1").head("raw_t")
     assert "endpoint" in caught.value.remedy
+
+
+def test_a_server_that_goes_away_in_mid_download(tmp_path: Path) -> None:
+    """Its answer promises more bytes than come."""
+    short = b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nETag: "x"\r\nConnection: close\r\n\r\n' + b"x" * 10
+
+    class Short(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65_536)
+            self.request.sendall(short)
+
+    settings = S3Lake(type="s3", bucket="b", access_key="a", secret_key="s")  # noqa: S106
+    with ThreadingTCPServer(("127.0.0.1", 0), Short) as away:
+        threading.Thread(target=away.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{away.server_address[1]}"
+        cut = remote.Remote(settings.model_copy(update={"endpoint": endpoint}))
+        with pytest.raises(LakeError, match="cannot be reached or stopped answering"):
+            cut.download("object", tmp_path / "object")
+        away.shutdown()
 
 
 def test_a_server_that_goes_away_in_mid_upload(
