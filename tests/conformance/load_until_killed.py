@@ -3,7 +3,8 @@
     python -m tests.conformance.load_until_killed KIND DATA_DIR LAKE.pickle JOBS.json
 
 A job is {"path": warehouse} and either "at": [function, nth] (the nth call of module:attribute or module:Class.method
-kills the process before it does anything), or "after": seconds, or neither. Prints {"signals": [...]}: 9 for a kill.
+kills the process before it does anything), or "after": seconds, or neither; "seen": FILE makes it stop after its third
+publish until the file exists (a reader has seen that state). Prints {"signals": [...]}: 9 for a kill.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from destinations.duckdb import DuckdbWarehouse
 from destinations.ducklake import DucklakeWarehouse
 from engine import load
 from tests.conformance.landed_packages import PRICES, FolderLake
+
+WAITS_AFTER = 3
+PATIENCE = 60.0
 
 
 def kill_at(point: str, nth: int) -> None:
@@ -43,12 +47,23 @@ def kill_at(point: str, nth: int) -> None:
     setattr(owner, attribute, counted)
 
 
-def load_everything(kind: str, path: Path, data_dir: Path, lake: FolderLake) -> None:
+def load_everything(kind: str, path: Path, data_dir: Path, lake: FolderLake, seen: Path | None = None) -> None:
     """Load two packages a transaction, publishing each."""
+    published = 0
+
+    def publish(_said: str) -> None:
+        nonlocal published
+        opened.publish()
+        published += 1
+        deadline = time.monotonic() + PATIENCE
+        while seen is not None and published == WAITS_AFTER and not seen.exists():
+            assert time.monotonic() < deadline, "no reader saw what was published"
+            time.sleep(0.01)
+
     load.BATCH_PACKAGES = 2
     build = DucklakeWarehouse if kind == "ducklake" else DuckdbWarehouse
     with build("warehouse", path, data_dir) as opened:
-        report = load.catch_up(opened, lake, [PRICES], lambda _: opened.publish())
+        report = load.catch_up(opened, lake, [PRICES], publish)
     assert report.errors == [], report.errors
 
 
@@ -59,7 +74,7 @@ def run(job: dict[str, Any], kind: str, data_dir: Path, lake: FolderLake) -> int
         try:
             if "at" in job:
                 kill_at(*job["at"])
-            load_everything(kind, Path(job["path"]), data_dir, lake)
+            load_everything(kind, Path(job["path"]), data_dir, lake, Path(job["seen"]) if "seen" in job else None)
         except BaseException as error:
             sys.stderr.write(f"{error!r}\n")
             sys.stderr.flush()

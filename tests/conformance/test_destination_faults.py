@@ -21,6 +21,7 @@ from destinations.ducklake import DucklakeWarehouse
 from engine.errors import BusyError, DestinationError
 from engine.load import catch_up
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
+from tests.conformance.load_until_killed import WAITS_AFTER
 
 Warehouse = DuckdbWarehouse | DucklakeWarehouse
 ROOT = Path(__file__).parents[2]
@@ -160,8 +161,9 @@ def test_readers_beside_a_writer_see_whole_packages_and_no_error(
         opened.publish()
     count = "select count(*), (select coalesce(sum(rows), 0) from landing._packages) from landing.raw_prices"
     seen = [0]
+    midway = lake.root / "seen"
     with build().reader() as first:
-        writer = loading(kind, data_dir, lake, [{"path": str(build().path)}])
+        writer = loading(kind, data_dir, lake, [{"path": str(build().path), "seen": str(midway)}])
         while writer.poll() is None or seen[-1] < 16 * size:
             with build().reader() as reader:
                 for _ in range(3):
@@ -170,9 +172,11 @@ def test_readers_beside_a_writer_see_whole_packages_and_no_error(
                     assert rows % (2 * size) == 0
                     assert rows >= seen[-1]
                     seen.append(rows)
+                    if rows >= WAITS_AFTER * 2 * size:
+                        midway.touch()
             assert first.execute(count).fetchall() == [(0, 0)]
     assert signals(writer) == [0]
-    assert len(set(seen)) >= 3, "the writer was never caught at work"
+    assert {0, WAITS_AFTER * 2 * size, 16 * size} <= set(seen), "the writer was never caught at work"
 
 
 def test_a_second_writer_is_told_who_is_first(build: Callable[..., Warehouse]) -> None:
