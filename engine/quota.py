@@ -110,7 +110,7 @@ def _month(uses: Sequence[PipelineUse], total: int, limit: int | None) -> Findin
     minutes = fitting_interval(heaviest.calls_per_run, limit - others)
     if minutes is None:
         return "refuse", f"{allowed}: no schedule of {heaviest.pipeline} fits", heaviest.pipeline
-    return "refuse", f"{allowed}: every {minutes} minutes would fit", heaviest.pipeline
+    return "refuse", f"{allowed}: {every(minutes)} would fit", heaviest.pipeline
 
 
 def _minute(use: PipelineUse, limit: int | None, schedule: Schedule | None) -> Finding:
@@ -121,8 +121,17 @@ def _minute(use: PipelineUse, limit: int | None, schedule: Schedule | None) -> F
     sentence = f"a run asks for a weight of {use.weight_per_run:,}; {limit:,} a minute are allowed"
     if schedule and schedule.shortest_interval.total_seconds() < minutes * 60:
         fits = -(-minutes // STEP_MINUTES) * STEP_MINUTES
-        return "refuse", f"{sentence}: it takes {minutes} minutes, every {fits} minutes would fit", use.pipeline
+        return "refuse", f"{sentence}: it takes {minutes} minutes, {every(fits)} would fit", use.pipeline
     return "warn", f"{sentence}: it takes {minutes} minutes", use.pipeline
+
+
+def every(minutes: int) -> str:
+    """Say an interval as people do: whole hours from two hours on, whole days from two days on, rounded up."""
+    for unit, length, least in (("day", DAY_MINUTES, 2 * DAY_MINUTES), ("hour", 60, 120)):
+        if minutes >= least or minutes == length:
+            count = -(-minutes // length)
+            return f"every {unit}" if count == 1 else f"every {count} {unit}s"
+    return f"every {minutes} minutes"
 
 
 def fitting_interval(calls_per_run: int, per_month: int) -> int | None:

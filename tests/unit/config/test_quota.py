@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.quota import MONTH_MINUTES, QuotaReport, fitting_interval, quota_report
+from engine.quota import MONTH_MINUTES, QuotaReport, every, fitting_interval, quota_report
 from engine.schedule import parse_schedule
 from engine.table import Table
 from sources.protocol import Calls, Resource
@@ -45,7 +45,7 @@ def test_the_sentence_of_the_specification() -> None:
             "warn",
             "30 calls a month; the plan allows 30: 100% of it, retries and backfills come on top",
         ),
-        ("0 20 * * *", 29, "refuse", "30 calls a month; the plan allows 29: every 1490 minutes would fit"),
+        ("0 20 * * *", 29, "refuse", "30 calls a month; the plan allows 29: every 25 hours would fit"),
         ("0 0 1 * *", 0, "refuse", "1 call a month; the plan allows 0: no schedule of p fits"),
         (None, 10, "ok", "0 calls a month; the plan allows 10"),
     ],
@@ -98,3 +98,20 @@ def test_the_interval_fits_and_five_minutes_less_does_not(calls: int, limit: int
     assert MONTH_MINUTES / minutes * calls <= limit
     if minutes > 5:
         assert MONTH_MINUTES / (minutes - 5) * calls > limit // calls * calls
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"),
+    [
+        (5, "every 5 minutes"),
+        (60, "every hour"),
+        (115, "every 115 minutes"),
+        (120, "every 2 hours"),
+        (1440, "every day"),
+        (1490, "every 25 hours"),
+        (4320, "every 3 days"),
+        (4325, "every 4 days"),
+    ],
+)
+def test_an_interval_is_said_as_people_do_and_never_shorter_than_it_is(minutes: int, said: str) -> None:
+    assert every(minutes) == said
