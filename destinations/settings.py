@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,8 @@ class DestinationSettings(BaseModel):
     """What every destination has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    runs_models: ClassVar[bool] = True
+    """Whether it is a warehouse, on which the models run."""
 
 
 class DucklakeSettings(DestinationSettings):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from engine.config.assets import ASSET_REFERENCE, asset_columns
 from engine.config.document import Document, KeyPath, YamlValue
-from engine.config.models import Pipeline, Profile, ProjectFile
+from engine.config.models import FilesystemLake, Pipeline, Profile, ProjectFile
 from engine.config.problems import Problem, choices, did_you_mean
 from engine.quota import QuotaReport, quota_report
 from engine.schedule import Schedule, ScheduleError, parse_schedule
@@ -96,7 +98,10 @@ class Links:
     skipped: Mapping[str, str]
     assets: AssetLists
     asset_positions: Mapping[tuple[str, str, str], KeyPath]
+    project_dir: Path
     problems: list[Problem] = field(default_factory=list)
+    destinations: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    """Settings by (profile, name), of every profile; one whose block is wrong is missing."""
     notes: list[str] = field(default_factory=list)
     schedules: dict[str, Schedule] = field(default_factory=dict)
 
@@ -104,6 +109,7 @@ class Links:
         """Collect every problem and note; return the quota report."""
         self._timezone()
         self._tables()
+        self._places()
         for name, pipeline in self.file.pipelines.items():
             path: KeyPath = ("pipelines", name)
             self._extract(pipeline, path)
@@ -178,6 +184,42 @@ class Links:
                     self.notes.append(
                         f"{name}: destination {wanted} is skipped, profile {self.profile} has none of that name"
                     )
+
+        for index, wanted in enumerate(on):
+            if wanted in everywhere and on.index(wanted) == index:
+                self._models_on(pipeline, wanted, (*path, "transform", "on", index))
+
+    def _models_on(self, pipeline: Pipeline, wanted: str, at: KeyPath) -> None:
+        """`on` names what the pipeline loads into, and models run there."""
+        if wanted not in pipeline.load:
+            remedy = f"Add it to `load`, or set one of: {choices(pipeline.load)}."
+            self._add(at, f"this pipeline does not load into {wanted!r}, so no models run there", remedy)
+            return
+        for (profile, name), settings in self.destinations.items():
+            if name == wanted and not settings.runs_models:
+                warehouses = {each for (_, each), found in self.destinations.items() if found.runs_models}
+                reason = f"{wanted!r} is no warehouse (profile {profile}: type {settings.type}): no models run there"
+                remedy = f"Set one of: {choices(warehouses & set(pipeline.load))}."
+                self._add(at, reason, remedy)
+                return
+
+    def _places(self) -> None:
+        """Within a profile, the lake and every destination have a place of their own."""
+        for profile, block in self.file.profiles.items():
+            taken: dict[str, str] = {}
+            if isinstance(block.lake, FilesystemLake):
+                taken[self._place(block.lake.path)] = "the lake"
+            for (of, name), settings in self.destinations.items():
+                path = getattr(settings, "path", None) if of == profile else None
+                if path is None:
+                    continue
+                other = taken.setdefault(self._place(path), f"destination {name!r}")
+                if other != f"destination {name!r}":
+                    reason = f"{other} of profile {profile!r} is at the same path: one would overwrite the other"
+                    self._add(("profiles", profile, name, "path"), reason, "Set a path of its own.")
+
+    def _place(self, path: str) -> str:
+        return os.path.normpath(self.project_dir / path)
 
     def _schedule(self, name: str, pipeline: Pipeline, path: KeyPath) -> None:
         if pipeline.schedule is None:

@@ -79,7 +79,17 @@ class _Loader:
         assets = resolver.resolve(file)
         self.problems += resolver.problems
         offered = self._offered(sources, value, assets)
-        links = Links(self.document, file, self.profile, offered, self.skipped, assets, resolver.positions)
+        links = Links(
+            document=self.document,
+            file=file,
+            profile=self.profile,
+            offered=offered,
+            skipped=self.skipped,
+            assets=assets,
+            asset_positions=resolver.positions,
+            project_dir=self.path.parent,
+            destinations=destinations,
+        )
         quota = links.check()
         self.problems += links.problems
         self._raise()
@@ -91,7 +101,7 @@ class _Loader:
             file=file,
             profile=file.profiles[self.profile],
             sources=kept,
-            destinations=destinations,
+            destinations={name: settings for (of, name), settings in destinations.items() if of == self.profile},
             assets=assets,
             resources={name: tuple(offered[name]) for name in kept},
             skipped_sources=self.skipped,
@@ -184,17 +194,17 @@ class _Loader:
                 found[name] = settings
         return found
 
-    def _destinations(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        """Check the destinations of every profile; return the active one's."""
-        active: dict[str, Any] = {}
+    def _destinations(self, value: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+        """Check the destinations of every profile; return them by (profile, name)."""
+        every: dict[tuple[str, str], Any] = {}
         profiles = value.get("profiles")
         for name, profile in profiles.items() if isinstance(profiles, dict) else ():
             if isinstance(profile, dict):
                 blocks = {key: block for key, block in profile.items() if key not in PROFILE_KEYS}
                 blocks = {key: block for key, block in blocks.items() if not self._misspelt(name, key, block)}
                 found = self._blocks("destination", blocks, ("profiles", name))
-                active = found if name == self.profile else active
-        return active
+                every |= {(name, key): settings for key, settings in found.items()}
+        return every
 
     def _misspelt(self, profile: str, key: str, block: YamlValue) -> bool:
         """Whether a key that is no destination was meant to be one of the profile's own."""

@@ -297,6 +297,27 @@ LINES = {
         "unknown column 'asset_typ'",
         "Did you mean 'asset_type'?",
     ),
+    "one place": (
+        ("path: .data/warehouse", "path: ./.data//x/../lake"),
+        "10  profiles.local.warehouse.path",
+        "the lake of profile 'local' is at the same path: one would overwrite the other",
+        "Set a path of its own.",
+    ),
+    "one place in another profile": (
+        (
+            "timeseries: {type: duckdb, path: t.duckdb}",
+            "timeseries: {type: duckdb, path: w}\n    w: {type: ducklake, path: w/}",
+        ),
+        "15  profiles.cloud.w.path",
+        "destination 'timeseries' of profile 'cloud' is at the same path",
+        "Set a path of its own.",
+    ),
+    "models elsewhere": (
+        ("extract: [yfinance.stocks]\n", "extract: [yfinance.stocks]\n    transform: {on: [timeseries]}\n"),
+        "44  pipelines.prices-stock-pipeline.transform.on[0]",
+        "this pipeline does not load into 'timeseries', so no models run there",
+        "Add it to `load`, or set one of: warehouse.",
+    ),
     "half a variable": (
         ("https://api.coingecko.com", "${HOST"),
         "20  sources.coingecko.client.base_url",
@@ -434,3 +455,15 @@ def test_a_mistake_inside_one_of_two_forms(refused: Refused) -> None:
     assert said.count("pipelines.yaml:") == 1
     said = refused(("    load: [warehouse]\n", "    load: [warehouse]\n    transform: sometimes\n"))
     assert "wrong type: expected a mapping (key: value) or true or false, found text" in said
+
+
+def test_models_on_a_destination_that_is_no_warehouse(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("destinations.settings.DuckdbSettings.runs_models", False)
+    said = refused(
+        ("load: [warehouse, timeseries]\n", "load: [warehouse, timeseries]\n    transform: {on: [timeseries]}\n")
+    )
+    assert said.startswith("pipelines.yaml:41  pipelines.prices-crypto-pipeline.transform.on[0]")
+    assert "'timeseries' is no warehouse (profile cloud: type duckdb): no models run there" in said
+    assert "Set one of: warehouse." in said
