@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest", "repeat", "repeat_row"})
 """Table functions that a query may call. The others read files, catalogs or settings, or change something."""
 REFUSED_FUNCTIONS = frozenset({"getenv", "setseed", "write_log", "nextval", "getvariable", "parse_duckdb_log_message"})
+SHOW_TABLES = re.compile(r"\s*SHOW\s+TABLES\s*;?\s*", re.IGNORECASE)
+TABLES = (
+    "FROM information_schema.tables "
+    "WHERE table_catalog = current_database() AND table_schema NOT LIKE 'sqlmesh%' ORDER BY ALL"
+)
+"""Every table that may be queried. DuckDB's own SHOW TABLES lists those of schema main, where nothing is."""
 ONLY_READING = (
     "Queries read: SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN. "
     "What changes data is a model under transforms/ or a pipeline."
@@ -53,6 +59,8 @@ def query(warehouse: Warehouse, sql: str, *, limit_seconds: float = 60.0, max_ro
     import duckdb
 
     check(sql)
+    if SHOW_TABLES.fullmatch(sql):
+        sql = f"SELECT table_schema AS schema, table_name AS name {TABLES}"
     with warehouse.reader() as connection, _interrupted_after(connection, limit_seconds):
         try:
             return _fetch(connection, sql, max_rows)
@@ -65,7 +73,7 @@ def query(warehouse: Warehouse, sql: str, *, limit_seconds: float = 60.0, max_ro
             raise _unknown_name(connection, str(error)) from error
         except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
             raise UsageError(
-                _sentence(error), "Correct the statement; `engine query 'SHOW TABLES FROM marts'` lists what there is."
+                _sentence(error), "Correct the statement; `engine query 'SHOW TABLES'` lists what there is."
             ) from error
         except duckdb.Error as error:
             raise TickhouseError(_sentence(error), _remedy(error)) from error
@@ -182,10 +190,7 @@ def _unknown_name(connection: duckdb.DuckDBPyConnection, message: str) -> UsageE
     asked = re.search(r"Table with name ([^ ]+) does not exist", message)
     if asked is None:
         return UsageError(message.splitlines()[0].removeprefix("Catalog Error: "), "Correct the statement.")
-    rows = connection.execute(
-        "SELECT table_schema || '.' || table_name FROM information_schema.tables "
-        "WHERE table_catalog = current_database() AND table_schema NOT LIKE 'sqlmesh%' ORDER BY ALL"
-    ).fetchall()
+    rows = connection.execute(f"SELECT table_schema || '.' || table_name {TABLES}").fetchall()
     tables = [str(row[0]) for row in rows]
     wanted = asked[1].lower()
     by_name = {table.split(".", 1)[-1]: table for table in tables}

@@ -145,3 +145,14 @@ def test_asking_imports_no_pandas() -> None:
     code = "import sys; from engine.query import check; check(\"select 'it''s'\"); print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("sql", ["SHOW TABLES", "show  tables ;\n"])
+def test_show_tables_lists_what_can_be_queried_in_every_schema(warehouse: Warehouse, sql: str) -> None:
+    found = query(warehouse, sql)
+    assert found.columns == ("schema", "name")
+    assert ("marts", "fct_asset_prices") in found.rows
+    assert ("landing", "_packages") in found.rows
+    for schema, name in found.rows:
+        query(warehouse, f'select count(*) from "{schema}"."{name}"')
+    assert query(warehouse, "SHOW TABLES FROM marts").rows == (("fct_asset_prices",),)
