@@ -29,8 +29,17 @@ def closing_words(project: Project, reports: Sequence[RunReport]) -> str:
     rows = sum(r.rows for report in reports for r in report.resources)
     simulated = sum(r.rows for report in reports for r in report.resources if r.simulated)
     tables = len({r.table for report in reports for r in report.resources if r.rows})
+    failed = [report.pipeline for report in reports if report.status == "failed"]
+    short = [report.pipeline for report in reports if report.status != "ok"]
+    if len(failed) == len(reports):
+        return (
+            "\nNothing was built: every pipeline failed, the reasons stand above. "
+            "`engine doctor -p demo` looks for what is wrong."
+        )
+    built = f"Built without all of {', '.join(short)} (the reasons stand above)" if short else "Built"
+    what = f"{rows:,} rows in {tables} tables ({simulated:,} of them simulated)"
     return f"""
-Built in {project.profile.data}: {rows:,} rows in {tables} tables ({simulated:,} of them simulated), landed once in the
+{built} in {project.profile.data}: {what}, landed once in the
 lake, loaded into the embedded warehouse, and the first marts over them. Next:
   .venv/bin/engine query "select count(*) from marts.fct_asset_prices" -p demo
   .venv/bin/engine query "from marts.fct_asset_candles where asset_symbol = 'BTC' limit 5" -p demo
