@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from engine.backfill import mark_window, tell_missed
 from engine.errors import LakeConflictError, TickhouseError
 from engine.progress import Progress
-from engine.report import ResourceReport
+from engine.report import STOPPED, ResourceReport
 from sources.protocol import Resource, SourceContext
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
 log = logging.getLogger(__name__)
+AGAIN = "Run it again: nothing of this table was landed."
 
 
 class StoppedError(TickhouseError):
@@ -52,6 +53,9 @@ def extract(extraction: Extraction, source: str, resource: Resource) -> Resource
     simulated = resource.simulated or (resource.calls is not None and extraction.context.replay_url is not None)
     report = ResourceReport(source, resource.name, resource.table.name, simulated=simulated)
     step = f"extract {source}.{resource.name}"
+    if extraction.stop.is_set():
+        report.status, report.error, report.remedy = "failed", STOPPED, AGAIN
+        return report
     started = time.monotonic()
     extraction.progress.begin(step)
     try:
@@ -114,7 +118,7 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
         conformer = Conformer(table, lake.columns(table.name), source=source, load_id=load_id, run_id=run_id)
         for item in chain(first, found):
             if extraction.stop.is_set():
-                raise StoppedError("the run was stopped", "Run it again: nothing of this table was landed.")
+                raise StoppedError(STOPPED, AGAIN)
             conformed = conformer.conform(item, datetime.now(UTC))
             writer.write(conformed.rows)
             writer.write_rejected(conformed.rejected)
@@ -181,8 +185,8 @@ def _context(extraction: Extraction, report: ResourceReport, step: str, missed: 
     def wait(seconds: float, why: str) -> None:
         report.waited_seconds += seconds
         extraction.progress.update(step, f"waiting {seconds:.0f} s: {why}")
-        if extraction.stop.wait(0):
-            raise StoppedError("the run was stopped", "Run it again: nothing of this table was landed.")
+        if extraction.stop.is_set():
+            raise StoppedError(STOPPED, AGAIN)
 
     return replace(extraction.context, source=report.source, notice=notice, wait=wait, missed=missed.append)
 

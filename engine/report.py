@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 ResourceStatus = Literal["landed", "unchanged", "failed"]
 RunStatus = Literal["ok", "partial", "failed"]
+STOPPED = "the run was stopped"
 SOUGHT_AND_FOUND = re.compile(r"\A\S+/\S* | \((?:once|\d+ times) within [^)]*\)\Z")
 """What tells apart two failures for one cause: the address that was asked, and how often within what time."""
 
@@ -89,6 +90,8 @@ class RunReport:
         """`failures` for a person: resources of one source that failed for one cause share a line."""
         alike: dict[tuple[str, str, str | None], list[ResourceReport]] = {}
         for r in self._failed:
+            if r.error == STOPPED:  # the run's own line says so
+                continue
             cause = SOUGHT_AND_FOUND.sub("", (r.error or "").removeprefix(f"{r.source}: "))
             alike.setdefault((r.source, cause, r.remedy), []).append(r)
         lines = []
