@@ -20,7 +20,7 @@ MAX_WIDTH = 140
 MAX_LINE = 400
 WRITTEN_SECRET = re.compile(
     r"""(\b(?:password|passwd|token|secret\w*|access_key|api_key|private_key|key)["']?:\s+(?!\$\{)(?!["']\$\{)"""
-    r"""|://[^\s/@:]*:(?!\$\{))("[^"]*"|'[^']*'|[^\s,}\]@]+)"""
+    r"""|://[^\s/@:]*:(?!\$\{)(?=[^\s@]*@))("[^"]*"|'[^']*'|[^\s,}\]@]+)"""
 )
 
 

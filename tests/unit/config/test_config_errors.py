@@ -467,3 +467,11 @@ def test_models_on_a_destination_that_is_no_warehouse(
     assert said.startswith("pipelines.yaml:41  pipelines.prices-crypto-pipeline.transform.on[0]")
     assert "'timeseries' is no warehouse (profile cloud: type duckdb): no models run there" in said
     assert "Set one of: warehouse." in said
+
+
+def test_a_port_is_shown_and_a_password_in_an_address_is_not(refused: Callable[..., str]) -> None:
+    shown = refused(("https://api.coingecko.com/api/v3", "http://127.0.0.1:8080/v3"))
+    assert "base_url: http://127.0.0.1:8080/v3" in shown
+    hidden = refused(("https://api.coingecko.com/api/v3", "http://me:hunter2@127.0.0.1:8080/v3"))
+    assert "hunter2" not in hidden
+    assert "http://me:*******@127.0.0.1:8080/v3" in hidden
