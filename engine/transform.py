@@ -81,10 +81,14 @@ def transform(
     arrivals = warehouse.begin_models()
     if arrivals is None:
         return 0
+    arrived = changed(before.get(key), now)
     known = heal(state_file(project, name))
     edited = not known or before.get("planned") != files
+    if not (arrived or edited or composed.rebuild):
+        marker.write({**before, key: now})
+        return 0
     say("planning" if edited or composed.rebuild else "building")
-    built = _build(project, name, warehouse, composed, arrivals, edited=edited, say=say, warn=warn)
+    built = _build(project, name, warehouse, composed, arrivals, arrived, edited=edited, say=say, warn=warn)
     marker.write({**before, "planned": files, key: now})
     return built
 
@@ -108,6 +112,7 @@ def _build(
     warehouse: Warehouse,
     composed: Composed,
     arrivals: tuple[datetime, datetime],
+    arrived: Sequence[str],
     *,
     edited: bool,
     say: Callable[[str], None],
@@ -124,7 +129,7 @@ def _build(
     logging.getLogger("sqlmesh").setLevel(logging.ERROR)
     first, until = arrivals
     try:
-        with closing(_context(project, name, warehouse, first)) as context:
+        with closing(open_context(project, name, warehouse, first)) as context:
             warehouse.provide(landing_tables(context))
             if edited or composed.rebuild:
                 _plan(context, until, edited=edited, rebuild=composed.rebuild)
@@ -132,7 +137,7 @@ def _build(
                 ignore_cron=True,
                 end=until,  # not now: the clock may stand before what has arrived, or jump back behind it
                 execution_time=until,
-                select_models=_selection(context, composed) or None,
+                select_models=_selection(context, composed, arrived) or None,
                 skip_janitor=not (edited or composed.rebuild),
             )
     except (SQLMeshError, duckdb.Error) as error:
@@ -177,7 +182,8 @@ def state_file(project: Project, name: str) -> Path:
     return state_folder(project) / f"sqlmesh-{name}.duckdb"
 
 
-def _context(project: Project, name: str, warehouse: Warehouse, first_arrival: datetime) -> Context:
+def open_context(project: Project, name: str, warehouse: Warehouse, first_arrival: datetime) -> Context:
+    """Open SQLMesh on one warehouse's models; `first_arrival` is from when on there is something to build."""
     from sqlmesh import Context
 
     return Context(
@@ -204,7 +210,9 @@ def sqlmesh_config(project: Project, name: str, connection: Mapping[str, Any], f
             )
         },
         default_gateway=name,
-        model_defaults=ModelDefaultsConfig(dialect="duckdb", start=f"{first_arrival:%Y-%m-%d}", cron=CRON),
+        model_defaults=ModelDefaultsConfig(
+            dialect="duckdb", start=f"{first_arrival:%Y-%m-%d}", cron=CRON, optimize_query=False
+        ),
         cache_dir=str(state_folder(project) / "sqlmesh-cache"),
         infer_python_dependencies=False,  # reads every installed package's metadata
         disable_anonymized_analytics=True,
@@ -244,12 +252,22 @@ def landing_tables(context: Context) -> list[Table]:
     return [Table(name, tuple(found.values())) for name, found in columns.items()]
 
 
-def _selection(context: Context, composed: Composed) -> list[str]:
-    """The pipeline's own selection, else every model downstream of the tables it loads."""
-    if composed.select:
-        return list(composed.select)
+def changed(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
+    """Names of the tables of which a package has arrived since the last finished model run."""
+    known = (before or {}).get("cursors", {})
+    return [table for table, seq in now["cursors"].items() if seq != known.get(table, 0)]
+
+
+def _selection(context: Context, composed: Composed, arrived: Sequence[str]) -> list[str]:
+    """Models downstream of the tables that something arrived for; of the pipeline's own selection, if it has one.
+
+    What is left out has nothing new to read: its next run reads from where it stood.
+    """
     names = {model.name for model in context.models.values()}
-    return [f"raw.{table.name}+" for table in composed.tables if f"raw.{table.name}" in names]
+    downstream = [f"raw.{table}+" for table in arrived if f"raw.{table}" in names]
+    if not composed.select or not downstream:
+        return list(composed.select) or downstream
+    return [f"({own}) & {one}" for own in composed.select for one in downstream]
 
 
 def _failure(failures: Sequence[str], otherwise: str) -> TransformError:

@@ -26,7 +26,7 @@ COLUMNS = (
     Column("description", "text", description="plain text, at most 10,000 characters"),
     Column("image", "text", description="address of the article's picture"),
     Column("publisher", "text", description="the site's name for itself, else its host"),
-    Column("published_at", "timestamp", nullable=False, description="UTC instant of publication"),
+    Column("published_at", "timestamp", description="UTC instant of publication; null if the source has only a date"),
 )
 
 

@@ -8,9 +8,9 @@ UNIT = "in `currency` as delivered: Yahoo quotes London in pence (GBp), Johannes
 FACT = "company fact as known when the row was extracted, not on the bar's date; null in a backfill"
 
 OBSERVED_AT = Column("observed_at", "timestamp", nullable=False, description="UTC instant at which the bar begins")
-INTERVAL = Column("interval", "text", nullable=False, description="length of the bar: 1d, 1h, ...")
+INTERVAL = Column("interval", "text", description="length of the bar: 1d, 1h, ...")
 IS_LIVE = Column(
-    "is_live", "bool", nullable=False, description="the bar is still moving (off the grid, or its session is open)"
+    "is_live", "bool", description="the bar is still moving (off the grid, or its session is open)"
 )
 
 CRYPTO_COLUMNS = (
@@ -22,7 +22,7 @@ CRYPTO_COLUMNS = (
     Column("high", "decimal"),
     Column("low", "decimal"),
     Column("volume", "decimal", description="traded volume as delivered, see volume_unit"),
-    Column("volume_unit", "text", nullable=False, description="quote: Yahoo counts crypto volume in quote currency"),
+    Column("volume_unit", "text", description="quote: Yahoo counts crypto volume in quote currency"),
     OBSERVED_AT,
     INTERVAL,
     IS_LIVE,
@@ -30,7 +30,7 @@ CRYPTO_COLUMNS = (
 
 STOCK_COLUMNS = (
     Column("ticker", "text", nullable=False, description="the asset's symbol"),
-    Column("symbol", "text", nullable=False, description="Yahoo's symbol, BRK-B"),
+    Column("symbol", "text", description="Yahoo's symbol, BRK-B"),
     Column("date", "date", nullable=False, description="trading date at the exchange"),
     Column("open_price", "decimal", description=UNIT),
     Column("high_price", "decimal", description=UNIT),
@@ -38,7 +38,7 @@ STOCK_COLUMNS = (
     Column("close_price", "decimal", description=f"adjusted for splits, not for dividends; {UNIT}"),
     Column("adj_close_price", "decimal", description=f"adjusted for splits and dividends; {UNIT}"),
     Column("volume", "decimal", description="traded volume, see volume_unit"),
-    Column("volume_unit", "text", nullable=False, description="shares"),
+    Column("volume_unit", "text", description="shares"),
     Column("dividends", "decimal", description=f"paid on the bar's date a share, 0 if none; {UNIT}"),
     Column("stock_splits", "decimal", description="new shares for an old one on the bar's date, 0 if none"),
     Column("capital_gains", "decimal", description=f"distributed by a fund on the bar's date, 0 if none; {UNIT}"),

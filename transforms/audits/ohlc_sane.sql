@@ -8,7 +8,7 @@ SELECT
   *
 FROM @this_model
 WHERE
-  arrived_at BETWEEN @start_dt AND @end_dt
+  _arrived_at BETWEEN @start_dt AND @end_dt
   AND (
     high < low OR high < open OR high < close OR low > open OR low > close
   )

@@ -1,7 +1,11 @@
 MODEL (
   name marts.fct_asset_candles,
-  kind INCREMENTAL_BY_UNIQUE_KEY (
-    unique_key (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time)
+  kind CUSTOM (
+    materialization 'keep_newest',
+    materialization_properties (
+      key = (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time),
+      newest = (load_timestamp, _version)
+    )
   ),
   tags [prices],
   allow_partials TRUE,
@@ -9,7 +13,7 @@ MODEL (
   audits (
     NOT_NULL(
       columns := (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time, close),
-      condition := arrived_at BETWEEN @start_dt AND @end_dt /* what this run brought */
+      condition := _arrived_at BETWEEN @start_dt AND @end_dt /* what this run brought */
     ),
     UNIQUE_COMBINATION_OF_COLUMNS(
       columns := (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time)
@@ -22,45 +26,54 @@ MODEL (
 WITH delivered AS (
   SELECT UPPER(base_currency) AS asset_symbol, 'crypto' AS asset_type, source AS price_source, quote_currency,
     "interval", open_time, open, high, low, close, volume, volume_unit,
-    close_time < load_timestamp AS is_closed, load_timestamp, _load_id, arrived_at
+    close_time < load_timestamp AS is_closed, load_timestamp, _load_id, _arrived_at
   FROM raw.raw_crypto_candles_binance
   UNION ALL
   SELECT UPPER(base_currency), 'crypto', source, quote_currency,
     "interval", observed_at, open, high, low, price, volume, volume_unit,
-    NOT is_live, load_timestamp, _load_id, arrived_at
+    NOT is_live, load_timestamp, _load_id, _arrived_at
   FROM raw.raw_cryptoprices_yfinance
   UNION ALL
   SELECT UPPER(ticker), 'stock', source, COALESCE(currency, 'USD'),
     "interval", observed_at, open_price, high_price, low_price, close_price, volume, volume_unit,
-    NOT is_live, load_timestamp, _load_id, arrived_at
+    NOT is_live, load_timestamp, _load_id, _arrived_at
   FROM raw.raw_stockprices_yfinance
   UNION ALL
   SELECT UPPER(symbol), asset_type, source, 'USD',
     "interval", open_time, open, high, low, close, volume, CASE WHEN asset_type = 'stock' THEN 'shares' ELSE 'base' END,
-    TRUE, load_timestamp, _load_id, arrived_at
+    TRUE, load_timestamp, _load_id, _arrived_at
   FROM raw.raw_history_ohlcv
+), closed AS (
+  SELECT
+    asset_symbol::TEXT AS asset_symbol,
+    asset_type::TEXT AS asset_type,
+    price_source::TEXT AS price_source,
+    quote_currency::TEXT AS quote_currency,
+    "interval"::TEXT AS "interval",
+    open_time::TIMESTAMPTZ AS open_time,
+    open::DECIMAL(38, 18) AS open,
+    high::DECIMAL(38, 18) AS high,
+    low::DECIMAL(38, 18) AS low,
+    close::DECIMAL(38, 18) AS close,
+    volume::DECIMAL(38, 18) AS volume,
+    volume_unit::TEXT AS volume_unit,
+    load_timestamp::TIMESTAMPTZ AS load_timestamp,
+    @row_hash(
+      open::DECIMAL(38, 18), high::DECIMAL(38, 18), low::DECIMAL(38, 18), close::DECIMAL(38, 18),
+      volume::DECIMAL(38, 18), volume_unit
+    ) AS _version,
+    _load_id::TEXT AS _load_id,
+    _arrived_at::TIMESTAMPTZ AS _arrived_at,
+    @key_bits(@row_hash(asset_symbol, asset_type, price_source, quote_currency, "interval", open_time::TIMESTAMPTZ)) AS _key
+  FROM delivered
+  WHERE
+    _arrived_at BETWEEN @start_dt AND @end_dt AND is_closed AND NOT close IS NULL
 )
 SELECT
-  asset_symbol::TEXT AS asset_symbol,
-  asset_type::TEXT AS asset_type,
-  price_source::TEXT AS price_source,
-  quote_currency::TEXT AS quote_currency,
-  "interval"::TEXT AS "interval",
-  open_time::TIMESTAMPTZ AS open_time,
-  open::DECIMAL(38, 18) AS open,
-  high::DECIMAL(38, 18) AS high,
-  low::DECIMAL(38, 18) AS low,
-  close::DECIMAL(38, 18) AS close,
-  volume::DECIMAL(38, 18) AS volume,
-  volume_unit::TEXT AS volume_unit,
-  load_timestamp::TIMESTAMPTZ AS load_timestamp,
-  _load_id::TEXT AS _load_id,
-  arrived_at::TIMESTAMPTZ AS arrived_at
-FROM delivered
-WHERE
-  arrived_at BETWEEN @start_dt AND @end_dt AND is_closed AND NOT close IS NULL
+  *
+FROM closed
 QUALIFY
   ROW_NUMBER() OVER (
     PARTITION BY asset_symbol, asset_type, price_source, quote_currency, "interval", open_time
-    ORDER BY arrived_at DESC, load_timestamp DESC, close DESC
+    ORDER BY load_timestamp DESC, _version DESC
   ) = 1

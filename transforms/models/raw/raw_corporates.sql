@@ -20,7 +20,7 @@ SELECT
   r.source::TEXT AS source,
   r.load_timestamp::TIMESTAMPTZ AS load_timestamp,
   r._load_id::TEXT AS _load_id,
-  p.arrived_at::TIMESTAMPTZ AS arrived_at
+  p.arrived_at::TIMESTAMPTZ AS _arrived_at
 FROM landing.raw_corporates AS r
 INNER JOIN landing._packages AS p
   ON p._load_id = r._load_id

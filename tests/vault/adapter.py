@@ -1,0 +1,167 @@
+"""The real models behind the five methods that the vault's cases are played through (see suite.py).
+
+Rows go the project's own way: typed by engine.conform, landed in a lake as load packages, loaded into a warehouse,
+modelled by SQLMesh as `engine run` does it. One project serves all cases of a process: `reset` empties its tables.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PROFILE = """\
+  local:
+    lake: {{type: filesystem, path: lake}}
+    warehouse: {{type: {kind}, path: {path}}}
+"""
+PREFIXES = {"hub": "vault", "link": "vault", "sat": "vault", "eff": "vault", "rejects": "vault", "semantic": "semantic"}
+
+
+class ProjectAdapter:
+    """One vault, seen by the cases. `kind` is the warehouse's type: TICKHOUSE_VAULT_WAREHOUSE, or ducklake."""
+
+    _models: Models | None = None
+
+    def __init__(self) -> None:
+        """Share the process's one project."""
+        if ProjectAdapter._models is None:
+            ProjectAdapter._models = Models(os.environ.get("TICKHOUSE_VAULT_WAREHOUSE", "ducklake"))
+        self._project = ProjectAdapter._models
+
+    def reset(self, types: Mapping[str, Any], raw_defaults: Mapping[str, Any]) -> None:
+        """Empty raw tables and vault."""
+        del types, raw_defaults  # the project has its own types for its own tables
+        self._project.empty()
+
+    def alter(self, raw_table: str, added_columns: Sequence[str]) -> None:
+        """Do nothing: a landed table takes new columns by itself, and the models know every column of the contract."""
+
+    def land(self, raw_table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Land rows as one package of one source, each with the load time it brings."""
+        self._project.land(raw_table, rows)
+
+    def run(self, models: str | Sequence[str]) -> None:
+        """Run all models, or the named ones in their order."""
+        if models == "all":
+            self._project.run(None)
+        else:
+            for model in models:
+                self._project.run([f"{schema_of(str(model))}.{model}"])
+
+    def rows(self, logical_table: str) -> list[dict[str, Any]]:
+        """Return the whole content of a vault table or a mart."""
+        found = self._project.rows(f"{schema_of(logical_table)}.{logical_table}")
+        if logical_table == "fct_news_events":  # the mart says what kind of date it is
+            return [{**row, "date": row["published_date"]} for row in found]
+        return found
+
+
+def schema_of(table: str) -> str:
+    """Name of the schema in which a table of this name is published."""
+    return PREFIXES.get(table.split("_", 1)[0], "marts")
+
+
+class Models:
+    """One project folder with a lake, a warehouse held open for writing, and SQLMesh's context on it."""
+
+    def __init__(self, kind: str, folder: Path | None = None) -> None:
+        """Build the folder; plan the models once, over an empty landing."""
+        from destinations import open_destination
+        from engine.compose import every_table
+        from engine.lake.lake import open_lake
+        from engine.transform import landing_tables, open_context
+
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="vault-"))
+        self.project = project_at(self.folder, kind)
+        self.tables = {table.name: table for table in every_table(self.project)}
+        self.lake = open_lake(self.project.profile.lake, self.project.project_dir, self.project.data_dir / "cache")
+        settings = self.project.destinations["warehouse"]
+        self.warehouse: Any = open_destination(
+            "warehouse", settings, self.project.project_dir, self.project.data_dir
+        ).__enter__()
+        self.warehouse.ensure(self.tables.values())
+        self._seq = dict.fromkeys(self.tables, 0)
+        self._landed: set[str] = set()
+        self.land("raw_customers", [{"customer_id": "FIRST", "load_timestamp": "2024-01-01T00:00:00Z"}])
+        arrivals = self.warehouse.begin_models()
+        self.context = open_context(self.project, "warehouse", self.warehouse, arrivals[0])
+        self.warehouse.provide(landing_tables(self.context))
+        self.context.plan(
+            auto_apply=True, no_prompts=True, no_diff=True, skip_tests=True, run=True, ignore_cron=True,
+            execution_time=arrivals[1],
+        )  # fmt: skip
+        self.empty()
+
+    def land(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Land and load one package. Values are text as sources give it; `load_timestamp` is the row's own."""
+        from engine.conform import Conformer
+        from engine.lake.lake import new_load_id
+
+        declared, now = self.tables[table], datetime.now(UTC)
+        load_id = new_load_id(now)
+        writer = self.lake.writer(
+            source="cases", resource=table, table=declared, run_id="cases", load_id=load_id, since_seq=self._seq[table]
+        )
+        conformer = Conformer(declared, self.lake.columns(table), source="cases", load_id=load_id, run_id="cases")
+        for at, batch in groupby(rows, key=lambda row: row["load_timestamp"]):
+            page = [{name: value for name, value in row.items() if name != "load_timestamp"} for row in batch]
+            conformed = conformer.conform(page, datetime.fromisoformat(at))
+            writer.write(conformed.rows)
+            writer.write_rejected(conformed.rejected)
+        self._landed.add(table)
+        entry = writer.publish(conformer.columns, {}, now, now)
+        if entry is not None:
+            self.warehouse.load(table, [self.lake.open(entry)])
+            self._seq[table] = entry.seq
+
+    def run(self, models: Sequence[str] | None) -> None:
+        """Build what has arrived: every model, or the named ones and what they read."""
+        from sqlmesh.utils import CompletionStatus
+
+        if models is None and self._landed:  # as `engine run` selects: downstream of what has arrived
+            models = [f"raw.{table}+" for table in sorted(self._landed)]
+            self._landed.clear()
+        _, until = self.warehouse.begin_models()
+        status = self.context.run(
+            ignore_cron=True, end=until, execution_time=until, select_models=models, skip_janitor=True
+        )
+        if status is CompletionStatus.FAILURE:
+            raise RuntimeError("a model failed")
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Return a table's whole content, timestamps as instants."""
+        cursor = self.context.engine_adapter.cursor.execute(f"SELECT * FROM {table}")
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def empty(self) -> None:
+        """Empty every landed table and every model's table. Arrival goes on: what is gone does not come back."""
+        adapter = self.context.engine_adapter
+        adapter.execute("BEGIN TRANSACTION")
+        for snapshot in self.context.snapshots.values():
+            if snapshot.is_model and snapshot.model.kind.is_materialized:
+                adapter.execute(f"DELETE FROM {snapshot.table_name()}")
+        for name in self.tables:
+            adapter.execute(f"DELETE FROM landing.{name}")
+        adapter.execute("COMMIT")
+
+
+def project_at(folder: Path, kind: str) -> Any:
+    """Write a project into `folder`: this repository's pipelines.yaml and models, a warehouse of this type."""
+    from engine.config.load import load_project
+
+    path = "warehouse" if kind == "ducklake" else "warehouse.duckdb"
+    text = (ROOT / "pipelines.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^  local:.*\n(?:    .*\n)+", PROFILE.format(kind=kind, path=path), text)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pipelines.yaml").write_text(text, encoding="utf-8")
+    shutil.copytree(ROOT / "transforms", folder / "transforms", ignore=shutil.ignore_patterns("__pycache__", ".cache"))
+    return load_project(folder / "pipelines.yaml", profile="local", env={})

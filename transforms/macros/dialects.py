@@ -1,0 +1,62 @@
+"""The few SQL fragments that Snowflake and Trino spell in other ways than DuckDB. Keys must come out byte for byte alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlglot import exp, parse_one
+
+if TYPE_CHECKING:
+    from sqlmesh.core.macros import MacroEvaluator
+
+DIALECTS = ("duckdb", "snowflake", "trino")
+VARIABLE = "warehouse_dialect"
+"""The SQLMesh variable that says which engine the models run on; DuckDB if it is not set."""
+
+FRAGMENTS: dict[str, dict[str, str]] = {
+    "duckdb": {
+        "md5": "MD5(x)",
+        "instant": "STRFTIME(x AT TIME ZONE 'UTC', '%Y-%m-%d %H:%M:%S.%f')",
+        "day": "STRFTIME(x, '%Y-%m-%d')",
+        "trim": "TRIM(x, w)",
+        "divide": "(x // y)",
+        "whole": "CAST(x AS HUGEINT)",
+        "bits": "CAST('0x' || LEFT(x, 15) AS BIGINT)",
+    },
+    "snowflake": {
+        "md5": "MD5(x)",
+        "instant": "TO_VARCHAR(CONVERT_TIMEZONE('UTC', x), 'YYYY-MM-DD HH24:MI:SS.FF6')",
+        "day": "TO_VARCHAR(x, 'YYYY-MM-DD')",
+        "trim": "TRIM(x, w)",
+        "divide": "((x - MOD(x, y)) / y)",
+        "whole": "CAST(x AS DECIMAL(38, 0))",
+        "bits": "TO_NUMBER(LEFT(x, 15), 'XXXXXXXXXXXXXXX')",
+    },
+    "trino": {
+        "md5": "LOWER(TO_HEX(MD5(TO_UTF8(x))))",
+        "instant": "CAST(CAST(x AT TIME ZONE 'UTC' AS TIMESTAMP(6)) AS VARCHAR)",
+        "day": "CAST(x AS VARCHAR)",
+        "trim": "TRIM(BOTH w FROM x)",
+        "divide": "((x - MOD(x, y)) / y)",
+        "whole": "CAST(x AS DECIMAL(38, 0))",
+        "bits": "FROM_BASE(SUBSTR(x, 1, 15), 16)",
+    },
+}
+
+
+def dialect_of(evaluator: MacroEvaluator) -> str:
+    """Name of the engine that the models are rendered for."""
+    return str(evaluator.var(VARIABLE, "duckdb"))
+
+
+def fragment(name: str, dialect: str, x: exp.Expression, **others: exp.Expression) -> exp.Expression:
+    """Return one fragment of `dialect` with its operands `x`, `y`, `w` put in."""
+    operands = {"x": x, **others}
+    tree = parse_one(FRAGMENTS[dialect][name], dialect=dialect)
+
+    def put_in(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, exp.Column) and not node.table and node.name in operands:
+            return operands[node.name].copy()
+        return node
+
+    return tree.transform(put_in)

@@ -1,0 +1,202 @@
+"""The vault's three kinds of table, each a query over staged deliveries: `@hub`, `@link`, `@satellite`.
+
+A run takes what has arrived since the last one (`_arrived_at`), never what its load time or business time says, so a
+late row is a new row like any other. Nothing here looks at the table it fills: how the rows get into it is the
+model's kind (materializations/). Staged feeds have load_timestamp, record_source, _load_id and _arrived_at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macros.dialects import dialect_of, fragment
+from macros.keys import hash_key, hash_of, key_bits
+from sqlglot import exp, parse_one
+from sqlmesh import macro
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlmesh.core.macros import MacroEvaluator
+
+ARRIVED = "_arrived_at BETWEEN @start_dt AND @end_dt"
+
+
+@macro()
+def hub(evaluator: MacroEvaluator, name: exp.Expression, key: exp.Expression, feeds: exp.Expression) -> exp.Expression:
+    """Return each business key once, as it was seen first among the rows that have arrived.
+
+    `@hub(asset, key := (asset_symbol, asset_type), feeds := (stage.news, ...))` gives asset_hk, the key columns,
+    load_timestamp, record_source: the earliest load time, then the first source in alphabetical order.
+    """
+    columns = _names(key)
+    hash_column = f"{name.name}_hk"
+    hashed = hash_key(evaluator, *(exp.column(column) for column in columns))
+    return _first_seen(evaluator, hash_column, {hash_column: hashed}, columns, _names(feeds))
+
+
+@macro()
+def link(evaluator: MacroEvaluator, name: exp.Expression, hubs: exp.Expression, feeds: exp.Expression) -> exp.Expression:
+    """Return each combination of hubs once, as it was seen first among the rows that have arrived.
+
+    `@link(transaction_asset, hubs := (transaction(transaction_id), asset(asset_symbol, asset_type)), feeds := (...))`
+    gives transaction_asset_hk, transaction_hk, asset_hk, load_timestamp, record_source.
+    """
+    ends = {f"{end.name}_hk": hash_key(evaluator, *(column.copy() for column in end.expressions)) for end in _items(hubs)}
+    hash_column = f"{name.name}_hk"
+    together = {hash_column: _link_key(evaluator, list(ends))}
+    return _first_seen(evaluator, hash_column, {**together, **ends}, [], _names(feeds), together)
+
+
+@macro()
+def satellite(
+    evaluator: MacroEvaluator,
+    hub_name: exp.Expression,
+    key: exp.Expression,
+    feed: exp.Expression,
+    payload: exp.Expression,
+    child: exp.Expression | None = None,
+) -> exp.Expression:
+    """Return every version of each key that the arrived rows touch, from all that was ever delivered of it.
+
+    `@satellite(customer, key := customer_id, feed := stage.customer, payload := (email, is_kyc_verified::BOOLEAN))`
+    gives customer_hk, customer_id, load_timestamp, record_source, hashdiff and the payload. A version is a delivery
+    whose payload differs from the one before it (by load time) of the same key and source; of two payloads at one
+    load time the one with the greater hashdiff counts. `child` columns join the key. A payload column is text unless
+    it is cast; the feed has `<hub>_hk` and `_key`, the first bits of the hash of the whole key.
+    """
+    keys = _names(key)
+    hash_column = f"{hub_name.name}_hk"
+    group = [hash_column, *(_names(child) if child is not None else [])]
+    series = ", ".join([*group, "record_source"])
+    values = _items(payload)
+    hashdiff = hash_of(dialect_of(evaluator), values)
+    carried = ", ".join([*group, *keys, "load_timestamp", "record_source"])
+    names = ", ".join(value.alias_or_name for value in values)
+    same = " AND ".join(
+        f"t.{column} = s.{column}" if column == hash_column else f"t.{column} IS NOT DISTINCT FROM s.{column}"
+        for column in group
+    )
+    query = parse_one(
+        f"""
+        WITH touched AS (
+          SELECT DISTINCT {", ".join(group)}, _key FROM {feed.sql(dialect="duckdb")}
+          WHERE {ARRIVED} AND NOT {hash_column} IS NULL
+        ), history AS (
+          SELECT s.* FROM {feed.sql(dialect="duckdb")} AS s
+          WHERE s._arrived_at <= @end_dt AND s._key IN (SELECT _key FROM touched)
+            AND EXISTS(SELECT 1 FROM touched AS t WHERE t._key = s._key AND {same})
+        ), deliveries AS (
+          SELECT {carried}, _hashdiff AS hashdiff, {names}, _load_id, _arrived_at, _key FROM history
+        ), chosen AS (
+          SELECT * FROM deliveries
+          QUALIFY ROW_NUMBER() OVER (PARTITION BY {series}, load_timestamp ORDER BY hashdiff DESC, _load_id) = 1
+        )
+        SELECT {carried}, hashdiff, {names}, _load_id,
+          MAX(_arrived_at) OVER (PARTITION BY {", ".join(group)}) AS _arrived_at, _key
+        FROM chosen
+        QUALIFY LAG(hashdiff) OVER (PARTITION BY {series} ORDER BY load_timestamp) IS DISTINCT FROM hashdiff
+        """,
+        dialect="duckdb",
+    )
+    return evaluator.transform(query.transform(_in_place_of, {"_hashdiff": hashdiff}))
+
+
+@macro()
+def effectivity(
+    evaluator: MacroEvaluator,
+    name: exp.Expression,
+    hubs: exp.Expression,
+    driving: exp.Expression,
+    versions: exp.Expression,
+    start: exp.Expression,
+) -> exp.Expression:
+    """Return from when to when the driving hub's key was related to which other one; it has one or none at a time.
+
+    `@effectivity(customer_company, hubs := (customer, company), driving := customer, versions := ..., start := ...)`
+    gives customer_company_hk, customer_hk, company_hk, effective_from, effective_to (9999-12-31 for what holds now),
+    is_current. A relationship that ends and comes back has two rows. `versions` has a row a change, from `start` on.
+    """
+    keys = [f"{hub.name}_hk" for hub in _items(hubs)]
+    key = f"{driving.name}_hk"
+    (end,) = (column for column in keys if column != key)
+    query = parse_one(
+        f"""
+        WITH changes AS (
+          SELECT {key}, {end}, {start.name} AS effective_from, record_source, _load_id
+          FROM {versions.sql(dialect="duckdb")}
+          QUALIFY
+            ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {start.name}) = 1
+            OR LAG({end}) OVER (PARTITION BY {key} ORDER BY {start.name}) IS DISTINCT FROM {end}
+        ), spans AS (
+          SELECT *, LEAD(effective_from) OVER (PARTITION BY {key} ORDER BY effective_from) AS next_from FROM changes
+        )
+        SELECT _link AS {name.name}_hk, {", ".join(keys)}, effective_from,
+          COALESCE(next_from, CAST('9999-12-31 00:00:00+00' AS TIMESTAMPTZ)) AS effective_to,
+          next_from IS NULL AS is_current, record_source, _load_id
+        FROM spans
+        WHERE NOT {end} IS NULL
+        """,
+        dialect="duckdb",
+    )
+    return query.transform(_in_place_of, {"_link": _link_key(evaluator, keys)})
+
+
+def _link_key(evaluator: MacroEvaluator, keys: Sequence[str]) -> exp.Expression:
+    """Return the hash of the hubs' keys; NULL as soon as one of them is. Hashes need no escaping: they are hex."""
+    joined: exp.Expression = exp.column(keys[0])
+    for key in keys[1:]:
+        joined = exp.DPipe(this=exp.DPipe(this=joined, expression=exp.Literal.string("|")), expression=exp.column(key))
+    return fragment("md5", dialect_of(evaluator), joined)
+
+
+def _first_seen(
+    evaluator: MacroEvaluator,
+    key: str,
+    hashes: dict[str, exp.Expression],
+    columns: Sequence[str],
+    feeds: Sequence[str],
+    together: dict[str, exp.Expression] | None = None,
+) -> exp.Expression:
+    """Return the query of a hub or a link: the first row of each key in what has arrived.
+
+    `hashes` are computed from the feeds' columns, those named in `together` from the others.
+    """
+    together = together or {}
+    own = [name for name in hashes if name not in together]
+    carried = [*columns, "load_timestamp", "record_source", "_load_id", "_arrived_at"]
+    arrived = " UNION ALL ".join(
+        f"SELECT {', '.join(f'_{name} AS {name}' for name in own)}, {', '.join(carried)} FROM {feed} WHERE {ARRIVED}"
+        for feed in feeds
+    )
+    outer = ", ".join(f"_{name} AS {name}" if name in together else name for name in hashes)
+    query = parse_one(
+        f"""
+        SELECT *, _bits AS _key
+        FROM (SELECT {outer}, {", ".join(carried)} FROM ({arrived}) AS arrived) AS hashed
+        WHERE NOT {key} IS NULL
+        QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY load_timestamp, record_source, _load_id) = 1
+        """,
+        dialect="duckdb",
+    )
+    values = {f"_{name}": value for name, value in hashes.items()}
+    return evaluator.transform(
+        query.transform(_in_place_of, {**values, "_bits": key_bits(evaluator, exp.column(key))})
+    )
+
+
+def _in_place_of(node: exp.Expression, values: dict[str, exp.Expression]) -> exp.Expression:
+    if isinstance(node, exp.Column) and not node.table and node.name in values:
+        return values[node.name].copy()
+    return node
+
+
+def _items(value: exp.Expression) -> list[exp.Expression]:
+    """Return the members of `(a, b)`, or the one that stands alone."""
+    if isinstance(value, exp.Tuple | exp.Array):
+        return list(value.expressions)
+    return [value.this] if isinstance(value, exp.Paren) else [value]
+
+
+def _names(value: exp.Expression) -> list[str]:
+    return [item.sql(dialect="duckdb") for item in _items(value)]

@@ -1,0 +1,214 @@
+"""How rows get into the tables that keep a row, or a group of rows, a key: in one transaction, whatever dies when.
+
+    insert_new      a key that is there already stays as it is, for ever: hubs and links
+    replace_groups  what the query returns of a key takes the place of what the table had of it: satellites, marts
+    keep_newest     of the query's row of a key and the table's the newer one stays: candles
+    replace_arrived what the query returns takes the place of what the table had of those packages: staged deliveries
+
+All may be given the same rows again, so a run that died and a run repeated end alike. A look-up in the table goes
+through `_key`, eight bytes a row, and only when it finds something through the key itself: work grows with what is new.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from contextlib import contextmanager
+
+from sqlglot import exp
+from sqlmesh import CustomMaterialization
+from sqlmesh.utils.errors import SQLMeshError
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlmesh.core.engine_adapter._typing import QueryOrDF
+    from sqlmesh.core.model import Model
+
+
+class Keyed:
+    """What both have in common: the new rows in a temporary table, then one transaction on the target."""
+
+    def insert(
+        self,
+        table_name: str,
+        query_or_df: QueryOrDF,
+        model: Model,
+        is_first_insert: bool,
+        render_kwargs: dict[str, t.Any],
+        **kwargs: t.Any,
+    ) -> None:
+        """Put the query's rows into the table. On a first insert, or when all of history is restated, they are it."""
+        if not isinstance(query_or_df, exp.Query):
+            raise SQLMeshError(f"{model.name}: a keyed table is filled by a query, not by a data frame")
+        if is_first_insert:
+            self._replace_query_for_model(model, table_name, query_or_df, render_kwargs, **kwargs)
+            return
+        columns = ", ".join(f'"{name}"' for name in self.adapter.columns(table_name))
+        target = exp.to_table(table_name, dialect="duckdb").sql(dialect=self.adapter.dialect, identify=True)
+        with self._temporary("fresh", query_or_df) as fresh:
+            if not self._is_empty(fresh):
+                self._merge(target, fresh, columns, model)
+
+    def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
+        raise NotImplementedError
+
+    def _known(self, target: str, fresh: str) -> exp.Query:
+        """Return the query for the `_key` values that the target has already."""
+        return self._query(f"SELECT DISTINCT _key FROM {target} WHERE _key IN (SELECT _key FROM {fresh})")
+
+    def _exists(self, table: str, names: Sequence[str]) -> str:
+        """Return the condition that `table` has a row equal to row `o` in these columns, NULL being equal to NULL."""
+        return f"EXISTS (SELECT 1 FROM {table} AS x WHERE {_same(names)})"
+
+    def _query(self, text: str) -> exp.Query:
+        return t.cast("exp.Query", exp.maybe_parse(text, dialect=self.adapter.dialect))
+
+    def _run(self, statement: str) -> None:
+        self.adapter.execute(statement)
+
+    def _is_empty(self, table: str) -> bool:
+        return not self.adapter.fetchone(f"SELECT 1 FROM {table} LIMIT 1")
+
+    @contextmanager
+    def _temporary(self, name: str, query: exp.Query) -> Iterator[str]:
+        """Yield the name of a table with the query's rows: in DuckDB's own memory, elsewhere beside the models."""
+        if self.adapter.dialect != "duckdb":
+            with self.adapter.temp_table(query) as table:
+                yield table.sql(dialect=self.adapter.dialect, identify=True)
+            return
+        own = f'temp."{name}"'
+        self._run(f"CREATE OR REPLACE TEMP TABLE \"{name}\" AS {query.sql(dialect='duckdb', identify=True)}")
+        try:
+            yield own
+        finally:
+            self._run(f"DROP TABLE IF EXISTS {own}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Make one commit of what is done inside. SQLMesh's DuckDB adapter has no transactions of its own."""
+        if self.adapter.dialect != "duckdb":
+            with self.adapter.transaction():
+                yield
+            return
+        self._run("BEGIN TRANSACTION")
+        try:
+            yield
+        except BaseException:
+            self._run("ROLLBACK")
+            raise
+        self._run("COMMIT")
+
+
+class InsertNew(Keyed, CustomMaterialization):
+    """Insert the rows whose key the table does not have: `materialization_properties (key = customer_hk)`."""
+
+    NAME = "insert_new"
+
+    def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
+        (key,) = _named(model, "key")
+        with self._temporary("known", self._known(target, fresh)) as known, self._transaction():
+            insert = f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh} AS n"
+            if not self._is_empty(known):
+                insert += (
+                    f" WHERE NOT n.{key} IN (SELECT {key} FROM {target} WHERE _key IN (SELECT _key FROM {known}))"
+                )
+            self._run(insert)
+
+
+class KeepNewest(Keyed, CustomMaterialization):
+    """Keep one row a key, the greatest in some columns: `materialization_properties (key = (...), newest = (...))`."""
+
+    NAME = "keep_newest"
+
+    def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
+        key, newest = _named(model, "key"), _named(model, "newest")
+        with self._temporary("known", self._known(target, fresh)) as known:
+            if self._is_empty(known):
+                self._run(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh}")
+                return
+            rows = (
+                f"SELECT {_listed('o', [*key, *newest])}, o._key FROM {target} AS o "
+                f"WHERE o._key IN (SELECT _key FROM {known})"
+            )
+            with self._temporary("present", self._query(rows)) as present:
+                newer = f"ROW({_listed('o', newest)}) > ROW({_listed('x', newest)})"
+                older = f"SELECT {_listed('x', [*key, '_key'])} FROM {fresh} AS o JOIN {present} AS x ON {_same(key)} WHERE {newer}"
+                with self._temporary("older", self._query(older)) as old, self._transaction():
+                    if not self._is_empty(old):
+                        self._run(
+                            f"DELETE FROM {target} AS o WHERE o._key IN (SELECT _key FROM {old}) "
+                            f"AND {self._exists(old, key)}"
+                        )
+                    self._run(
+                        f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh} AS o "
+                        f"WHERE {self._exists(old, key)} OR NOT {self._exists(present, key)}"
+                    )
+
+
+class ReplaceArrived(Keyed, CustomMaterialization):
+    """Replace the rows of the packages that the query read; a package arrives whole, at one instant."""
+
+    NAME = "replace_arrived"
+
+    def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
+        del model
+        arrived = self.adapter.fetchone(f"SELECT MIN(_arrived_at), MAX(_arrived_at) FROM {fresh}")
+        between = " AND ".join(
+            f"_arrived_at {sign} CAST('{instant.isoformat()}' AS TIMESTAMPTZ)"
+            for sign, instant in zip((">=", "<="), arrived or (), strict=True)
+        )
+        again = self.adapter.fetchone(f"SELECT 1 FROM {target} WHERE {between} LIMIT 1")
+        with self._transaction():
+            if again:
+                packages = f"SELECT DISTINCT _load_id FROM {fresh}"
+                self._run(f"DELETE FROM {target} WHERE {between} AND _load_id IN ({packages})")
+            self._run(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh}")
+
+
+class ReplaceGroups(Keyed, CustomMaterialization):
+    """Replace each key's rows: `materialization_properties (key = (...), version = (...))`.
+
+    With `version`, rows of a key that the table has alike stay untouched, unless one of that key has to go.
+    """
+
+    NAME = "replace_groups"
+
+    def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
+        key, version = _named(model, "key"), _named(model, "version")
+        with self._temporary("known", self._known(target, fresh)) as known:
+            if self._is_empty(known):
+                self._run(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh}")
+                return
+            identity = ", ".join(f"o.{name}" for name in [*key, *version])
+            rows = f"SELECT {identity}, o._key FROM {target} AS o WHERE o._key IN (SELECT _key FROM {known})"
+            with self._temporary("present", self._query(rows)) as present:
+                gone = f"SELECT DISTINCT {_listed('o', [*key, '_key'])} FROM {present} AS o WHERE {self._exists(fresh, key)}"
+                if version:
+                    gone += f" AND NOT {self._exists(fresh, [*key, *version])}"
+                with self._temporary("rewritten", self._query(gone)) as rewritten, self._transaction():
+                    if not self._is_empty(rewritten):
+                        self._run(
+                            f"DELETE FROM {target} AS o WHERE o._key IN (SELECT _key FROM {rewritten}) "
+                            f"AND {self._exists(rewritten, key)}"
+                        )
+                    self._run(
+                        f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh} AS o "
+                        f"WHERE {self._exists(rewritten, key)} OR NOT {self._exists(present, [*key, *version])}"
+                    )
+
+
+def _named(model: Model, name: str) -> list[str]:
+    """Return the columns that a property of the kind lists; none if it is not set."""
+    value = model.custom_materialization_properties.get(name) if model.kind.is_custom else None
+    if value is None:
+        return []
+    items = value.expressions if isinstance(value, exp.Tuple | exp.Array) else [value]
+    return [f'"{item.name}"' for item in items]
+
+
+def _same(names: Sequence[str]) -> str:
+    return " AND ".join(["x._key = o._key", *(f"x.{name} IS NOT DISTINCT FROM o.{name}" for name in names)])
+
+
+def _listed(alias: str, names: Sequence[str]) -> str:
+    return ", ".join(f"{alias}.{name}" for name in names)

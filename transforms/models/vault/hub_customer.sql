@@ -1,0 +1,16 @@
+MODEL (
+  name vault.hub_customer,
+  kind CUSTOM (
+    materialization 'insert_new',
+    materialization_properties (key = customer_hk)
+  ),
+  tags [customers],
+  allow_partials TRUE,
+  description 'Customers, by customer_id: whoever a feed names, a profile or not'
+);
+
+@hub(
+  customer,
+  key := customer_id,
+  feeds := (stage.customer, stage.transaction_personal, stage.transaction_corporate)
+);

@@ -1,0 +1,16 @@
+MODEL (
+  name vault.hub_news,
+  kind CUSTOM (
+    materialization 'insert_new',
+    materialization_properties (key = news_hk)
+  ),
+  tags [news],
+  allow_partials TRUE,
+  description 'Articles, by url (its case counts)'
+);
+
+@hub(
+  news,
+  key := url,
+  feeds := (stage.news)
+);

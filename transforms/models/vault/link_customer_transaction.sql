@@ -1,0 +1,16 @@
+MODEL (
+  name vault.link_customer_transaction,
+  kind CUSTOM (
+    materialization 'insert_new',
+    materialization_properties (key = customer_transaction_hk)
+  ),
+  tags [transactions],
+  allow_partials TRUE,
+  description 'Who was ever said to own a transaction; who does now: eff_sat_customer_transaction'
+);
+
+@link(
+  customer_transaction,
+  hubs := (customer(customer_id), transaction(transaction_id)),
+  feeds := (stage.transaction_personal, stage.transaction_corporate)
+);

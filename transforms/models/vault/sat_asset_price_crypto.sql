@@ -1,0 +1,24 @@
+MODEL (
+  name vault.sat_asset_price_crypto,
+  kind CUSTOM (
+    materialization 'replace_groups',
+    materialization_properties (key = (asset_hk, quote_currency, observed_at), version = (record_source, load_timestamp, hashdiff))
+  ),
+  tags [prices],
+  allow_partials TRUE,
+  description 'Crypto prices, a row a change of what a source said of one instant, in quote_currency'
+);
+
+@satellite(
+  asset,
+  key := (asset_symbol, asset_type),
+  child := (quote_currency, observed_at),
+  feed := stage.price_crypto,
+  payload := (
+    symbol,
+    base_currency,
+    price::DECIMAL(38,18),
+    volume::DECIMAL(38,18),
+    volume_unit
+  )
+);

@@ -1,0 +1,27 @@
+MODEL (
+  name vault.sat_customer_profile,
+  kind CUSTOM (
+    materialization 'replace_groups',
+    materialization_properties (key = customer_hk, version = (record_source, load_timestamp, hashdiff))
+  ),
+  tags [customers],
+  allow_partials TRUE,
+  description 'What each source said of a customer, a row a change'
+);
+
+@satellite(
+  customer,
+  key := customer_id,
+  feed := stage.customer,
+  payload := (
+    first_name,
+    last_name,
+    email,
+    country,
+    customer_tier,
+    risk_tolerance,
+    registration_date::DATE,
+    company_id,
+    is_kyc_verified::BOOLEAN
+  )
+);

@@ -1,0 +1,22 @@
+MODEL (
+  name vault.sat_news_content,
+  kind CUSTOM (
+    materialization 'replace_groups',
+    materialization_properties (key = news_hk, version = (record_source, load_timestamp, hashdiff))
+  ),
+  tags [news],
+  allow_partials TRUE,
+  description 'What each source said in an article, a row a change'
+);
+
+@satellite(
+  news,
+  key := url,
+  feed := stage.news,
+  payload := (
+    date::DATE,
+    title,
+    description,
+    image
+  )
+);

@@ -1,0 +1,32 @@
+MODEL (
+  name vault.sat_transaction_corp,
+  kind CUSTOM (
+    materialization 'replace_groups',
+    materialization_properties (key = transaction_hk, version = (record_source, load_timestamp, hashdiff))
+  ),
+  tags [transactions],
+  allow_partials TRUE,
+  description 'What each source said of a corporate transaction, a row a change'
+);
+
+@satellite(
+  transaction,
+  key := transaction_id,
+  feed := stage.transaction_corporate,
+  payload := (
+    customer_id,
+    asset_type,
+    asset_symbol,
+    transaction_type,
+    quantity::DECIMAL(38,18),
+    price_per_unit::DECIMAL(38,18),
+    transaction_amount::DECIMAL(38,18),
+    fee_amount::DECIMAL(38,18),
+    transaction_timestamp::TIMESTAMPTZ,
+    data_date::DATE,
+    customer_tier,
+    customer_risk_tolerance,
+    customer_type,
+    data_source
+  )
+);
