@@ -8,7 +8,7 @@ UNIT = "in `currency` as delivered: Yahoo quotes London in pence (GBp), Johannes
 FACT = "company fact as known when the row was extracted, not on the bar's date; null in a backfill"
 
 OBSERVED_AT = Column("observed_at", "timestamp", nullable=False, description="UTC instant at which the bar begins")
-INTERVAL = Column("interval", "text", description="length of the bar: 1d, 1h, ...")
+INTERVAL = Column("interval", "text", description="length of the bar: 1d, 1h, ...; null for a price that is no bar")
 IS_LIVE = Column(
     "is_live", "bool", description="the bar is still moving (off the grid, or its session is open)"
 )
@@ -16,7 +16,7 @@ IS_LIVE = Column(
 CRYPTO_COLUMNS = (
     Column("symbol", "text", nullable=False, description="Yahoo's symbol, BTC-USD"),
     Column("base_currency", "text", nullable=False, description="the asset's symbol, BTC"),
-    Column("quote_currency", "text", nullable=False, description="currency of the prices, USD"),
+    Column("quote_currency", "text", description="currency of the prices, USD"),
     Column("price", "decimal", description="close of the bar"),
     Column("open", "decimal"),
     Column("high", "decimal"),
@@ -31,7 +31,7 @@ CRYPTO_COLUMNS = (
 STOCK_COLUMNS = (
     Column("ticker", "text", nullable=False, description="the asset's symbol"),
     Column("symbol", "text", description="Yahoo's symbol, BRK-B"),
-    Column("date", "date", nullable=False, description="trading date at the exchange"),
+    Column("date", "date", description="trading date at the exchange"),
     Column("open_price", "decimal", description=UNIT),
     Column("high_price", "decimal", description=UNIT),
     Column("low_price", "decimal", description=UNIT),
@@ -62,7 +62,7 @@ def crypto_table(name: str) -> Table:
     return Table(
         name=name,
         columns=CRYPTO_COLUMNS,
-        primary_key=("symbol", "interval", "observed_at"),
+        primary_key=("symbol", "observed_at"),
         description="Crypto prices from Yahoo Finance",
         timeseries={"hypertable": "observed_at"},
     )
@@ -73,7 +73,7 @@ def stock_table(name: str) -> Table:
     return Table(
         name=name,
         columns=STOCK_COLUMNS,
-        primary_key=("ticker", "interval", "observed_at"),
+        primary_key=("ticker", "observed_at"),
         description="Stock prices, dividends, splits and company facts from Yahoo Finance",
         timeseries={"hypertable": "observed_at"},
     )
