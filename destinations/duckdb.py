@@ -116,6 +116,11 @@ class DuckdbWarehouse:
         with self._clear_errors():
             return self._opened.newest()
 
+    def arrivals(self) -> Mapping[str, int]:
+        """Return when the last package of each table arrived, in milliseconds since 1970."""
+        with self._clear_errors():
+            return self._opened.arrivals()
+
     def identity(self) -> str:
         """Return what tells this warehouse from another at the same place."""
         with self._clear_errors():
@@ -140,6 +145,11 @@ class DuckdbWarehouse:
         """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
         with self._clear_errors():
             return self._opened.begin_models()
+
+    def note_checks(self, results: Sequence[tuple[Any, ...]]) -> None:
+        """Keep the results of one model run's checks."""
+        with self._clear_errors():
+            self._opened.note_checks(results)
 
     def reset(self) -> None:
         """Forget every package: `engine replay` fills the landing tables from the lake again."""
@@ -184,8 +194,16 @@ class DuckdbWarehouse:
         """Return SQLMesh's connection. DuckDB shares the open file between the connections of one process."""
         return {"type": "duckdb", "database": str(self.path), "connector_config": {"TimeZone": "UTC"}}
 
-    def reader(self) -> DuckDBPyConnection:
-        """Open the last published copy read-only, under the database's own name; no files, no network, no settings."""
+    def reader(self, *, unpublished: bool = False) -> DuckDBPyConnection:
+        """Open the last published copy read-only, under the database's own name; no files, no network, no settings.
+
+        With `unpublished`, the file itself: only while no other process writes to it.
+        """
+        if unpublished and self.path.exists():
+            with self._clear_errors():
+                connection = self._open_copy(self.path)
+                if connection is not None:
+                    return connection
         state = self._state()
         if not state:
             raise DestinationError(

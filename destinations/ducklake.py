@@ -118,6 +118,11 @@ class DucklakeWarehouse:
         with self._clear_errors():
             return self._opened.newest()
 
+    def arrivals(self) -> Mapping[str, int]:
+        """Return when the last package of each table arrived, in milliseconds since 1970."""
+        with self._clear_errors():
+            return self._opened.arrivals()
+
     def identity(self) -> str:
         """Return what tells this warehouse from another at the same place."""
         with self._clear_errors():
@@ -153,6 +158,11 @@ class DucklakeWarehouse:
         """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
         with self._clear_errors():
             return self._opened.begin_models()
+
+    def note_checks(self, results: Sequence[tuple[Any, ...]]) -> None:
+        """Keep the results of one model run's checks."""
+        with self._clear_errors():
+            self._opened.note_checks(results)
 
     def reset(self) -> None:
         """Forget every package: `engine replay` fills the landing tables from the lake again."""
@@ -195,20 +205,21 @@ class DucklakeWarehouse:
             },
         }
 
-    def reader(self) -> DuckDBPyConnection:
-        """Open a read-only connection at the last published snapshot; no files, no network, no settings."""
+    def reader(self, *, unpublished: bool = False) -> DuckDBPyConnection:
+        """Open a read-only connection at the last published snapshot; no files, no network, no settings.
+
+        With `unpublished`, at the last snapshot of all: a failed run's, or a moment of one that is under way.
+        """
         history = housekeeping.published(self._published)
-        if not history:
+        if not history and not (unpublished and self._catalog.exists()):
             raise DestinationError(
                 self.name, "nothing is published here yet", "Run a pipeline first: `engine run --all`."
             )
         with self._clear_errors():
             connection = connect(self._data_dir, extensions=True)
             try:
-                snapshot = history[-1].snapshot
-                self._attach(
-                    connection, self._catalog, f"READ_ONLY, SNAPSHOT_VERSION {snapshot}, META_BUSY_TIMEOUT 5000"
-                )
+                at = "" if unpublished else f"SNAPSHOT_VERSION {history[-1].snapshot}, "
+                self._attach(connection, self._catalog, f"READ_ONLY, {at}META_BUSY_TIMEOUT 5000")
                 lock_down(connection, [self._data])
             except BaseException:
                 connection.close()

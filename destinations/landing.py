@@ -32,11 +32,19 @@ BOOKKEEPING = (
     )""",
     "CREATE TABLE IF NOT EXISTS landing._model_runs (until TIMESTAMP WITH TIME ZONE)",
     "CREATE TABLE IF NOT EXISTS landing._identity (identity VARCHAR)",
+    """CREATE TABLE IF NOT EXISTS landing._checks (
+        run_id VARCHAR, checked_at TIMESTAMP WITH TIME ZONE, model VARCHAR, audit VARCHAR, blocking BOOLEAN,
+        status VARCHAR, failed_rows BIGINT, sample VARCHAR, look VARCHAR
+    )""",
     "CREATE TABLE IF NOT EXISTS landing._quarantine ("
     + ", ".join(f"{identifier(column.name)} {SQL_TYPES[column.data_type]}" for column in QUARANTINE_COLUMNS)
     + ")",
 )
 
+
+CHECKED_RUNS = 20
+"""Model runs whose checks are kept, all of them; of failed checks those of the last week."""
+FAILED_DAYS = 7
 
 ARRIVED = "SELECT arrived_at AS instant FROM landing._packages UNION ALL SELECT until FROM landing._model_runs"
 """Every instant behind which the next arrival must lie."""
@@ -69,6 +77,13 @@ class Landing:
             "SELECT table_name, _load_id FROM landing._packages JOIN landing._cursor USING (table_name, seq)"
         ).fetchall()
         return {str(table): str(load_id) for table, load_id in rows}
+
+    def arrivals(self) -> dict[str, int]:
+        """Return when the last package of each table arrived, in whole milliseconds since 1970 (cut off)."""
+        rows = self._connection.execute(
+            "SELECT table_name, epoch_ms(max(arrived_at)) FROM landing._packages GROUP BY table_name"
+        ).fetchall()
+        return {str(table): int(instant) for table, instant in rows}
 
     def identity(self) -> str:
         """Return the random name this warehouse was given when it was made (now, if it is older than such names)."""
@@ -152,6 +167,23 @@ class Landing:
             self._connection.execute("INSERT INTO landing._model_runs SELECT make_timestamptz(?)", [until_ms * 1000])
         epoch = datetime(1970, 1, 1, tzinfo=UTC)
         return epoch + timedelta(microseconds=int(row[0])), epoch + timedelta(milliseconds=until_ms)
+
+    def note_checks(self, results: Sequence[tuple[Any, ...]]) -> None:
+        """Add one model run's rows to `landing._checks`; at times, let go of old ones. One transaction."""
+        rows = ", ".join(f"({', '.join('?' for _ in row)})" for row in results)
+        values = [value for row in results for value in row]
+        execute = self._connection.execute
+        with self._transaction():
+            runs = execute("SELECT run_id FROM landing._checks GROUP BY ALL ORDER BY max(checked_at) DESC").fetchall()
+            if len(runs) >= 2 * CHECKED_RUNS:
+                kept = [str(run_id) for (run_id,) in runs[: CHECKED_RUNS - 1]]
+                newest = max(row[1] for row in results)
+                execute(
+                    "DELETE FROM landing._checks WHERE NOT run_id IN (SELECT unnest(?)) "
+                    f"AND (status = 'passed' OR checked_at < ?::TIMESTAMPTZ - INTERVAL {FAILED_DAYS} DAYS)",
+                    [kept, newest],
+                )
+            execute(f"INSERT INTO landing._checks VALUES {rows}", values)
 
     def reset(self) -> None:
         """Forget every package, in one transaction: the landing tables are gone, the cursors stand before the first."""

@@ -76,14 +76,23 @@ class Warehouse(Destination, Protocol):
     def set_aside(self) -> None:
         """Keep what cannot be opened, because it is damaged, under another name; the next open makes a new one."""
 
+    def arrivals(self) -> Mapping[str, int]:
+        """Return when the last package of each table arrived, in whole milliseconds since 1970 (cut off)."""
+
     def begin_models(self) -> tuple[datetime, datetime] | None:
         """Fence off what has arrived; return the first arrival and the instant up to which the models may read.
 
         Every later arrival lies behind that instant. None: nothing has arrived yet.
         """
 
+    def note_checks(self, results: Sequence[tuple[Any, ...]]) -> None:
+        """Keep the results of one model run's checks, rows of `landing._checks`; old ones go (see Landing)."""
+
     def sqlmesh_connection(self) -> dict[str, Any]:
         """The SQLMesh connection (as in its config's `connection:`) that builds models here."""
 
-    def reader(self) -> Any:
-        """Open a read-only connection that sees the last published state and never a half-finished run."""
+    def reader(self, *, unpublished: bool = False) -> Any:
+        """Open a read-only connection that sees the last published state and never a half-finished run.
+
+        With `unpublished`, one that sees what is there now: what a failed run left, or one under way has done so far.
+        """

@@ -1,0 +1,128 @@
+"""One 5-minute increment of the models at two sizes of history: what is new must cost, not what is old.
+
+    python -m tests.bench.bench_increment [SMALL LARGE]
+
+Builds two DuckLake warehouses (default 200,000 and 20,000,000 transactions, 20 a customer, from the project's own
+Faker source), then lands 10,000 new transactions, 2,000 changed customers and 5,000 prices three times in each and
+runs the models and audits on them, in this one warm process. Prints the median of both sizes and their ratio, which
+is to stay below 1.5, and the peak of memory, which is to stay below 2 GB.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from sources.faker.market import Market
+from sources.faker.people import World, customers
+from sources.faker.trades import Period, Trades
+from sources.protocol import Asset
+from tests.vault.adapter import Models
+
+SIZES = (200_000, 20_000_000)
+CHUNK = 1_000_000
+TRADES_A_CUSTOMER = 20
+NEW_TRADES, CHANGED_CUSTOMERS, NEW_PRICES = 10_000, 2_000, 5_000
+INCREMENTS = 3
+RATIO, MEMORY_GB = 1.5, 2.0
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ASSETS = [Asset(f"C{n}", "crypto") for n in range(50)] + [Asset(f"S{n}", "stock") for n in range(90)]
+
+
+class History:
+    """One warehouse with a history of `size` transactions, and what comes after it."""
+
+    def __init__(self, size: int, folder: Path) -> None:
+        """Build the models over nothing yet."""
+        self.size = size
+        self.people = size // TRADES_A_CUSTOMER
+        self.world = World(7, self.people, 200)
+        self.trades = Trades(self.world, "personal", Market.of(7, ASSETS), Period(NOW - timedelta(days=365), NOW))
+        self.models = Models("ducklake", folder)
+        self.models.warehouse._connection.execute("SET memory_limit = '1GB'")  # noqa: SLF001 - the whole is to stay below 2
+        self.models.context.engine_adapter.execute("SET memory_limit = '1GB'")
+        self._made = 0
+        self._prices = 0
+
+    def build(self) -> float:
+        """Land and model the history, a chunk at a time; return seconds."""
+        started = time.perf_counter()
+        numbers = np.arange(self.people)
+        self.models.land_table("raw_customers", customers(self.world, numbers, np.zeros_like(numbers)))
+        while self._made < self.size:
+            count = min(CHUNK, self.size - self._made)
+            self.models.land_table("raw_transaction_personal", self.trades.rows(self._made, count))
+            self._made += count
+            self.models.run(None)
+            print(f"   {self._made:,} of {self.size:,} after {time.perf_counter() - started:.0f} s", flush=True)
+        return time.perf_counter() - started
+
+    def increment(self, number: int) -> float:
+        """Land one increment an interval later; return the seconds of the model run."""
+        connection = self.models.warehouse._connection  # noqa: SLF001 - a bench may set the clock of arrival
+        connection.execute("UPDATE landing._model_runs SET until = until + INTERVAL 10 MINUTES")
+        self.models.land_table("raw_transaction_personal", self.trades.rows(self._made, NEW_TRADES))
+        self._made += NEW_TRADES
+        changed = (np.arange(CHANGED_CUSTOMERS) * 7 + number) % self.people
+        self.models.land_table("raw_customers", customers(self.world, changed, np.full_like(changed, number)))
+        self.models.land_table("raw_cryptoprices_binance", self._new_prices())
+        started = time.perf_counter()
+        self.models.run(None)
+        return time.perf_counter() - started
+
+    def _new_prices(self) -> pa.Table:
+        assets = [f"C{n % 50}" for n in range(NEW_PRICES)]
+        instants = [NOW + timedelta(seconds=self._prices + n // 50) for n in range(NEW_PRICES)]
+        self._prices += NEW_PRICES // 50
+        return pa.table(
+            {
+                "symbol": [f"{asset}USDT" for asset in assets],
+                "base_currency": assets,
+                "quote_currency": ["USDT"] * NEW_PRICES,
+                "price": [str(100 + n % 97) for n in range(NEW_PRICES)],
+                "volume": [str(n) for n in range(NEW_PRICES)],
+                "volume_unit": ["base"] * NEW_PRICES,
+                "observed_at": pa.array(instants, pa.timestamp("us", "UTC")),
+            }
+        )
+
+
+def main(sizes: tuple[int, ...] = SIZES) -> int:
+    """Print the figures; return 1 if one of them is missed."""
+    from sqlmesh.core.console import NoopConsole, set_console
+
+    set_console(NoopConsole())
+    medians: list[float] = []
+    for size in sizes:
+        folder = Path(tempfile.mkdtemp(prefix="increment-"))
+        try:
+            history = History(size, folder)
+            print(f"{size:,} transactions of history: built in {history.build():.0f} s")
+            seconds = [history.increment(number + 1) for number in range(INCREMENTS)]
+            medians.append(statistics.median(seconds))
+            print(f"   increments: {', '.join(f'{second:.2f}' for second in seconds)} s")
+            history.models.close()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    ratio = medians[-1] / medians[0]
+    print(f"median {medians[0]:.2f} s and {medians[-1]:.2f} s: {ratio:.2f} times (below {RATIO})")
+    print(f"peak memory {memory:.2f} GB (below {MEMORY_GB})")
+    return int(ratio > RATIO or memory > MEMORY_GB)
+
+
+def _sizes(words: list[str]) -> tuple[int, ...]:
+    return tuple(int(word.replace("_", "")) for word in words) or SIZES
+
+
+if __name__ == "__main__":
+    sys.exit(main(_sizes(sys.argv[1:])))
