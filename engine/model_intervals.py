@@ -44,7 +44,7 @@ def take_only_what_arrived() -> None:
 
     @wraps(whole)
     def missing_intervals(self: Snapshot, *args: Any, **kwargs: Any) -> list[Interval]:
-        missing = whole(self, *args, **kwargs)
+        missing: list[Interval] = whole(self, *args, **kwargs)
         kind = self.model.kind if self.is_model else None
         if kind is None or not kind.is_custom or kind.materialization not in KEYED:
             return missing

@@ -48,7 +48,7 @@ class History:
         self.world = World(7, self.people, 200)
         self.trades = Trades(self.world, "personal", Market.of(7, ASSETS), Period(NOW - timedelta(days=365), NOW))
         self.models = Models("ducklake", folder)
-        self.models.warehouse._connection.execute("SET memory_limit = '1GB'")  # noqa: SLF001 - the whole is to stay below 2
+        self.models.warehouse._connection.execute("SET memory_limit = '1GB'")
         self.models.context.engine_adapter.execute("SET memory_limit = '1GB'")
         self._made = 0
         self._prices = 0
@@ -68,7 +68,7 @@ class History:
 
     def increment(self, number: int) -> float:
         """Land one increment an interval later; return the seconds of the model run."""
-        connection = self.models.warehouse._connection  # noqa: SLF001 - a bench may set the clock of arrival
+        connection = self.models.warehouse._connection
         connection.execute("UPDATE landing._model_runs SET until = until + INTERVAL 10 MINUTES")
         self.models.land_table("raw_transaction_personal", self.trades.rows(self._made, NEW_TRADES))
         self._made += NEW_TRADES

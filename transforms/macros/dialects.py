@@ -1,4 +1,7 @@
-"""The few SQL fragments that Snowflake and Trino spell in other ways than DuckDB. Keys must come out byte for byte alike."""
+"""The few SQL fragments that Snowflake and Trino spell in other ways than DuckDB.
+
+Keys must come out byte for byte alike on all three.
+"""
 
 from __future__ import annotations
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macros.dialects import dialect_of, fragment
 from sqlglot import exp
 from sqlmesh import macro
+
+from macros.dialects import dialect_of, fragment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

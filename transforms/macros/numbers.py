@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macros.dialects import dialect_of, fragment
 from sqlglot import exp, parse_one
 from sqlmesh import macro
+
+from macros.dialects import dialect_of, fragment
 
 if TYPE_CHECKING:
     from sqlmesh.core.macros import MacroEvaluator
@@ -33,16 +34,16 @@ def ratio(evaluator: MacroEvaluator, dividend: exp.Expression, divisor: exp.Expr
     for place in (6, 12, 18):
         digits, rest = _divided(dialect, exp.Mul(this=exp.paren(rest), expression=million), below)
         step = exp.cast(exp.Literal.number("0." + "0" * (place - 1) + "1"), f"DECIMAL({place}, {place})")
-        decimals = exp.Add(
-            this=decimals, expression=exp.cast(exp.Mul(this=exp.cast(digits, "DECIMAL(18, 0)"), expression=step), "DECIMAL(38, 18)")
-        )
+        placed = exp.Mul(this=exp.cast(digits, "DECIMAL(18, 0)"), expression=step)
+        decimals = exp.Add(this=decimals, expression=exp.cast(placed, "DECIMAL(38, 18)"))
     sign = parse_one("CASE WHEN (x < 0) <> (y < 0) THEN -1 ELSE 1 END").transform(
         lambda node: {"x": dividend, "y": divisor}[node.name].copy() if isinstance(node, exp.Column) else node
     )
     quotient = exp.Mul(this=exp.paren(sign), expression=exp.paren(decimals))
+    largest = exp.Literal.number(LARGEST)
     inside = exp.and_(
         exp.NEQ(this=divisor.copy(), expression=exp.Literal.number(0)),
-        *(exp.LT(this=exp.func("ABS", value.copy()), expression=exp.Literal.number(LARGEST)) for value in (dividend, divisor)),
+        *(exp.LT(this=exp.func("ABS", value.copy()), expression=largest.copy()) for value in (dividend, divisor)),
         exp.LT(this=whole.copy(), expression=exp.Literal.number(10**17)),
     )
     return exp.paren(exp.Case().when(inside, quotient))

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macros.dialects import dialect_of, fragment
-from macros.keys import hash_key, hash_of, key_bits
 from sqlglot import exp, parse_one
 from sqlmesh import macro
+
+from macros.dialects import dialect_of, fragment
+from macros.keys import hash_key, hash_of, key_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,13 +37,17 @@ def hub(evaluator: MacroEvaluator, name: exp.Expression, key: exp.Expression, fe
 
 
 @macro()
-def link(evaluator: MacroEvaluator, name: exp.Expression, hubs: exp.Expression, feeds: exp.Expression) -> exp.Expression:
+def link(
+    evaluator: MacroEvaluator, name: exp.Expression, hubs: exp.Expression, feeds: exp.Expression
+) -> exp.Expression:
     """Return each combination of hubs once, as it was seen first among the rows that have arrived.
 
     `@link(transaction_asset, hubs := (transaction(transaction_id), asset(asset_symbol, asset_type)), feeds := (...))`
     gives transaction_asset_hk, transaction_hk, asset_hk, load_timestamp, record_source.
     """
-    ends = {f"{end.name}_hk": hash_key(evaluator, *(column.copy() for column in end.expressions)) for end in _items(hubs)}
+    ends = {
+        f"{end.name}_hk": hash_key(evaluator, *(column.copy() for column in end.expressions)) for end in _items(hubs)
+    }
     hash_column = f"{name.name}_hk"
     together = {hash_column: _link_key(evaluator, list(ends))}
     return _first_seen(evaluator, hash_column, {**together, **ends}, [], _names(feeds), together)
@@ -180,9 +185,7 @@ def _first_seen(
         dialect="duckdb",
     )
     values = {f"_{name}": value for name, value in hashes.items()}
-    return evaluator.transform(
-        query.transform(_in_place_of, {**values, "_bits": key_bits(evaluator, exp.column(key))})
-    )
+    return evaluator.transform(query.transform(_in_place_of, {**values, "_bits": key_bits(evaluator, exp.column(key))}))
 
 
 def _in_place_of(node: exp.Expression, values: dict[str, exp.Expression]) -> exp.Expression:

@@ -33,7 +33,7 @@ class Keyed:
         table_name: str,
         query_or_df: QueryOrDF,
         model: Model,
-        is_first_insert: bool,
+        is_first_insert: bool,  # noqa: FBT001 - SQLMesh's signature
         render_kwargs: dict[str, t.Any],
         **kwargs: t.Any,
     ) -> None:
@@ -77,7 +77,7 @@ class Keyed:
                 yield table.sql(dialect=self.adapter.dialect, identify=True)
             return
         own = f'temp."{name}"'
-        self._run(f"CREATE OR REPLACE TEMP TABLE \"{name}\" AS {query.sql(dialect='duckdb', identify=True)}")
+        self._run(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {query.sql(dialect="duckdb", identify=True)}')
         try:
             yield own
         finally:
@@ -109,9 +109,7 @@ class InsertNew(Keyed, CustomMaterialization):
         with self._temporary("known", self._known(target, fresh)) as known, self._transaction():
             insert = f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh} AS n"
             if not self._is_empty(known):
-                insert += (
-                    f" WHERE NOT n.{key} IN (SELECT {key} FROM {target} WHERE _key IN (SELECT _key FROM {known}))"
-                )
+                insert += f" WHERE NOT n.{key} IN (SELECT {key} FROM {target} WHERE _key IN (SELECT _key FROM {known}))"
             self._run(insert)
 
 
@@ -132,7 +130,10 @@ class KeepNewest(Keyed, CustomMaterialization):
             )
             with self._temporary("present", self._query(rows)) as present:
                 newer = f"ROW({_listed('o', newest)}) > ROW({_listed('x', newest)})"
-                older = f"SELECT {_listed('x', [*key, '_key'])} FROM {fresh} AS o JOIN {present} AS x ON {_same(key)} WHERE {newer}"
+                older = (
+                    f"SELECT {_listed('x', [*key, '_key'])} FROM {fresh} AS o "
+                    f"JOIN {present} AS x ON {_same(key)} WHERE {newer}"
+                )
                 with self._temporary("older", self._query(older)) as old, self._transaction():
                     if not self._is_empty(old):
                         self._run(
@@ -182,7 +183,10 @@ class ReplaceGroups(Keyed, CustomMaterialization):
             identity = ", ".join(f"o.{name}" for name in [*key, *version])
             rows = f"SELECT {identity}, o._key FROM {target} AS o WHERE o._key IN (SELECT _key FROM {known})"
             with self._temporary("present", self._query(rows)) as present:
-                gone = f"SELECT DISTINCT {_listed('o', [*key, '_key'])} FROM {present} AS o WHERE {self._exists(fresh, key)}"
+                gone = (
+                    f"SELECT DISTINCT {_listed('o', [*key, '_key'])} FROM {present} AS o "
+                    f"WHERE {self._exists(fresh, key)}"
+                )
                 if version:
                     gone += f" AND NOT {self._exists(fresh, [*key, *version])}"
                 with self._temporary("rewritten", self._query(gone)) as rewritten, self._transaction():
