@@ -41,13 +41,16 @@ class Delivery:
         sound: Sequence[Entry],
         composed: Composed,
         *,
+        run_id: str = "",
         wait_seconds: float | None = None,
     ) -> None:
         """Share the lake and the progress between the destinations, which are served side by side.
 
-        Wait at most `wait_seconds` for another writer of a destination (None: as long as that is usual).
+        The results of checks are kept under `run_id`. Wait at most `wait_seconds` for another writer of a destination
+        (None: as long as that is usual).
         """
         self._wait_seconds = wait_seconds
+        self._run_id = run_id
         self.project = project
         self.progress = progress
         self._lake = lake
@@ -190,6 +193,7 @@ class Delivery:
                 composed,
                 say=lambda text: self.progress.update(step, text),
                 warn=report.warnings.append,
+                run_id=self._run_id,
             )
             report.status, report.models = ("built", outcome) if outcome else ("unchanged", 0)
             destination.publish()

@@ -51,8 +51,15 @@ class QueryResult:
     truncated: bool = False
 
 
-def query(warehouse: Warehouse, sql: str, *, limit_seconds: float = 60.0, max_rows: int | None = None) -> QueryResult:
-    """Run one read-only statement on the published state of a warehouse.
+def query(
+    warehouse: Warehouse,
+    sql: str,
+    *,
+    limit_seconds: float = 60.0,
+    max_rows: int | None = None,
+    unpublished: bool = False,
+) -> QueryResult:
+    """Run one read-only statement on the published state of a warehouse; or on what is there now, `unpublished`.
 
     Raises UsageError for what may not run or cannot be understood, TickhouseError for what failed or took too long.
     """
@@ -61,7 +68,7 @@ def query(warehouse: Warehouse, sql: str, *, limit_seconds: float = 60.0, max_ro
     check(sql)
     if SHOW_TABLES.fullmatch(sql):
         sql = f"SELECT table_schema AS schema, table_name AS name {TABLES}"
-    with warehouse.reader() as connection, _interrupted_after(connection, limit_seconds):
+    with warehouse.reader(unpublished=unpublished) as connection, _interrupted_after(connection, limit_seconds):
         try:
             return _fetch(connection, sql, max_rows)
         except duckdb.InterruptException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import every_table
@@ -42,7 +43,28 @@ def status(project: Project) -> dict[str, Any]:
             }
         )
     tables, notes = _tables(project)
-    return {"profile": project.profile_name, "pipelines": pipelines, "tables": tables, "notes": notes}
+    return {
+        "profile": project.profile_name,
+        "pipelines": pipelines,
+        "tables": tables,
+        "checks": _checks(project),
+        "notes": notes,
+    }
+
+
+def _checks(project: Project) -> list[dict[str, Any]]:
+    """Of each warehouse how many checks passed the last time, and those that failed lately."""
+    from destinations import open_destination
+    from engine.checks import last_checks, shown
+
+    found = []
+    for name, settings in project.destinations.items():
+        with suppress(TickhouseError):  # said where its tables are; one that an older version made has no checks
+            warehouse = open_destination(name, settings, project.project_dir, project.data_dir)
+            results = last_checks(warehouse)
+            passed = sum(result["status"] == "passed" for result in results)
+            found.append({"warehouse": name, "passed": passed, "failed": shown(results)})
+    return found
 
 
 def _notices(report: Mapping[str, Any]) -> list[str]:

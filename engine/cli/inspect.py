@@ -103,8 +103,24 @@ def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
         [t["destination"], t["table"], f"{t['rows']:,}", t["arrived_at"], t["packages_behind"]] for t in found["tables"]
     ]
     print_table("", ["destination", "table", "rows", "newest arrival (UTC)", "packages behind"], rows)
+    for checks in found["checks"]:
+        click.echo()
+        click.echo(f"{checks['warehouse']}: {checks['passed']} checks passed")
+        for check in checks["failed"]:
+            click.echo(visible(redact(f"  {_told(check)}")))
     for note in found["notes"]:
         click.echo(visible(redact(f"note: {note}")))
+
+
+def _told(check: dict[str, Any]) -> str:
+    """One line on a check that failed."""
+    kind = "FAILED" if check["blocking"] else "warning"
+    since = "" if check["status"] == "failed" else ", passed since"
+    why = f" ({check['problem']})" if check["problem"] else ""
+    return (
+        f"{kind}: {check['model']} {check['check']}: {check['failed_rows']:,} rows{why}, {check['failed_at']}{since}; "
+        f'look: engine query --unpublished "{check["look"]}"'
+    )
 
 
 @click.command()
@@ -174,9 +190,17 @@ def doctor(project: Project, as_json: bool) -> None:  # noqa: FBT001
 @click.argument("sql")
 @click.option("--on", "warehouse", default=None, help="Which warehouse; default: the profile's first.")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values.")
+@click.option("--unpublished", is_flag=True, help="What is there now, checked or not, finished or not.")
 @json_option
 @with_project
-def query(project: Project, sql: str, warehouse: str | None, as_csv: bool, as_json: bool) -> None:  # noqa: FBT001
+def query(
+    project: Project,
+    sql: str,
+    warehouse: str | None,
+    as_csv: bool,  # noqa: FBT001
+    unpublished: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Run one read-only statement on the warehouse, as of the last finished run."""
     from destinations import open_destination
     from engine import query_output
@@ -186,7 +210,8 @@ def query(project: Project, sql: str, warehouse: str | None, as_csv: bool, as_js
     if name not in project.destinations:
         known = ", ".join(project.destinations) or "none"
         raise UsageError(f"profile {project.profile_name} has no warehouse {name!r}", f"It has: {known}.")
-    result = ask(open_destination(name, project.destinations[name], project.project_dir, project.data_dir), sql)
+    opened = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
+    result = ask(opened, sql, unpublished=unpublished)
     if as_json:
         sys.stdout.write(query_output.as_json(result) + "\n")  # data as it is: hiding a word would falsify it
     elif as_csv:

@@ -5,7 +5,17 @@ AUDIT (
 );
 
 SELECT
-  *
+  CASE
+    WHEN high < low THEN 'high below low'
+    WHEN high < open OR high < close THEN 'high is not the highest'
+    ELSE 'low is not the lowest'
+  END AS problem,
+  asset_symbol,
+  asset_type,
+  price_source,
+  quote_currency,
+  "interval",
+  open_time
 FROM @this_model
 WHERE
   _arrived_at BETWEEN @start_dt AND @end_dt

@@ -7,6 +7,10 @@ MODEL (
   tags [prices],
   allow_partials TRUE,
   grain (asset_hk, price_source, quote_currency, price_date),
+  audits (
+    KEY_SOUND(key := (asset_hk, price_source, quote_currency, price_date), optional := (quote_currency, price_date)),
+    SOURCES_AGREE()
+  ),
   description 'The rule of a day''s price: per asset, source, quote currency and UTC date the mean of its prices and the last one'
 );
 

@@ -7,6 +7,11 @@ MODEL (
   tags [transactions],
   allow_partials TRUE,
   grain (transaction_hk),
+  depends_on (stage.transaction_personal, stage.transaction_corporate),
+  audits (
+    KEY_SOUND(key := transaction_hk, required := (transaction_id, data_quality)),
+    TRANSACTIONS_COMPLETE()
+  ),
   description 'The rule of one transaction, one row: the latest version that any feed and source gave of it, with its keys, its amounts and what was known of its owner at trade time'
 );
 

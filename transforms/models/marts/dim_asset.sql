@@ -7,6 +7,11 @@ MODEL (
   tags [assets, prices, transactions, news],
   allow_partials TRUE,
   grain (asset_hk),
+  depends_on (vault.sat_asset_price_crypto),
+  audits (
+    KEY_SOUND(key := asset_hk, required := (asset_symbol, asset_type), hubs := vault.hub_asset),
+    PRICED_ASSETS_KNOWN()
+  ),
   description 'One row an asset that any feed names; name and category are those of pipelines.yaml, market_cap (stocks, in their currency) is the latest that a feed gave'
 );
 

@@ -7,6 +7,9 @@ MODEL (
   tags [customers],
   allow_partials TRUE,
   grain (company_hk),
+  audits (
+    KEY_SOUND(key := company_hk, required := company_id, hubs := vault.hub_company)
+  ),
   description 'One row a company that any feed names, as it is now; attributes are null until its details arrive'
 );
 

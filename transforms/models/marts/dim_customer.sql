@@ -7,6 +7,9 @@ MODEL (
   tags [customers],
   allow_partials TRUE,
   grain (customer_hk),
+  audits (
+    KEY_SOUND(key := customer_hk, required := customer_id, hubs := vault.hub_customer)
+  ),
   description 'One row a customer that any feed names, as they are now; attributes are null until their profile arrives'
 );
 

@@ -7,6 +7,10 @@ MODEL (
   tags [customers],
   allow_partials TRUE,
   grain (customer_hk, effective_from),
+  audits (
+    KEY_SOUND(key := (customer_hk, effective_from), required := (customer_id, effective_to, is_current)),
+    HISTORY_SOUND()
+  ),
   description 'Customers through time (SCD type 2): one row from each change of any source to the next, without gap or overlap; the current one ends in 9999'
 );
 

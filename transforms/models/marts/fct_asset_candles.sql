@@ -11,14 +11,9 @@ MODEL (
   allow_partials TRUE,
   grain (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time),
   audits (
-    NOT_NULL(
-      columns := (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time, close),
-      condition := _arrived_at BETWEEN @start_dt AND @end_dt /* what this run brought */
-    ),
-    UNIQUE_COMBINATION_OF_COLUMNS(
-      columns := (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time)
-    ),
-    OHLC_SANE()
+    KEY_SOUND(key := (asset_symbol, asset_type, price_source, quote_currency, "interval", open_time), required := close),
+    OHLC_SANE(),
+    CANDLE_GRID()
   ),
   description 'Closed candles, one series an asset, source, quote currency and interval. A candle that was still open when it was delivered is left out until it is delivered closed.'
 );

@@ -7,6 +7,10 @@ MODEL (
   tags [prices],
   allow_partials TRUE,
   grain (asset_hk, price_source, quote_currency, observed_at),
+  audits (
+    KEY_SOUND(key := (asset_hk, price_source, quote_currency, observed_at), optional := (quote_currency, observed_at)),
+    PRICES_FRESH()
+  ),
   description 'One row an asset, source, quote currency and instant: what the source said last of it. Prices are in quote_currency, volumes in volume_unit'
 );
 

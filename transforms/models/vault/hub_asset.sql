@@ -6,6 +6,9 @@ MODEL (
   ),
   tags [prices],
   allow_partials TRUE,
+  audits (
+    KEY_SOUND(key := asset_hk, required := (asset_symbol, asset_type, load_timestamp, record_source))
+  ),
   description 'Assets, by symbol and type: COMP the coin and COMP the stock are two'
 );
 

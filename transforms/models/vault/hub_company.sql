@@ -6,6 +6,9 @@ MODEL (
   ),
   tags [customers],
   allow_partials TRUE,
+  audits (
+    KEY_SOUND(key := company_hk, required := (company_id, load_timestamp, record_source))
+  ),
   description 'Companies, by company_id'
 );
 

@@ -6,6 +6,9 @@ MODEL (
   ),
   tags [customers],
   allow_partials TRUE,
+  audits (
+    KEY_SOUND(key := customer_hk, required := (customer_id, load_timestamp, record_source))
+  ),
   description 'Customers, by customer_id: whoever a feed names, a profile or not'
 );
 

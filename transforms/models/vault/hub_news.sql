@@ -6,6 +6,9 @@ MODEL (
   ),
   tags [news],
   allow_partials TRUE,
+  audits (
+    KEY_SOUND(key := news_hk, required := (url, load_timestamp, record_source))
+  ),
   description 'Articles, by url (its case counts)'
 );
 

@@ -6,6 +6,9 @@ MODEL (
   ),
   tags [transactions],
   allow_partials TRUE,
+  audits (
+    KEY_SOUND(key := transaction_hk, required := (transaction_id, load_timestamp, record_source))
+  ),
   description 'Transactions of both feeds, by transaction_id: one id space'
 );
 

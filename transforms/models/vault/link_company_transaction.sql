@@ -6,6 +6,10 @@ MODEL (
   ),
   tags [transactions],
   allow_partials TRUE,
+  depends_on (vault.hub_company, vault.hub_transaction),
+  audits (
+    KEY_SOUND(key := company_transaction_hk, required := (company_hk, transaction_hk, load_timestamp, record_source), hubs := (vault.hub_company, vault.hub_transaction))
+  ),
   description 'Which company a corporate transaction was ever said to be of'
 );
 

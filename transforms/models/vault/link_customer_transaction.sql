@@ -6,6 +6,10 @@ MODEL (
   ),
   tags [transactions],
   allow_partials TRUE,
+  depends_on (vault.hub_customer, vault.hub_transaction),
+  audits (
+    KEY_SOUND(key := customer_transaction_hk, required := (customer_hk, transaction_hk, load_timestamp, record_source), hubs := (vault.hub_customer, vault.hub_transaction))
+  ),
   description 'Who was ever said to own a transaction; who does now: eff_sat_customer_transaction'
 );
 

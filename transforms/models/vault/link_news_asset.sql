@@ -6,6 +6,10 @@ MODEL (
   ),
   tags [news],
   allow_partials TRUE,
+  depends_on (vault.hub_news, vault.hub_asset),
+  audits (
+    KEY_SOUND(key := news_asset_hk, required := (news_hk, asset_hk, load_timestamp, record_source), hubs := (vault.hub_news, vault.hub_asset))
+  ),
   description 'Which assets an article is about'
 );
 

@@ -6,6 +6,10 @@ MODEL (
   ),
   tags [transactions],
   allow_partials TRUE,
+  depends_on (vault.hub_transaction, vault.hub_asset),
+  audits (
+    KEY_SOUND(key := transaction_asset_hk, required := (transaction_hk, asset_hk, load_timestamp, record_source), hubs := (vault.hub_transaction, vault.hub_asset))
+  ),
   description 'Which asset a transaction was ever said to be about'
 );
 

@@ -6,6 +6,9 @@ MODEL (
   ),
   tags [prices],
   allow_partials TRUE,
+  audits (
+    KEY_SOUND(key := (asset_hk, quote_currency, observed_at, record_source, load_timestamp), required := hashdiff, optional := (quote_currency, observed_at))
+  ),
   description 'Crypto prices, a row a change of what a source said of one instant, in quote_currency'
 );
 

@@ -6,6 +6,9 @@ MODEL (
   ),
   tags [prices],
   allow_partials TRUE,
+  audits (
+    KEY_SOUND(key := (asset_hk, observed_at, record_source, load_timestamp), required := hashdiff, optional := observed_at)
+  ),
   description 'Stock bars and company figures, a row a change of what a source said of one instant, in currency'
 );
 

@@ -6,6 +6,10 @@ MODEL (
   ),
   tags [customers],
   allow_partials TRUE,
+  depends_on (vault.hub_company),
+  audits (
+    KEY_SOUND(key := (company_hk, record_source, load_timestamp), required := hashdiff, hubs := vault.hub_company)
+  ),
   description 'What each source said of a company, a row a change'
 );
 

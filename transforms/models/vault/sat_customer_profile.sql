@@ -6,6 +6,10 @@ MODEL (
   ),
   tags [customers],
   allow_partials TRUE,
+  depends_on (vault.hub_customer),
+  audits (
+    KEY_SOUND(key := (customer_hk, record_source, load_timestamp), required := hashdiff, hubs := vault.hub_customer)
+  ),
   description 'What each source said of a customer, a row a change'
 );
 

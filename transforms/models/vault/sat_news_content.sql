@@ -6,6 +6,10 @@ MODEL (
   ),
   tags [news],
   allow_partials TRUE,
+  depends_on (vault.hub_news),
+  audits (
+    KEY_SOUND(key := (news_hk, record_source, load_timestamp), required := hashdiff, hubs := vault.hub_news)
+  ),
   description 'What each source said in an article, a row a change'
 );
 

@@ -6,6 +6,10 @@ MODEL (
   ),
   tags [transactions],
   allow_partials TRUE,
+  depends_on (vault.hub_transaction),
+  audits (
+    KEY_SOUND(key := (transaction_hk, record_source, load_timestamp), required := hashdiff, hubs := vault.hub_transaction)
+  ),
   description 'What each source said of a personal transaction, a row a change'
 );
 
