@@ -223,7 +223,15 @@ class Runner:
     def _load_and_transform(self, composed: Composed, lake: Lake, report: RunReport) -> None:
         if not composed.destinations:
             return
-        delivery = Delivery(self.project, self.progress, lake, self._sound, composed, wait_seconds=self._wait_seconds)
+        delivery = Delivery(
+            self.project,
+            self.progress,
+            lake,
+            self._sound,
+            composed,
+            run_id=report.run_id,
+            wait_seconds=self._wait_seconds,
+        )
         with ThreadPoolExecutor(len(composed.destinations), thread_name_prefix="load") as pool:
             for loaded, transformed in pool.map(delivery.to, composed.destinations):
                 report.destinations.append(loaded)

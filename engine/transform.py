@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.checks import Checks, failure, listen
 from engine.compose import Composed
 from engine.errors import TickhouseError
 from engine.model_state import forget, heal
@@ -60,6 +61,7 @@ def transform(
     composed: Composed,
     say: Callable[[str], None],
     warn: Callable[[str], None] = log.warning,
+    run_id: str = "",
 ) -> int:
     """Build the models downstream of what this pipeline loads; return how many were evaluated (0: nothing new).
 
@@ -88,7 +90,9 @@ def transform(
         marker.write({**before, key: now})
         return 0
     say("planning" if edited or composed.rebuild else "building")
-    built = _build(project, name, warehouse, composed, arrivals, arrived, edited=edited, say=say, warn=warn)
+    built = _build(
+        project, name, warehouse, composed, arrivals, arrived, edited=edited, say=say, warn=warn, run_id=run_id
+    )
     marker.write({**before, "planned": files, key: now})
     return built
 
@@ -117,6 +121,7 @@ def _build(
     edited: bool,
     say: Callable[[str], None],
     warn: Callable[[str], None] = log.warning,
+    run_id: str = "",
 ) -> int:
     import duckdb
     import sqlmesh  # noqa: F401 - whole before its parts: while warm_up imports it, a part would be half a module
@@ -124,13 +129,14 @@ def _build(
     from sqlmesh.utils import CompletionStatus
     from sqlmesh.utils.errors import SQLMeshError
 
-    console = _console(say, warn)
+    console, checks = _console(say), Checks()
     set_console(console)
     logging.getLogger("sqlmesh").setLevel(logging.ERROR)
     first, until = arrivals
     try:
         with closing(open_context(project, name, warehouse, first)) as context:
             warehouse.provide(landing_tables(context))
+            checks = listen(context)
             if edited or composed.rebuild:
                 _plan(context, until, edited=edited, rebuild=composed.rebuild)
             status = context.run(
@@ -141,7 +147,14 @@ def _build(
                 skip_janitor=not (edited or composed.rebuild),
             )
     except (SQLMeshError, duckdb.Error) as error:
-        raise _failure(console.failures, str(error)) from error
+        if not checks.blocked:
+            raise _failure(console.failures, str(error)) from error
+    finally:
+        checks.keep(warehouse, run_id, until)
+        for check in checks.warned:
+            warn(check.line)
+    if checks.blocked:
+        raise TransformError(*failure(checks.blocked))
     if status is CompletionStatus.FAILURE or console.failures:
         raise _failure(console.failures, "a model failed")
     return len(console.models)
@@ -279,7 +292,7 @@ def _failure(failures: Sequence[str], otherwise: str) -> TransformError:
     )
 
 
-def _console(say: Callable[[str], None], warn: Callable[[str], None]) -> Any:
+def _console(say: Callable[[str], None]) -> Any:
     from sqlmesh.core.console import NoopConsole
 
     class Listening(NoopConsole):  # type: ignore[misc]
@@ -292,10 +305,6 @@ def _console(say: Callable[[str], None], warn: Callable[[str], None]) -> Any:
         def start_snapshot_evaluation_progress(self, snapshot: Any, audit_only: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
             self.models.add(snapshot.name)
             say(snapshot.name.replace('"', ""))
-
-        def log_warning(self, short_message: str, long_message: str | None = None) -> None:  # noqa: ARG002
-            if "audit error" in short_message:
-                warn(" ".join(short_message.split()).replace(chr(34), ""))
 
         def log_error(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
             self.failures.append(message)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macros.keys import key_bits
 from sqlglot import exp, parse_one
 from sqlmesh import macro
+
+from macros.keys import key_bits
 
 if TYPE_CHECKING:
     from sqlmesh.core.macros import MacroEvaluator
