@@ -6,6 +6,7 @@ modelled by SQLMesh as `engine run` does it. One project serves all cases of a p
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+QUARANTINE = "_quarantine"
 PROFILE = """\
   local:
     lake: {{type: filesystem, path: lake}}
@@ -26,15 +28,16 @@ PREFIXES = {"hub": "vault", "link": "vault", "sat": "vault", "eff": "vault", "re
 
 
 class ProjectAdapter:
-    """One vault, seen by the cases. `kind` is the warehouse's type: TICKHOUSE_VAULT_WAREHOUSE, or ducklake."""
+    """One vault, seen by the cases. `kind` is the warehouse's type: TICKHOUSE_VAULT_WAREHOUSE, else the fastest."""
 
+    kind = os.environ.get("TICKHOUSE_VAULT_WAREHOUSE", "duckdb")
     _models: Models | None = None
 
     def __init__(self) -> None:
         """Share the process's one project."""
-        if ProjectAdapter._models is None:
-            ProjectAdapter._models = Models(os.environ.get("TICKHOUSE_VAULT_WAREHOUSE", "ducklake"))
-        self._project = ProjectAdapter._models
+        if type(self)._models is None:
+            type(self)._models = Models(self.kind)
+        self._project = type(self)._models
 
     def reset(self, types: Mapping[str, Any], raw_defaults: Mapping[str, Any]) -> None:
         """Empty raw tables and vault."""
@@ -54,19 +57,25 @@ class ProjectAdapter:
             self._project.run(None)
         else:
             for model in models:
-                self._project.run([f"{schema_of(str(model))}.{model}"])
+                self._project.run([published(model)])
 
     def rows(self, logical_table: str) -> list[dict[str, Any]]:
         """Return the whole content of a vault table or a mart."""
-        found = self._project.rows(f"{schema_of(logical_table)}.{logical_table}")
+        found = self._project.rows(published(logical_table))
         if logical_table == "fct_news_events":  # the mart says what kind of date it is
             return [{**row, "date": row["published_date"]} for row in found]
         return found
 
 
-def schema_of(table: str) -> str:
-    """Name of the schema in which a table of this name is published."""
-    return PREFIXES.get(table.split("_", 1)[0], "marts")
+def instant(text: str) -> datetime:
+    """Read a load time; without an offset it is UTC."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def published(table: str) -> str:
+    """Name a table with the schema in which it is published, unless it has one: `hub_asset` is vault.hub_asset."""
+    return table if "." in table else f"{PREFIXES.get(table.split('_', 1)[0], 'marts')}.{table}"
 
 
 class Models:
@@ -79,7 +88,10 @@ class Models:
         from engine.lake.lake import open_lake
         from engine.transform import landing_tables, open_context
 
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="vault-"))
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix="vault-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        self.folder = folder
         self.project = project_at(self.folder, kind)
         self.tables = {table.name: table for table in every_table(self.project)}
         self.lake = open_lake(self.project.profile.lake, self.project.project_dir, self.project.data_dir / "cache")
@@ -102,6 +114,13 @@ class Models:
 
     def land(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Land and load one package. Values are text as sources give it; `load_timestamp` is the row's own."""
+        pages = []
+        for at, batch in groupby(rows, key=lambda row: row["load_timestamp"]):
+            page = [{name: value for name, value in row.items() if name != "load_timestamp"} for row in batch]
+            pages.append((page, instant(at)))
+        self._land(table, pages)
+
+    def _land(self, table: str, pages: Sequence[tuple[Any, datetime]]) -> None:
         from engine.conform import Conformer
         from engine.lake.lake import new_load_id
 
@@ -111,9 +130,8 @@ class Models:
             source="cases", resource=table, table=declared, run_id="cases", load_id=load_id, since_seq=self._seq[table]
         )
         conformer = Conformer(declared, self.lake.columns(table), source="cases", load_id=load_id, run_id="cases")
-        for at, batch in groupby(rows, key=lambda row: row["load_timestamp"]):
-            page = [{name: value for name, value in row.items() if name != "load_timestamp"} for row in batch]
-            conformed = conformer.conform(page, datetime.fromisoformat(at))
+        for page, at in pages:
+            conformed = conformer.conform(page, at)
             writer.write(conformed.rows)
             writer.write_rejected(conformed.rejected)
         self._landed.add(table)
@@ -122,14 +140,26 @@ class Models:
             self.warehouse.load(table, [self.lake.open(entry)])
             self._seq[table] = entry.seq
 
+    def land_table(self, table: str, rows: Any) -> None:
+        """Land and load one package of an Arrow table, extracted now."""
+        self._land(table, [(rows, datetime.now(UTC))])
+
+    def close(self) -> None:
+        """Let the warehouse go."""
+        self.context.close()
+        self.warehouse.__exit__(None, None, None)
+
     def run(self, models: Sequence[str] | None) -> None:
         """Build what has arrived: every model, or the named ones and what they read."""
         from sqlmesh.utils import CompletionStatus
+
+        from engine.model_intervals import note_arrivals
 
         if models is None and self._landed:  # as `engine run` selects: downstream of what has arrived
             models = [f"raw.{table}+" for table in sorted(self._landed)]
             self._landed.clear()
         _, until = self.warehouse.begin_models()
+        note_arrivals(self.context, self.warehouse.arrivals())
         status = self.context.run(
             ignore_cron=True, end=until, execution_time=until, select_models=models, skip_janitor=True
         )
@@ -145,12 +175,13 @@ class Models:
     def empty(self) -> None:
         """Empty every landed table and every model's table. Arrival goes on: what is gone does not come back."""
         adapter = self.context.engine_adapter
+        models = [snapshot for snapshot in self.context.snapshots.values() if snapshot.is_model]
+        tables = [f"landing.{name}" for name in (*self.tables, QUARANTINE)]
+        tables += [snapshot.table_name() for snapshot in models if snapshot.model.kind.is_materialized]
+        filled = " UNION ALL ".join(f"(SELECT '{table}' FROM {table} LIMIT 1)" for table in tables)
         adapter.execute("BEGIN TRANSACTION")
-        for snapshot in self.context.snapshots.values():
-            if snapshot.is_model and snapshot.model.kind.is_materialized:
-                adapter.execute(f"DELETE FROM {snapshot.table_name()}")
-        for name in self.tables:
-            adapter.execute(f"DELETE FROM landing.{name}")
+        for (table,) in adapter.fetchall(filled):
+            adapter.execute(f"DELETE FROM {table}")
         adapter.execute("COMMIT")
 
 
