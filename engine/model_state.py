@@ -5,14 +5,22 @@ Nothing is lost with it: it says which intervals are built, and a plan builds th
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import BusyError, TickhouseError
 from engine.sql import identifier
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
 log = logging.getLogger(__name__)
+GLANCE_SECONDS = 2.0
+"""For how long a state that is held is asked for again: `engine plan` holds it for an instant."""
 BROKEN = (
     "Corrupt database file",
     "not a valid DuckDB database",
@@ -37,7 +45,7 @@ def heal(state: Path) -> bool:
     if not state.exists():
         return False
     try:
-        with duckdb.connect(str(state)) as connection:
+        with _opened(state) as connection:
             found = connection.execute(
                 "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'sqlmesh'"
             ).fetchall()
@@ -52,6 +60,41 @@ def heal(state: Path) -> bool:
         log.warning("%s cannot be read; it is kept under another name beside it and made anew", state)
         return False
     return bool(found)
+
+
+def _opened(state: Path) -> DuckDBPyConnection:
+    import duckdb
+
+    deadline = time.monotonic() + GLANCE_SECONDS
+    while True:
+        try:
+            return duckdb.connect(str(state))
+        except duckdb.Error as error:
+            if "set lock" not in str(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
+
+
+def on_trial(state: Path) -> list[str]:
+    """Names of the virtual environments that have not expired and in which a model is not as production has it."""
+    import duckdb
+
+    try:
+        with duckdb.connect(str(state), read_only=True) as connection:
+            rows = connection.execute("SELECT name, snapshots, expiration_ts FROM sqlmesh._environments").fetchall()
+    except duckdb.Error:  # no state, no environment
+        return []
+    made_of = {name: _fingerprints(snapshots) for name, snapshots, _ in rows}
+    now = time.time() * 1000
+    return sorted(
+        name
+        for name, _, expires in rows
+        if name != "prod" and (expires is None or expires > now) and made_of[name] != made_of.get("prod")
+    )
+
+
+def _fingerprints(snapshots: str) -> dict[str, str]:
+    return {found["name"]: json.dumps(found["fingerprint"], sort_keys=True) for found in json.loads(snapshots)}
 
 
 def _unopened(state: Path, message: str) -> TickhouseError:

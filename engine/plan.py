@@ -1,7 +1,7 @@
-"""The ingest side of `engine plan`: what pipelines.yaml will do, and what an edit changes against the last run.
+"""`engine plan`: what pipelines.yaml and the models will do, and what an edit changes against the last runs.
 
-A plan is a plain document (JSON values). The last finished run keeps its own in the data folder; the difference
-between the two is what an edit changes.
+A plan is a plain document (JSON values). Every run that landed something keeps its own in the data folder, one for
+its pipeline and one of the whole file; the difference to them is what edits have changed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from engine.errors import BusyError
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -70,8 +73,80 @@ def _models(folder: Path) -> list[str]:
     return sorted(f"{path.parent.name}.{path.stem}" for path in folder.rglob("*.sql"))
 
 
+def plan_file(data_dir: Path, pipeline: str | None = None) -> Path:
+    """Where the plan of the last run of a pipeline is kept; without a name that of the whole file at the last run."""
+    state = data_dir / "state"
+    return state / "plans" / f"{quote(pipeline, safe='')}.json" if pipeline else state / "plan.json"
+
+
+def keep(project: Project, pipeline: str) -> None:
+    """Keep what a run of a pipeline was made with."""
+    save(plan_document(project), plan_file(project.data_dir))
+    save(plan_document(project, pipeline), plan_file(project.data_dir, pipeline))
+
+
+def changes_since(project: Project, only: str | None = None) -> list[str] | None:
+    """What has changed since the last run of one pipeline, or of each; None if it, or every one, has never run.
+
+    An edit is told until every pipeline that it concerns has run with it. Of a pipeline that has never run, the edits
+    since the last run of any other are told.
+    """
+    known = {name: saved(plan_file(project.data_dir, name)) for name in ([only] if only else project.file.pipelines)}
+    lines: list[str] = []
+    for name, before in known.items():
+        if before is not None:
+            lines += difference(before, plan_document(project, name))
+    whole = None if only else saved(plan_file(project.data_dir))
+    if whole is not None:
+        lines += difference(whole, plan_document(project))
+    elif all(before is None for before in known.values()):
+        return None
+    return list(dict.fromkeys(lines))
+
+
+def never_ran(project: Project) -> list[str]:
+    """The pipelines of the file that have not landed anything yet with this profile."""
+    return [name for name in project.file.pipelines if not plan_file(project.data_dir, name).exists()]
+
+
+def model_plans(project: Project, only: str | None = None, environment: str | None = None) -> list[Document]:
+    """The models' side for each warehouse that they run on: see engine.model_plan; `busy` where a run is building.
+
+    SQLMesh is not imported when no pipeline runs models here, nor when no file has changed since the last run.
+    """
+    from destinations import open_destination
+    from engine.model_plan import PROD, model_plan
+
+    plans, target = [], environment or PROD
+    for name in model_warehouses(project, only):
+        warehouse = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
+        try:
+            plans.append(model_plan(project, name, warehouse, target))
+        except (BusyError, ModuleNotFoundError) as error:
+            why = error.line if isinstance(error, BusyError) else f"{error}: install tickhouse[models]"
+            plans.append({"warehouse": name, "environment": target, "status": "busy", "reason": why})
+    return plans
+
+
+def model_warehouses(project: Project, only: str | None = None) -> list[str]:
+    """Names of the warehouses on which pipelines (or one) of the active profile run models; none without models."""
+    from destinations import open_destination
+    from engine.compose import compose
+
+    if not (project.project_dir / "transforms").is_dir():
+        return []
+    pipelines = [compose(project, name) for name in ([only] if only else project.file.pipelines)]
+    found = []
+    for name, settings in project.destinations.items():
+        wanted = any(p.transform and name in p.destinations and (not p.on or name in p.on) for p in pipelines)
+        opened = open_destination(name, settings, project.project_dir, project.data_dir)
+        if wanted and hasattr(opened, "sqlmesh_connection"):
+            found.append(name)
+    return found
+
+
 def save(document: Document, path: Path) -> None:
-    """Keep the plan that a finished run was made with."""
+    """Write a plan, all at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}")  # pipelines run side by side
     try:
@@ -82,7 +157,7 @@ def save(document: Document, path: Path) -> None:
 
 
 def saved(path: Path) -> Document | None:
-    """Return the plan of the last finished run, if there is one."""
+    """Return a plan that was kept, if there is one."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -90,7 +165,8 @@ def saved(path: Path) -> Document | None:
     return found if isinstance(found, dict) else None
 
 
-VOLATILE = frozenset({"next_run", "profile"})
+VOLATILE = frozenset({"next_run", "profile", "models"})
+"""Not compared: what time changes, and the models, whose changes SQLMesh tells."""
 
 
 def difference(before: Any, after: Any, path: str = "") -> list[str]:
@@ -115,34 +191,3 @@ def difference(before: Any, after: Any, path: str = "") -> list[str]:
         new = [item for item in after if item not in before]
         return [f"- {path}: {item}" for item in gone] + [f"+ {path}: {item}" for item in new]
     return [] if before == after else [f"~ {path}: {before} -> {after}"]
-
-
-def page(document: Document, changes: list[str] | None) -> str:
-    """Return the plan as one readable page."""
-    lines = [f"profile {document['profile']}", ""]
-    if changes is None:
-        lines += ["First plan: nothing has run with this profile yet.", ""]
-    else:
-        lines += ["Changes since the last run:", *(f"  {line}" for line in changes or ["none"]), ""]
-    lines.append("Assets")
-    for name, assets in document["assets"].items():
-        lines.append(f"  {name}: {len(assets['symbols'])}")
-        for source, symbols in assets["not_carried"].items():
-            lines.append(f"    {source} does not carry {', '.join(symbols[:12])}{' ...' if len(symbols) > 12 else ''}")  # noqa: PLR2004
-    lines += ["", "Calls"]
-    for row in document["calls"]:
-        runs = ", ".join(f"{use['calls_per_run']} a run of {use['pipeline']}" for use in row["uses"])
-        mark = {"ok": "", "warn": "WARN ", "refuse": "REFUSED "}[row["verdict"]]
-        lines.append(f"  {row['source']}: {mark}{runs}; {row['sentence'] or 'within its limits'}")
-    lines += ["", "Tables"]
-    lines += [f"  landing.{table}: {len(columns)} declared columns" for table, columns in document["tables"].items()]
-    lines += ["", "Models", *(f"  {model}" for model in document["models"]), "", "Pipelines"]
-    for name, block in document["pipelines"].items():
-        when = (
-            f"{block['schedule']} {block['timezone']}, next {block['next_run']}" if block["schedule"] else "on request"
-        )
-        lines.append(f"  {name}: {when}")
-        lines.append(f"    {', '.join(block['extract'])} -> {', '.join(block['load']) or 'the lake only'}")
-    lines += ["", *(f"skipped: {name}: {reason}" for name, reason in document["skipped"].items())]
-    lines += [f"note: {note}" for note in document["notes"]]
-    return "\n".join(lines).rstrip()

@@ -24,7 +24,7 @@ from engine.errors import UsageError
 from engine.extract import Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
-from engine.plan import plan_document, save
+from engine.plan import keep
 from engine.progress import Progress
 from engine.redact import Redactor
 from engine.report import ResourceReport, RunReport
@@ -134,8 +134,8 @@ class Runner:
                 report.errors.append("the run was stopped: what was landed stays, the next run goes on from there")
             else:
                 self._load_and_transform(composed, lake, report)
-            if report.status == "ok" and not composed.rebuild:
-                save(plan_document(self.project), self._data_dir / "state" / "plan.json")
+            if report.status != "failed" and not composed.rebuild:
+                keep(self.project, pipeline)
             report.ended_at = datetime.now(UTC).isoformat(timespec="seconds")
             secretless = Redactor(self.project.secrets).tree(report.as_json())
             ledger.finish(run_id, datetime.now(UTC), report.status, secretless)

@@ -1,4 +1,4 @@
-"""Commands that look: validate, schema, plan, status, ls, doctor, query."""
+"""Commands that look: validate, schema, status, ls, doctor, query."""
 
 from __future__ import annotations
 
@@ -60,26 +60,6 @@ def schema(check: bool, write: bool, debug: bool) -> None:  # noqa: ARG001, FBT0
             raise click.exceptions.Exit(EXIT_FAILED)
     else:
         sys.stdout.write(text)
-
-
-@click.command()
-@click.argument("pipeline", required=False)
-@json_option
-@with_project
-def plan(project: Project, pipeline: str | None, as_json: bool) -> None:  # noqa: FBT001
-    """Show what pipelines.yaml will do, and what an edit changes, before anything runs."""
-    from engine.compose import compose
-    from engine.plan import difference, page, plan_document, saved
-
-    if pipeline:
-        compose(project, pipeline)
-    document = plan_document(project, pipeline)
-    before = saved(project.data_dir / "state" / "plan.json")
-    changes = None if before is None else difference(before, plan_document(project))
-    if as_json:
-        print_json({**document, "changes": changes})
-    else:
-        click.echo(redact(page(document, changes)))
 
 
 @click.command()
@@ -220,4 +200,4 @@ def query(
         show(query_output.as_table(result))
 
 
-COMMANDS = (validate, schema, plan, status, ls, doctor, query)
+COMMANDS = (validate, schema, status, ls, doctor, query)

@@ -1,0 +1,314 @@
+"""What an edit of the models changes: SQLMesh's plan, drawn on a copy of its state and without touching the warehouse.
+
+`draw` is also what `engine apply` applies: what is shown is what is done.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import BusyError, TickhouseError, UsageError
+from engine.model_errors import check_references, clear_model_errors
+from engine.model_reach import Node, ends
+from engine.sql import literal
+
+if TYPE_CHECKING:
+    from sqlmesh import Context
+    from sqlmesh.core.plan import Plan
+    from sqlmesh.core.snapshot import Snapshot
+
+    from destinations.protocol import Warehouse
+    from engine.config.project import Project
+
+Document = dict[str, Any]
+PROD = "prod"
+BOOKKEEPING = frozenset({"_packages", "_cursor", "_model_runs", "_identity", "_checks"})
+QUARANTINE = "_quarantine"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WAIT_SECONDS = 5.0
+"""How long a plan waits for SQLMesh's state, which a run keeps to itself while it builds."""
+CATEGORIES = {
+    "BREAKING": "breaking",
+    "INDIRECT_BREAKING": "breaking",
+    "NON_BREAKING": "non-breaking",
+    "INDIRECT_NON_BREAKING": "non-breaking",
+    "FORWARD_ONLY": "forward-only",
+    "METADATA": "metadata",
+}
+
+
+def model_plan(
+    project: Project, name: str, warehouse: Warehouse, environment: str = PROD, wait_seconds: float = WAIT_SECONDS
+) -> Document:
+    """Return what applying the files to an environment of one warehouse would do (see `describe`), with rows estimated.
+
+    Nothing is written anywhere. Raises ModelError for a broken file, BusyError beside a run that builds models.
+    """
+    if environment == PROD and _as_planned(project, name):
+        return {"warehouse": name, "environment": environment, **NOTHING}
+    with published(warehouse) as reader, planning_context(project, name, warehouse, reader, wait_seconds) as context:
+        with clear_model_errors(project.project_dir):
+            check_references(context, project.project_dir)
+        try:
+            plan = draw(context, environment, datetime.now(UTC), lambda since: arrivals(reader, since))
+        except NothingToTryError:
+            return {"warehouse": name, "environment": environment, **NOTHING}
+        found = {"warehouse": name, "environment": environment, **describe(plan)}
+        _estimate(found, plan, reader)
+        return found
+
+
+def _as_planned(project: Project, name: str) -> bool:
+    """Whether the files are those that were last planned; then SQLMesh need not be asked."""
+    from engine.transform import Marker, fingerprint, state_file
+
+    planned = Marker(project, name).read().get("planned")
+    return state_file(project, name).exists() and planned == fingerprint(project.project_dir / "transforms")
+
+
+class NothingToTryError(UsageError):
+    """A new environment without a change: the files are what production runs."""
+
+
+def draw(
+    context: Context, environment: str, until: datetime, arrived_since: Callable[[int], Mapping[str, list[int]]]
+) -> Plan:
+    """Return SQLMesh's plan that brings an environment to the files, each model built as far as is safe.
+
+    `arrived_since(ms)` returns the instants (milliseconds, in order) of arrivals from `ms` on by landing table. Models
+    that production runs as they are, and models that are built and wait for nothing, are not built.
+    """
+    from sqlmesh.utils.errors import NoChangesPlanError
+
+    from engine.model_intervals import note_arrivals
+
+    prod = context.state_reader.get_environment(PROD)
+    current = {info.name: info for info in prod.snapshots} if prod else {}
+    changed = [s for s in context.snapshots.values() if s.is_model and not _is(current.get(s.name), s)]
+    try:
+        plan = context.plan_builder(
+            environment,
+            skip_tests=True,
+            run=True,
+            ignore_cron=True,
+            execution_time=until,
+            backfill_models=[s.model.name for s in changed] if changed and environment != PROD else None,
+        ).build()
+    except NoChangesPlanError:
+        raise NothingToTryError(
+            f"there is nothing to try in {environment}: the model files are what production runs",
+            "Edit a model under transforms/ first, then run this again.",
+        ) from None
+    nodes = [_node(snapshot, current) for snapshot in plan.snapshots.values() if snapshot.is_model]
+    landed = arrived_since(min((node.built for node in nodes if node.built is not None), default=0))
+    note_arrivals(context, {table: instants[-1] for table, instants in landed.items()})
+    limits = ends(nodes, landed, int(until.timestamp() * 1000))
+    overrides = {name: EPOCH + timedelta(milliseconds=end) for name, end in limits.items()}
+    return plan.model_copy(update={"end_override_per_model": overrides})
+
+
+def _is(info: Any, snapshot: Snapshot) -> bool:
+    return info is not None and info.snapshot_id == snapshot.snapshot_id
+
+
+def _node(snapshot: Snapshot, current: Mapping[str, Any]) -> Node:
+    from sqlglot import exp
+
+    tables = [exp.to_table(name) for name in snapshot.node.depends_on]
+    info = current.get(snapshot.name)
+    return Node(
+        name=snapshot.name,
+        parents=[parent.name for parent in snapshot.parents],
+        reads=[table.name for table in tables if table.db == "landing" and table.name not in BOOKKEEPING],
+        built=snapshot.intervals[0][1] if snapshot.intervals else None,
+        moves=not (snapshot.model.kind.is_view or snapshot.model.kind.is_symbolic),
+        shared=info is not None and info.version == snapshot.version,
+    )
+
+
+NOTHING: Mapping[str, Any] = {"status": "unchanged", "added": [], "changed": [], "removed": [], "build": []}
+
+
+def describe(plan: Plan) -> Document:
+    """Return a plan as JSON values.
+
+    added and removed: names. changed: {model, change: breaking | non-breaking | forward-only | metadata, because: the
+    edited models above it, none if its own file changed}. build: {model, from, to, view}, instants ISO 8601.
+    """
+    diff = plan.context_diff
+    above: dict[Any, list[str]] = {}
+    for cause, downstream in plan.indirectly_modified.items():
+        for found in downstream:
+            above.setdefault(found, []).append(short(cause.name))
+    changed = []
+    for name, (new, _) in diff.modified_snapshots.items():
+        if not new.is_model:
+            continue
+        category = CATEGORIES.get(new.change_category.name, "") if new.change_category else "breaking"
+        because = sorted(above.get(new.snapshot_id, ())) if new.snapshot_id not in plan.directly_modified else []
+        changed.append({"model": short(name), "change": category, "because": because})
+    build = []
+    for missing in plan.missing_intervals:
+        snapshot = plan.snapshots[missing.snapshot_id]
+        low, high = missing.intervals[0][0], missing.intervals[-1][1]
+        build.append(
+            {"model": short(snapshot.name), "from": _iso(low), "to": _iso(high), "view": snapshot.model.kind.is_view}
+        )
+    added = sorted(short(found.name) for found in diff.added)
+    removed = sorted(short(found.name) for found in diff.removed_snapshots)
+    status = "changed" if added or changed or removed or build else "unchanged"
+    return {
+        "status": "first" if diff.is_new_environment and diff.environment == PROD else status,
+        "added": added,
+        "changed": sorted(changed, key=lambda row: (bool(row["because"]), row["model"])),
+        "removed": removed,
+        "build": build,
+    }
+
+
+def short(fqn: str) -> str:
+    """`marts.dim_customer` of '"lake"."marts"."dim_customer"'."""
+    return ".".join(fqn.replace('"', "").split(".")[-2:])
+
+
+def _iso(milliseconds: int) -> str:
+    return (EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
+
+
+def _estimate(found: Document, plan: Plan, reader: Any) -> None:
+    """Add `rows` and `rows_from`: those of the model's table now, or at most those of the landed tables it reads."""
+    import duckdb
+
+    landed = _landed(plan)
+    for row in found["build"]:
+        row["rows"], row["rows_from"] = None, None
+        if reader is None or row["view"]:
+            continue
+        schema, table = row["model"].split(".")
+        with suppress(duckdb.Error):  # a new model has no table yet
+            row["rows"] = reader.execute(f'SELECT count(*) FROM "{schema}"."{table}"').fetchall()[0][0]
+            row["rows_from"] = "its table now"
+            continue
+        names = ", ".join(literal(name) for name in sorted(landed[row["model"]])) or "NULL"
+        query = f"SELECT coalesce(sum(rows), 0)::BIGINT FROM landing._packages WHERE table_name IN ({names})"
+        row["rows"], row["rows_from"] = reader.execute(query).fetchall()[0][0], "the landed rows it reads, at most"
+
+
+def _landed(plan: Plan) -> dict[str, frozenset[str]]:
+    """The landing tables above each model."""
+    from graphlib import TopologicalSorter
+
+    nodes = {s.name: _node(s, {}) for s in plan.snapshots.values() if s.is_model}
+    landed: dict[str, frozenset[str]] = {}
+    for name in TopologicalSorter({name: node.parents for name, node in nodes.items()}).static_order():
+        if name in nodes:
+            own = nodes[name]
+            landed[name] = frozenset(own.reads).union(*(landed.get(parent, frozenset()) for parent in own.parents))
+    return {short(name): tables for name, tables in landed.items()}
+
+
+def arrivals(connection: Any, since: int) -> dict[str, list[int]]:
+    """Arrivals from an instant on (milliseconds since 1970) by landing table, in order; none without a connection.
+
+    Any package may have set rows aside, so each of them has arrived for the quarantine too.
+    """
+    if connection is None:
+        return {}
+    found: dict[str, list[int]] = {}
+    rows = connection.execute(
+        "SELECT table_name, epoch_ms(arrived_at) FROM landing._packages "
+        f"WHERE arrived_at >= make_timestamptz({int(since) * 1000}) ORDER BY arrived_at"
+    ).fetchall()
+    for table, instant in rows:
+        for landed in (str(table), QUARANTINE):
+            found.setdefault(landed, []).append(int(instant))
+    return found
+
+
+@contextmanager
+def published(warehouse: Warehouse) -> Iterator[Any]:
+    """Yield a read-only connection on what readers see, or None where nothing is published yet."""
+    try:
+        connection = warehouse.reader()
+    except TickhouseError:
+        yield None
+        return
+    with closing(connection):
+        yield connection
+
+
+@contextmanager
+def planning_context(
+    project: Project, name: str, warehouse: Warehouse, reader: Any, wait_seconds: float, *, load: bool = True
+) -> Iterator[Context]:
+    """Open SQLMesh on a copy of its state and on no warehouse at all: an empty catalog of the same name stands in."""
+    import logging
+
+    from sqlmesh import Context
+    from sqlmesh.core.config import DuckDBConnectionConfig
+    from sqlmesh.core.console import NoopConsole, set_console
+
+    from engine.dbt import with_dbt
+    from engine.model_intervals import take_only_what_arrived
+    from engine.transform import sqlmesh_config, state_file
+
+    set_console(NoopConsole())
+    logging.getLogger("sqlmesh").setLevel(logging.CRITICAL)
+    take_only_what_arrived()
+    with tempfile.TemporaryDirectory(prefix="plan-") as folder:
+        copy = Path(folder) / "state.duckdb"
+        copy_state(state_file(project, name), copy, wait_seconds)
+        config = sqlmesh_config(project, name, _empty_stand_in(warehouse.sqlmesh_connection()), first_arrival(reader))
+        config.gateways[name].state_connection = DuckDBConnectionConfig(database=str(copy))
+        with clear_model_errors(project.project_dir):
+            context = Context(config=with_dbt(project.project_dir / "transforms", config), load=load)
+        with closing(context):
+            yield context
+
+
+def first_arrival(reader: Any) -> datetime:
+    """From when on there is something to build; now, while there is nothing."""
+    row = reader.execute("SELECT min(epoch_ms(arrived_at)) FROM landing._packages").fetchall()[0] if reader else (None,)
+    return datetime.now(UTC) if row[0] is None else EPOCH + timedelta(milliseconds=int(row[0]))
+
+
+def _empty_stand_in(connection: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A connection of the same engine and default catalog that holds nothing; other engines are asked themselves."""
+    if connection["type"] != "duckdb":
+        return connection
+    catalogs: Sequence[str] = list(connection.get("catalogs") or {}) or [Path(connection["database"]).stem]
+    return {"type": "duckdb", "catalogs": {catalogs[0]: ":memory:"}}
+
+
+def copy_state(state: Path, copy: Path, wait_seconds: float) -> None:
+    """Copy SQLMesh's state, which one process at a time may have open: it is held for an instant only."""
+    import duckdb
+
+    if not state.exists():
+        return
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            with duckdb.connect() as connection:
+                connection.execute(f"ATTACH {literal(str(state))} AS state (READ_ONLY)")
+                connection.execute(f"ATTACH {literal(str(copy))} AS copied")
+                connection.execute("COPY FROM DATABASE state TO copied")
+        except duckdb.Error as error:
+            if "set lock" not in str(error):
+                raise TickhouseError(
+                    f"SQLMesh's state {state.name} cannot be read: {str(error).splitlines()[0][:300]}",
+                    "Run a pipeline: it mends the state or makes it anew.",
+                ) from error
+            if time.monotonic() >= deadline:
+                raise BusyError(
+                    "SQLMesh's state is held by a run that builds models", "Let it finish, then run this again."
+                ) from None
+            time.sleep(0.2)
+        else:
+            return
