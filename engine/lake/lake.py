@@ -11,8 +11,8 @@ from engine.lake.doctor import Problem, Scrub, Scrubber, verify
 from engine.lake.hints import Hints
 from engine.lake.log import TableLog
 from engine.lake.names import new_load_id, safe_part
-from engine.lake.package import Entry, Package
-from engine.lake.reading import columns_at, open_package, state_at
+from engine.lake.package import Entry, Manifest, Package
+from engine.lake.reading import columns_at, manifest_of, open_package, state_at
 from engine.lake.settle import entry_path
 from engine.lake.store import Store
 from engine.lake.writer import Origin, PackageWriter
@@ -65,6 +65,10 @@ class Lake:
         (missing, truncated, changed) and what to do. Files that the manifest does not name are ignored.
         """
         return open_package(self._store, entry)
+
+    def manifest(self, entry: Entry) -> Manifest:
+        """Return what an entry's package says of itself; LakeError if it is missing or was changed."""
+        return manifest_of(self._store, entry)
 
     def columns(self, table: str) -> tuple[Column, ...]:
         """Return the columns of a table after its newest package, () if it was never landed."""
