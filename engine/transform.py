@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from engine.checks import Checks, failure, listen
 from engine.compose import Composed
+from engine.dbt import model_files, notes, with_dbt
 from engine.errors import TickhouseError
-from engine.model_state import forget, heal
+from engine.model_intervals import note_arrivals, take_only_what_arrived
+from engine.model_promotion import promote_together
+from engine.model_state import forget, heal, on_trial
 from engine.table import Column, DataType, Table
 
 if TYPE_CHECKING:
@@ -34,10 +37,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 CRON = "*/5 * * * *"
 """SQLMesh's shortest cron; runs ignore it and take what has arrived, the grid only cuts intervals."""
+ONE_AT_A_TIME = threading.Lock()
+"""SQLMesh and dbt keep console, macros, loaded modules and flags in the process; a run may have two warehouses."""
 
 os.environ.setdefault("SQLMESH__DISABLE_ANONYMIZED_ANALYTICS", "true")
 # SQLMesh's forked workers inherit this process's locks and outlive it when it is killed: the locks were never freed
 os.environ["MAX_FORK_WORKERS"] = "1"
+
+
+BUILDING, BUILT = {"building": True}, {"building": False}
+"""In the marker: whether production was left half-made by a run that failed or died."""
 
 
 def warm_up() -> None:
@@ -74,10 +83,13 @@ def transform(
     marker = Marker(project, name)
     files = fingerprint(transforms)
     cursors = warehouse.cursors()
-    now = {"files": files, "cursors": {table.name: cursors.get(table.name, 0) for table in composed.tables}}
+    now: dict[str, Any] = {
+        "files": files,
+        "cursors": {table.name: cursors.get(table.name, 0) for table in composed.tables},
+    }
     # the tables always: two pipelines of one selection would take each other's cursors for their own
     key = (" ".join(composed.select) or "downstream") + ":" + ",".join(sorted(table.name for table in composed.tables))
-    before = _noted(marker, warehouse, state_file(project, name))
+    before = noted_of(marker, warehouse, state_file(project, name))
     if before.get(key) == now and not composed.rebuild:
         return 0
     arrivals = warehouse.begin_models()
@@ -86,18 +98,36 @@ def transform(
     arrived = changed(before.get(key), now)
     known = heal(state_file(project, name))
     edited = not known or before.get("planned") != files
+    held = known and edited and on_trial(state_file(project, name))
+    if held:
+        warn(
+            f"edited models wait, production's are run as they are: {', '.join(held)} is on trial "
+            f"(`engine apply` promotes, `engine apply --env {held[0]} --drop` gives up)"
+        )
+        edited, now["files"] = False, before.get("planned")
     if not (arrived or edited or composed.rebuild):
         marker.write({**before, key: now})
         return 0
     say("planning" if edited or composed.rebuild else "building")
-    built = _build(
-        project, name, warehouse, composed, arrivals, arrived, edited=edited, say=say, warn=warn, run_id=run_id
-    )
-    marker.write({**before, "planned": files, key: now})
+    marker.write(before | BUILDING)
+    with ONE_AT_A_TIME:
+        built = _build(
+            project,
+            name,
+            warehouse,
+            composed,
+            arrivals,
+            () if held else arrived,  # the files' own graph may not be production's: every model is asked
+            edited=edited,
+            say=say,
+            warn=warn,
+            run_id=run_id,
+        )
+    marker.write({**before, "planned": now["files"], key: now} | BUILT)
     return built
 
 
-def _noted(marker: Marker, warehouse: Warehouse, state: Path) -> dict[str, Any]:
+def noted_of(marker: Marker, warehouse: Warehouse, state: Path) -> dict[str, Any]:
     """Return what the marker says of this warehouse; what was noted about another one is put aside first."""
     noted, identity = marker.read(), warehouse.identity()
     if noted.get("warehouse") == identity:
@@ -129,13 +159,16 @@ def _build(
     from sqlmesh.utils import CompletionStatus
     from sqlmesh.utils.errors import SQLMeshError
 
-    console, checks = _console(say), Checks()
+    console, checks = listening_console(say), Checks()
     set_console(console)
     logging.getLogger("sqlmesh").setLevel(logging.ERROR)
     first, until = arrivals
+    for note in notes(project.project_dir / "transforms") if edited else ():
+        warn(note)
     try:
         with closing(open_context(project, name, warehouse, first)) as context:
             warehouse.provide(landing_tables(context))
+            note_arrivals(context, warehouse.arrivals())
             checks = listen(context)
             if edited or composed.rebuild:
                 _plan(context, until, edited=edited, rebuild=composed.rebuild)
@@ -148,7 +181,7 @@ def _build(
             )
     except (SQLMeshError, duckdb.Error) as error:
         if not checks.blocked:
-            raise _failure(console.failures, str(error)) from error
+            raise model_failure(console.failures, str(error)) from error
     finally:
         checks.keep(warehouse, run_id, until)
         for check in checks.warned:
@@ -156,7 +189,7 @@ def _build(
     if checks.blocked:
         raise TransformError(*failure(checks.blocked))
     if status is CompletionStatus.FAILURE or console.failures:
-        raise _failure(console.failures, "a model failed")
+        raise model_failure(console.failures, "a model failed")
     return len(console.models)
 
 
@@ -186,7 +219,7 @@ def _plan(context: Context, until: datetime, *, edited: bool, rebuild: bool) -> 
 
 def _incremental(context: Context) -> list[str] | None:
     """Names of the models that keep state of their own: what `engine replay` builds anew; None on a first plan."""
-    names = [model.name for model in context.models.values() if model.kind.is_incremental or model.kind.is_full]
+    names = [model.name for model in context.models.values() if model.kind.is_materialized and not model.kind.is_seed]
     return names if names and context.state_reader.get_environment("prod") else None
 
 
@@ -195,14 +228,16 @@ def state_file(project: Project, name: str) -> Path:
     return state_folder(project) / f"sqlmesh-{name}.duckdb"
 
 
-def open_context(project: Project, name: str, warehouse: Warehouse, first_arrival: datetime) -> Context:
+def open_context(
+    project: Project, name: str, warehouse: Warehouse, first_arrival: datetime, *, load: bool = True
+) -> Context:
     """Open SQLMesh on one warehouse's models; `first_arrival` is from when on there is something to build."""
     from sqlmesh import Context
 
-    return Context(
-        paths=[str(project.project_dir / "transforms")],
-        config=sqlmesh_config(project, name, warehouse.sqlmesh_connection(), first_arrival),
-    )
+    take_only_what_arrived()
+    promote_together()
+    native = sqlmesh_config(project, name, warehouse.sqlmesh_connection(), first_arrival)
+    return Context(config=with_dbt(project.project_dir / "transforms", native), load=load)
 
 
 def sqlmesh_config(project: Project, name: str, connection: Mapping[str, Any], first_arrival: datetime) -> Config:
@@ -276,14 +311,22 @@ def _selection(context: Context, composed: Composed, arrived: Sequence[str]) -> 
 
     What is left out has nothing new to read: its next run reads from where it stood.
     """
-    names = {model.name for model in context.models.values()}
-    downstream = [f"raw.{table}+" for table in arrived if f"raw.{table}" in names]
+    downstream = _readers(context, arrived)
     if not composed.select or not downstream:
         return list(composed.select) or downstream
     return [f"({own}) & {one}" for own in composed.select for one in downstream]
 
 
-def _failure(failures: Sequence[str], otherwise: str) -> TransformError:
+def _readers(context: Context, tables: Sequence[str]) -> list[str]:
+    """The models that read one of these landing tables (a raw model, or one of dbt with a source), and what follows."""
+    from sqlglot import exp
+
+    landed = {exp.table_(table, "landing", context.default_catalog, quoted=True).sql("duckdb") for table in tables}
+    return sorted(f"{model.name}+" for model in context.models.values() if landed & model.depends_on)
+
+
+def model_failure(failures: Sequence[str], otherwise: str) -> TransformError:
+    """Return the first failure as an error, and how many more there are."""
     first = " ".join((failures[0] if failures else otherwise).split())
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
     return TransformError(
@@ -292,7 +335,8 @@ def _failure(failures: Sequence[str], otherwise: str) -> TransformError:
     )
 
 
-def _console(say: Callable[[str], None]) -> Any:
+def listening_console(say: Callable[[str], None]) -> Any:
+    """Return a console for SQLMesh with `models` (names evaluated) and `failures` (messages)."""
     from sqlmesh.core.console import NoopConsole
 
     class Listening(NoopConsole):  # type: ignore[misc]
@@ -318,13 +362,15 @@ def _console(say: Callable[[str], None]) -> Any:
     return Listening()
 
 
+MODEL_SUFFIXES = frozenset({".sql", ".py", ".yaml", ".yml", ".csv"})
+
+
 def fingerprint(transforms: Path) -> str:
-    """Hash of every file that makes the models; caches left out."""
+    """Hash of every file that makes the models, those of dbt projects too; caches left out."""
     digest = hashlib.sha256()
-    for path in sorted(transforms.rglob("*")):
-        if path.is_file() and path.suffix in {".sql", ".py", ".yaml", ".yml", ".csv"} and ".cache" not in path.parts:
-            digest.update(str(path.relative_to(transforms)).encode())
-            digest.update(path.read_bytes())
+    for path in model_files(transforms, MODEL_SUFFIXES):
+        digest.update(str(path.relative_to(transforms)).encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,0 +1,1 @@
+select * from {{ ref('price_range') }} where highest < lowest
