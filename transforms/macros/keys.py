@@ -34,8 +34,11 @@ LOWER, UPPER = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 @macro()
 def text(evaluator: MacroEvaluator, value: exp.Expression) -> exp.Expression:
     """Return a text without white space at its ends; NULL if nothing is left."""
-    white_space = exp.Literal.string(WHITE_SPACE)
-    return exp.func("NULLIF", fragment("trim", dialect_of(evaluator), value, w=white_space), exp.Literal.string(""))
+    dialect = dialect_of(evaluator)
+    # what Snowflake's literals cannot say is in its fragment
+    characters = WHITE_SPACE.replace("\x0b", "") if dialect == "snowflake" else WHITE_SPACE
+    trimmed = fragment("trim", dialect, value, w=exp.Literal.string(characters))
+    return exp.func("NULLIF", trimmed, exp.Literal.string(""))
 
 
 @macro()
