@@ -109,8 +109,12 @@ class Checks:
 def listen(context: Context) -> Checks:
     """Return the results of every audit that this context is going to run."""
     checks = Checks()
-    evaluator = context.snapshot_evaluator
-    audit = evaluator.audit
+    _hear(context, context.snapshot_evaluator, checks)
+    return checks
+
+
+def _hear(context: Context, evaluator: Any, checks: Checks) -> None:
+    audit, copied = evaluator.audit, evaluator.set_correlation_id
 
     def audited(snapshot: Any, **kwargs: Any) -> Any:
         if _is_idle(context, snapshot, kwargs):
@@ -123,8 +127,13 @@ def listen(context: Context) -> Checks:
                 checks.add(_check(context, snapshot, result))
         return results
 
-    evaluator.audit = audited
-    return checks
+    def copy(correlation_id: Any) -> Any:
+        """Hear the copy too: a plan and a run each work with one that carries their id."""
+        made = copied(correlation_id)
+        _hear(context, made, checks)
+        return made
+
+    evaluator.audit, evaluator.set_correlation_id = audited, copy
 
 
 def failure(blocked: Sequence[Check]) -> tuple[str, str]:
@@ -209,7 +218,9 @@ def _is_idle(context: Context, snapshot: Any, interval: Mapping[str, Any]) -> bo
 
 
 def _name(snapshot: Any) -> str:
-    return str(snapshot.name).replace('"', "").split(".", 1)[-1]
+    """Name of the model; an audit that stands alone (dbt's tests of several models) is told of one that it reads."""
+    name = min(snapshot.node.depends_on, default=snapshot.name) if snapshot.is_audit else snapshot.name
+    return str(name).replace('"', "").split(".", 1)[-1]
 
 
 def _check(context: Context, snapshot: Any, result: Any) -> Check:
@@ -220,6 +231,8 @@ def _check(context: Context, snapshot: Any, result: Any) -> Check:
     adapter.execute(f"SELECT * FROM ({result.query.sql(adapter.dialect)}) AS failed LIMIT {SAMPLED}")
     names = [column[0] for column in adapter.cursor.description]
     sample = [dict(zip(names, row, strict=True)) for row in adapter.cursor.fetchall()]
+    if snapshot.is_audit:
+        return Check(model, result.audit.name, result.blocking, count, sample)
     known = {name.lower() for name in adapter.columns(snapshot.table_name())}
     sample = [{name: value for name, value in row.items() if name in known | {"problem"}} for row in sample]
     return Check(model, result.audit.name, result.blocking, count, sample, _where(context, snapshot, model))
