@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
+
+from sqlglot import exp
 
 from engine.model_graph import plain_name
-
-if TYPE_CHECKING:
-    from sqlglot import exp
 
 MOST = 200
 """Readings of one query. A query that multiplies unions beyond that is followed only so far."""
@@ -59,8 +59,6 @@ def readings(query: exp.Query) -> list[Reading]:
 
 
 def _of(scope: Any) -> Iterator[Reading]:
-    from sqlglot import exp
-
     if isinstance(scope.expression, exp.SetOperation):
         names = tuple(scope.expression.named_selects)
         for branch in scope.union_scopes:
@@ -77,8 +75,6 @@ def _renamed(reading: Reading, by: Mapping[str, str], names: tuple[str, ...]) ->
 
 
 def _of_select(scope: Any) -> Iterator[Reading]:
-    from sqlglot import exp
-
     select = scope.expression
     names = tuple(select.named_selects)
     equal, outer = _equalities(select), _outer(select)
@@ -94,8 +90,8 @@ def _of_select(scope: Any) -> Iterator[Reading]:
                 value = projection.unalias()
                 if not _plain(value, select):
                     continue
-                direct = _over(value, lambda column, a=alias, r=reading: _inner(column, a, r))
-                found = direct or _over(value, lambda column, a=alias, r=reading: _joined(column, a, r, equal))
+                direct = _over(value, partial(_inner, alias=alias, reading=reading))
+                found = direct or _over(value, partial(_joined, alias=alias, reading=reading, equal=equal))
                 if found is not None:
                     columns[name] = found
                     if direct is not None and _from_table(value, reading):
@@ -111,8 +107,6 @@ def _links(
     inner: Mapping[str, list[Reading]],
 ) -> Iterator[Link]:
     """Yield what a join says of a reading's columns in terms of other tables' columns."""
-    from sqlglot import exp
-
     for (table, name), others in equal.items():
         value = _inner(exp.column(name, table), alias, reading)
         for other_table, other_name in sorted(others) if value is not None else ():
@@ -128,8 +122,6 @@ def _whole(table: exp.Table) -> Reading:
 
 def _inner(column: exp.Column, alias: str, reading: Reading) -> exp.Expression | None:
     """Return a select's column over the table that `alias` reads."""
-    from sqlglot import exp
-
     if column.table != alias:
         return None
     if reading.names == ("*",):
@@ -141,8 +133,6 @@ def _joined(
     column: exp.Column, alias: str, reading: Reading, equal: Mapping[tuple[str, str], set[tuple[str, str]]]
 ) -> exp.Expression | None:
     """Return the same, for a column of another table too if the join says that they are equal."""
-    from sqlglot import exp
-
     seen, pending = set(), [(column.table, column.name)]
     while pending:
         table, name = pending.pop()
@@ -156,18 +146,12 @@ def _joined(
 
 def _from_table(value: exp.Expression, reading: Reading) -> bool:
     """Whether an expression's columns come from the table itself, and there is one."""
-    from sqlglot import exp
-
     names = {column.name for column in value.find_all(exp.Column)}
     return bool(names) and (reading.names == ("*",) or names <= reading.own)
 
 
-def _over(
-    value: exp.Expression, resolve: Callable[[exp.Column], exp.Expression | None]
-) -> exp.Expression | None:
+def _over(value: exp.Expression, resolve: Callable[[exp.Column], exp.Expression | None]) -> exp.Expression | None:
     """Return the expression with its columns put in by `resolve`; None if one of them cannot be."""
-    from sqlglot import exp
-
     if not any(value.find_all(exp.Column)):
         return value if _names_branch(value) else None
     missing = False
@@ -186,16 +170,12 @@ def _over(
 
 def _names_branch(value: exp.Expression) -> bool:
     """Whether a constant tells one branch of a union from another: a text or NULL. Times are those of a rendering."""
-    from sqlglot import exp
-
     inner = value.this if isinstance(value, exp.Cast) and value.is_type("text", "varchar") else value
     return isinstance(inner, exp.Null) or (isinstance(inner, exp.Literal) and inner.is_string)
 
 
 def _plain(value: exp.Expression, select: exp.Select) -> bool:
     """Whether a projection has the value of the row it is made of."""
-    from sqlglot import exp
-
     if value.find(exp.AggFunc, exp.Window, exp.Query, exp.Star) is not None:
         return False
     group = select.args.get("group")
@@ -206,8 +186,6 @@ def _plain(value: exp.Expression, select: exp.Select) -> bool:
 
 def _equalities(select: exp.Select) -> dict[tuple[str, str], set[tuple[str, str]]]:
     """Return which columns a join sets equal, both ways."""
-    from sqlglot import exp
-
     found: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for join in select.args.get("joins") or ():
         condition = join.args.get("on")

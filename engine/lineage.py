@@ -6,16 +6,15 @@ expressions are shown as the model's file has them, macros unexpanded, wherever 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sqlglot import exp
 
 from engine.errors import UsageError
 from engine.model_graph import Model, ModelGraph, plain_name
-
-if TYPE_CHECKING:
-    from sqlglot import exp
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,11 @@ def column_of(graph: ModelGraph, model: Model, name: str) -> str:
     found = by_lower.get(name.lower())
     if found is None:
         near = [by_lower[match] for match in get_close_matches(name.lower()[:200], by_lower, n=3)]
-        hint = f"Did you mean {', '.join(near)}?" if near else f"It has: {', '.join(columns) or 'no column that is known'}."
+        hint = (
+            f"Did you mean {', '.join(near)}?"
+            if near
+            else f"It has: {', '.join(columns) or 'no column that is known'}."
+        )
         raise UsageError(f"{model.name} has no column {name!r}", hint)
     return found
 
@@ -188,8 +191,6 @@ def written_expressions(written: exp.Expression, rendered: exp.Expression) -> Ma
 
     The two are laid side by side select by select; where macros have made other selects of it, nothing is returned.
     """
-    from sqlglot import exp
-
     ours, theirs = (list(tree.find_all(exp.Select)) for tree in (written, rendered))
     if len(ours) != len(theirs):
         return {}
@@ -209,19 +210,6 @@ def written_expressions(written: exp.Expression, rendered: exp.Expression) -> Ma
 def _shown(expression: exp.Expression) -> str:
     """Return a rendered expression without the quotes that it needs nowhere."""
     copy = expression.copy()
-    for name in copy.find_all(_identifier()):
+    for name in copy.find_all(exp.Identifier):
         name.set("quoted", not name.name.isidentifier())
     return str(copy.sql(dialect="duckdb"))
-
-
-def _identifier() -> type[exp.Expression]:
-    from sqlglot import exp
-
-    return exp.Identifier
-
-
-def walk(node: ColumnNode) -> Iterator[ColumnNode]:
-    """Yield a node and everything behind it."""
-    yield node
-    for child in node.made_of:
-        yield from walk(child)

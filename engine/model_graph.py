@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
+from sqlglot import exp
+
 from engine.compose import every_table
 from engine.errors import UsageError
 from engine.table import LINEAGE_COLUMNS
 from engine.transform import sqlmesh_config, state_folder
 
 if TYPE_CHECKING:
-    from sqlglot import exp
-
     from engine.config.project import Project
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -196,8 +196,6 @@ def _models(context: Any) -> Iterator[Model]:
 
 def plain_name(table: str | exp.Table) -> str:
     """Return `schema.name` of SQLMesh's full name, which has a catalog before it."""
-    from sqlglot import exp
-
     table = exp.to_table(table, dialect="duckdb")
     return ".".join(part for part in (table.db, table.name) if part)
 
@@ -223,7 +221,5 @@ def _property(native: Any, name: str) -> tuple[str, ...]:
 
 def _columns(value: exp.Expression) -> tuple[str, ...]:
     """Return the names in `(a, b)`, or the one that stands alone."""
-    from sqlglot import exp
-
     items = value.expressions if isinstance(value, exp.Tuple | exp.Array) else [value.unnest()]
     return tuple(item.name for item in items)

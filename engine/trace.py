@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import LakeError, TickhouseError
 from engine.sql import identifier, qualified
 from engine.trace_keys import Condition, Keys, table_types
-from engine.trace_rows import Found, Reader, Row, Walk, newest_first
+from engine.trace_rows import Found, Row, Walk, newest_first
+from engine.trace_sql import Reader
 
 if TYPE_CHECKING:
     from destinations.protocol import Warehouse
@@ -68,7 +69,7 @@ class Trace:
     def landed(self) -> Iterator[tuple[Found, list[Row]]]:
         """Yield each landed table with its rows, the newest first; what is joined comes last."""
         found = [table for table in self.tables if table.table.startswith("landing.")]
-        for table in sorted(found, key=lambda table: all(row.joined for row in table.rows.values())):
+        for table in sorted(found, key=lambda table: table.joined):
             if table.rows:
                 yield table, list(newest_first(table.rows.values()))
 

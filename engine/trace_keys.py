@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from sqlglot import exp
+
 from engine.derivation import readings
 from engine.errors import UsageError
 from engine.sql import identifier, qualified
-from engine.trace_rows import Reader, business_key
+from engine.trace_rows import business_key
+from engine.trace_sql import Reader
 
 if TYPE_CHECKING:
-    from sqlglot import exp
-
     from engine.model_graph import Model, ModelGraph
 
 HASH = re.compile(r"[0-9a-f]{32}")
@@ -93,20 +94,37 @@ class Keys:
         hub = f"vault.hub_{hash_key.removesuffix('_hk')}"
         kind = table_types(reader, hub)[column]
         folded = self._typed(hub, column, kind, value, reader)
-        known = f"SELECT {identifier(hash_key)} FROM {qualified(*hub.split('.'))} WHERE {identifier(column)} = CAST(? AS {kind})"
+        keys = f"SELECT {identifier(hash_key)} FROM {qualified(*hub.split('.'))}"
+        known = f"{keys} WHERE {identifier(column)} = CAST(? AS {kind})"
         return Condition(column, folded, f"{identifier(hash_key)} IN ({known})")
 
     def _typed(self, table: str, column: str, kind: str, value: str, reader: Reader) -> Any:
         """Return the value as the column has it: texts folded as the models fold them, others by their type."""
         if kind in TEXTS:
-            fold = None if column.endswith("_hk") else fold_of(self._graph, table, column)
+            fold = None if column.endswith("_hk") else self._fold(table, column)
             if fold is None:
                 return value
-            return reader.fetch(f"SELECT {fold.sql(dialect='duckdb')} FROM (SELECT CAST(? AS TEXT) AS given)", [value])[1][0][0]
+            statement = f"SELECT {fold.sql(dialect='duckdb')} FROM (SELECT CAST(? AS TEXT) AS given)"
+            folded = reader.fetch(statement, [value])[1][0][0]
+            if folded is None:
+                raise UsageError(f"{column} {value!r} is no key: nothing is left of it", self._usage())
+            return folded
         typed = reader.fetch(f"SELECT TRY_CAST(? AS {kind})", [value])[1][0][0]
         if typed is None:
-            raise UsageError(f"{table}.{column} is a {kind}: {value!r} is none", "Write dates and instants as ISO 8601.")
+            raise UsageError(
+                f"{table}.{column} is a {kind}: {value!r} is none", "Write dates and instants as ISO 8601."
+            )
         return typed
+
+    def _fold(self, table: str, column: str) -> exp.Expression | None:
+        """How the table's column is folded; where its models do not tell, as the hub of that business key folds it."""
+        fold = fold_of(self._graph, table, column)
+        if fold is not None:
+            return fold
+        for hub in self._graph:
+            if hub.kind == "insert_new" and any(column in business_key(self._graph, key) for key in hub.key):
+                return fold_of(self._graph, hub.name, column)
+        return None
 
     def _usage(self) -> str:
         if not self.natural:
@@ -134,8 +152,6 @@ def fold_of(graph: ModelGraph, table: str, column: str) -> exp.Expression | None
 
     The first model upstream that does more than hand the column on says it.
     """
-    from sqlglot import exp
-
     pending, seen = [(table, column)], set()
     while pending:
         place = pending.pop(0)

@@ -15,7 +15,16 @@ SHOWN_ROWS = 3
 """Traced rows that are written out for people; --json has all of them."""
 SHOWN_COLUMNS = 6
 """Columns in which landed rows differ that are written out for people."""
-ENGINE_COLUMNS = ("source", "load_timestamp", "_load_id", "_run_id", "_kafka_topic", "_kafka_partition", "_kafka_offset")
+LEGEND = "  * gives values that are seen now; 1 named the key first; the others changed nothing or are superseded"
+ENGINE_COLUMNS = (
+    "source",
+    "load_timestamp",
+    "_load_id",
+    "_run_id",
+    "_kafka_topic",
+    "_kafka_partition",
+    "_kafka_offset",
+)
 
 
 def document(trace: Trace) -> dict[str, Any]:
@@ -29,7 +38,7 @@ def document(trace: Trace) -> dict[str, Any]:
                 "table": found.table,
                 "rows": len(found.rows),
                 "current": sum(row.current for row in found.rows.values()),
-                "joined": all(row.joined for row in found.rows.values()),
+                "joined": found.joined,
                 "by_value": found.by_value,
                 "cut": found.cut,
             }
@@ -39,7 +48,15 @@ def document(trace: Trace) -> dict[str, Any]:
             {
                 "table": found.table,
                 "cut": found.cut,
-                "rows": [{"current": row.current, "joined": row.joined, "values": _plain(row.values)} for row in rows],
+                "rows": [
+                    {
+                        "current": row.current,
+                        "first": row.first,
+                        "joined": row.joined,
+                        "values": _plain(row.values),
+                    }
+                    for row in rows
+                ],
             }
             for found, rows in trace.landed()
         ],
@@ -66,7 +83,7 @@ def lines(trace: Trace) -> Iterator[str]:
         yield f"  … and {count - SHOWN_ROWS} more (--json has them)"
     yield ""
     yield "by way of"
-    for found in trace.tables[1:]:
+    for found in sorted(trace.tables[1:], key=lambda found: found.joined):
         if not found.table.startswith("landing."):
             yield f"  {found.table}: {_counted(found)}{_cut(found, trace.limit)}"
     for table, reads in trace.unfollowed:
@@ -74,6 +91,7 @@ def lines(trace: Trace) -> Iterator[str]:
     for found, rows in trace.landed():
         yield ""
         yield from _landed_lines(found, rows, trace.limit)
+    yield LEGEND
     yield ""
     yield f"load packages ({trace.lake})"
     for package in trace.packages:
@@ -88,7 +106,7 @@ def _counted(found: Found) -> str:
         text += f", {current} current"
     if all(row.joined for row in rows):
         text += " (joined)"
-    return text + (" (found by their values: the key is not in the row)" if found.by_value else "")
+    return text + (" (found by value: the row does not have their key)" if found.by_value else "")
 
 
 def _landed_lines(found: Found, rows: Sequence[Row], limit: int) -> Iterator[str]:
@@ -97,16 +115,22 @@ def _landed_lines(found: Found, rows: Sequence[Row], limit: int) -> Iterator[str
     differing = _differing(rows)
     for row in rows:
         values = row.values
-        kafka = [f"{name[1:]} {values[name]}" for name in ENGINE_COLUMNS if name[:6] == "_kafka" and values.get(name) is not None]
+        kafka = [
+            f"{name[1:]} {values[name]}"
+            for name in ENGINE_COLUMNS
+            if name[:6] == "_kafka" and values.get(name) is not None
+        ]
         said = [f"{name} {_text(values[name])}" for name in differing]
         yield (
-            f"  {'*' if row.current else ' '} {_text(values.get('load_timestamp'))}  {values.get('source')}  "
+            f"  {_mark(row)} {_text(values.get('load_timestamp'))}  {values.get('source')}  "
             f"package {values.get('_load_id')}  run {values.get('_run_id')}{''.join(f'  {one}' for one in kafka)}"
         )
         if said:
             yield f"      {', '.join(said)}"
-    if any(row.current for row in rows):
-        yield "  * gives the values that the row has now"
+
+
+def _mark(row: Row) -> str:
+    return "*" if row.current else "1" if row.first else " "
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:

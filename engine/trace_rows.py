@@ -7,7 +7,8 @@ A step asks for the rows of a table that a model reads, by what the model's quer
     by value  the rows whose columns are those of the row. So it is for what is joined to a row (its customer as they
               are now), for hubs and links (which keep a key as it was seen first), and where there is no key.
 
-A row is *current* if its columns are those of a current row further down: it gives the values that are seen.
+A row is *current* if its columns are those of a current row further down: it gives the values that are seen. What a
+hub or a link took its row from is *first*: it named the key before any other did.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sqlglot import exp
+
 from engine.derivation import Reading, readings
-from engine.sql import identifier, qualified
+from engine.trace_sql import Ask, Reader, rows_statement
 
 if TYPE_CHECKING:
-    from sqlglot import exp
-
     from engine.model_graph import Model, ModelGraph
 
 COSTLY = 60
@@ -31,11 +32,24 @@ BOOKKEEPING = "landing._packages"
 
 @dataclass(slots=True)
 class Row:
-    """One row. `joined`: it belongs to what is joined to the traced row, not to the row itself."""
+    """One row. It is part of the traced row's own origin, of what is joined to that row, or of both."""
 
     values: dict[str, Any]
-    joined: bool
-    current: bool
+    own: bool = False
+    own_current: bool = False
+    joined_current: bool = False
+    first: bool = False
+    """Whether it was the first to name the key: it gives the time of that and no other value."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether it only belongs to what is joined."""
+        return not self.own
+
+    @property
+    def current(self) -> bool:
+        """Whether it gives values that are seen."""
+        return self.own_current if self.own else self.joined_current
 
 
 @dataclass(slots=True)
@@ -48,38 +62,18 @@ class Found:
     cut: bool = False
     by_value: bool = False
 
-    def add(self, values: Mapping[str, Any], *, joined: bool, current: bool) -> None:
+    def add(self, values: Mapping[str, Any], *, joined: bool, current: bool, first: bool = False) -> None:
         """Add a row, or what is new about one that is known."""
-        row = self.rows.setdefault(repr(values), Row(dict(values), joined=True, current=False))
-        row.joined = row.joined and joined
-        row.current = row.current or current
+        row = self.rows.setdefault(repr(values), Row(dict(values)))
+        row.own = row.own or not joined
+        row.first = row.first or first
+        row.own_current = row.own_current or (current and not joined)
+        row.joined_current = row.joined_current or (current and joined)
 
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Which rows of a reading's table: those where the expressions equal the values of one of `wanted`."""
-
-    reading: Reading
-    compared: Mapping[str, exp.Expression]
-    types: Sequence[str]
-    wanted: Sequence[tuple[Any, ...]]
-
-
-class Reader:
-    """Runs statements on the published state. Values are bound; names and expressions are the models' own."""
-
-    def __init__(self, connection: Any) -> None:
-        """`connection`: a warehouse's reader."""
-        self._connection = connection
-
-    def fetch(self, sql: str, values: Sequence[Any] = ()) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
-        """Return columns with their types, and the rows."""
-        cursor = self._connection.execute(sql, list(values))
-        types = {str(column[0]): str(column[1]) for column in cursor.description or []}
-        rows: list[tuple[Any, ...]] = []
-        for batch in cursor.to_arrow_reader(2048):  # Arrow's way: no other zone information is needed for instants
-            rows += zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        return types, rows
+    @property
+    def joined(self) -> bool:
+        """Whether all of its rows only belong to what is joined."""
+        return all(row.joined for row in self.rows.values())
 
 
 class Walk:
@@ -103,26 +97,48 @@ class Walk:
 
     def _step(self, model: Model, rows: Found) -> None:
         query = self._graph.query(model.name)
-        every = [r for r in readings(query) if r.table != BOOKKEEPING and r.table in self._graph.models] if query else []
-        for reading in sorted(every, key=lambda reading: not self._keyed(model, reading)):
+        every = (
+            [r for r in readings(query) if r.table != BOOKKEEPING and r.table in self._graph.models] if query else []
+        )
+        keyed = [reading for reading in every if self._keyed(model, reading)]
+        naming = [reading for reading in keyed if self._names_key(reading)]
+        if len(naming) == len(keyed):
+            naming = []  # the rows have nothing else
+        for reading in [*keyed, *(reading for reading in every if not self._keyed(model, reading))]:
             asked = False
             for joined in (False, True):
                 of_role = [row for row in rows.rows.values() if row.joined == joined]
                 if of_role:
-                    asked |= self._read(model, reading, rows, of_role, joined=joined)
-            if not asked and (model.name, reading.table) not in self.unfollowed:
+                    joins = joined or reading in naming
+                    asked |= self._read(model, reading, rows, of_role, joined=joins)
+            if rows.rows and not asked and (model.name, reading.table) not in self.unfollowed:
                 self.unfollowed.append((model.name, reading.table))
 
     def _keyed(self, model: Model, reading: Reading) -> bool:
         return any(column in reading.columns for column in model.key)
 
+    def _names_key(self, reading: Reading) -> bool:
+        """Whether all that a reading contributes is the business key that a hub has for a hash key."""
+        target = self._graph.models[reading.table]
+        known = {*target.key, "_key", *(name for key in target.key for name in business_key(self._graph, key))}
+        if target.kind != "insert_new" or known == {*target.key, "_key"}:
+            return False
+        return {column.name for name in reading.own for column in reading.columns[name].find_all(exp.Column)} <= known
+
     def _read(self, model: Model, reading: Reading, rows: Found, of_role: list[Row], *, joined: bool) -> bool:
-        """Fetch what a reading contributed to rows; False if nothing tells which rows of the table it was."""
+        """Fetch what a reading contributed to rows; False if nothing tells which rows of the table it was.
+
+        What is joined is followed to its values; where a hub first saw its key is none of them.
+        """
+        if joined and model.kind == "insert_new":
+            return True
         target = self._graph.models[reading.table]
         by_key = _key_columns(self._graph, model, reading)
         keyed = self._keyed(model, reading)
         held = model.kind == "insert_new" and model.name != self._origin
-        exact = joined or not keyed or held or not _covers({name: reading.columns[name] for name in by_key}, target)
+        exact = (
+            joined or not keyed or held or not self._covers({name: reading.columns[name] for name in by_key}, target)
+        )
         asked = [row for row in of_role if not _absent(reading, row, by_key)]
         if not asked:
             return True
@@ -131,7 +147,7 @@ class Walk:
         wanted = list(dict.fromkeys(tuple(row.values[name] for name in compared) for row in asked))
         types = [rows.types[name] for name in compared]
         joined = joined or (not keyed and bool(model.key))
-        if exact and not _covers(compared, target):
+        if exact and not self._covers(compared, target):
             linked = self._linked(reading)
             if linked is not None:
                 links, more_types, more = linked
@@ -140,8 +156,18 @@ class Walk:
                 wanted = [(*one, *other) for one in wanted for other in more][: self._limit**2]
         if not compared:
             return False
-        found = self._fetch(Ask(reading, compared, types, wanted), asked, joined=joined)
-        found.by_value = found.by_value or not _covers(compared, target)
+        found = self._fetch(Ask(reading, compared, types, wanted), asked, joined=joined, first=held)
+        valued = set(compared) & set(reading.columns) - set(by_key) - set(model.key)
+        found.by_value = found.by_value or (bool(valued) and not self._covers(compared, target))
+        return True
+
+    def _covers(self, compared: Mapping[str, exp.Expression], target: Model) -> bool:
+        """Whether what is compared tells the key of the table read; a business key tells a hash key."""
+        known = {value.name for value in map(_bare, compared.values()) if isinstance(value, exp.Column)}
+        for key in target.key:
+            natural = business_key(self._graph, key)
+            if key not in known and not (natural and known.issuperset(natural)):
+                return False
         return True
 
     def _linked(self, reading: Reading) -> tuple[dict[str, exp.Expression], list[str], list[tuple[Any, ...]]] | None:
@@ -151,12 +177,15 @@ class Walk:
             links = {link.column: link.value for link in reading.links if link.table == table}
             if other is None or not links.keys() <= other.types.keys():
                 continue
-            values = dict.fromkeys(tuple(row.values[name] for name in links) for row in other.rows.values() if row.current)
+            values = dict.fromkeys(
+                tuple(row.values[name] for name in links) for row in other.rows.values() if row.current
+            )
             named = {f"{table}.{name}": value for name, value in links.items()}
             return named, [other.types[name] for name in links], list(values)
         return None
 
-    def _fetch(self, ask: Ask, parents: Sequence[Row], *, joined: bool) -> Found:
+    def _fetch(self, ask: Ask, parents: Sequence[Row], *, joined: bool, first: bool) -> Found:
+        """Fetch rows and mark them; `first`: the parents are rows of a hub or a link that other rows only name."""
         checked = {name: value for name, value in ask.reading.columns.items() if name in ask.compared or _cheap(value)}
         checked = {name: value for name, value in checked.items() if all(name in row.values for row in parents)}
         columns = set(self._graph.columns(ask.reading.table))
@@ -166,10 +195,12 @@ class Walk:
         own = dict(list(types.items())[: len(types) - len(checked)])
         found = self.found.setdefault(ask.reading.table, Found(ask.reading.table, own))
         found.cut = found.cut or len(rows) > self._limit
-        current = {tuple(row.values[name] for name in checked) for row in parents if row.current}
+        current = {_values(row, checked) for row in parents if row.current and not first}
+        named = {_values(row, checked) for row in parents if row.first or first}
         for row in rows[: self._limit]:
+            seen = tuple(row[len(own) :])
             values_of = dict(zip(own, row, strict=False))
-            found.add(values_of, joined=joined, current=tuple(row[len(own) :]) in current)
+            found.add(values_of, joined=joined, current=seen in current, first=seen in named)
         return found
 
 
@@ -188,7 +219,9 @@ def _key_columns(graph: ModelGraph, model: Model, reading: Reading) -> list[str]
             if not _is_column(reading, name):
                 names.remove(name)
     return [
-        name for name in dict.fromkeys(names) if name in reading.columns and (name != "_key" or _is_column(reading, name))
+        name
+        for name in dict.fromkeys(names)
+        if name in reading.columns and (name != "_key" or _is_column(reading, name))
     ]
 
 
@@ -201,48 +234,11 @@ def business_key(graph: ModelGraph, hash_key: str) -> tuple[str, ...]:
     return tuple(name for name in graph.columns(hub.name) if name not in metadata and not name.startswith("_"))
 
 
-def rows_statement(ask: Ask, checked: Sequence[exp.Expression], order: Sequence[str], limit: int) -> tuple[str, list[Any]]:
-    """Return the statement for an ask and its values. The table's columns come first, then those of `checked`.
-    Newest rows come first.
-
-    What is a column of the table as it stands is compared with a list first: lists skip files and row groups.
-    """
-    from sqlglot import exp
-
-    table = qualified(*ask.reading.table.split(".", 1))
-    narrow, values = [], []
-    for place, value in enumerate(ask.compared.values()):
-        options = list(dict.fromkeys(one[place] for one in ask.wanted))
-        if isinstance(value.unnest(), exp.Column) and options and None not in options:
-            listed = ", ".join(f"CAST(? AS {ask.types[place]})" for _ in options)
-            narrow.append(f"{value.sql(dialect='duckdb')} IN ({listed})")
-            values += options
-    shown = [f"{value.sql(dialect='duckdb')} AS {identifier(f'checked {n}')}" for n, value in enumerate(checked)]
-    tests = [f"{value.sql(dialect='duckdb')} AS {identifier(f'test {n}')}" for n, value in enumerate(ask.compared.values())]
-    extra = "".join(f", {text}" for text in (*shown, *tests))
-    where = " WHERE " + " AND ".join(narrow) if narrow else ""
-    row = ", ".join(f"CAST(? AS {kind})" for kind in ask.types)
-    names = ", ".join(f"w{n}" for n in range(len(ask.types)))
-    same = " AND ".join(f"{identifier(f'test {n}')} IS NOT DISTINCT FROM w{n}" for n in range(len(ask.types)))
-    dropped = ", ".join(identifier(f"test {n}") for n in range(len(ask.types)))
-    statement = (
-        f"SELECT * EXCLUDE ({dropped}) FROM (SELECT *{extra} FROM {table}{where}) AS t "
-        f"WHERE EXISTS (SELECT 1 FROM (VALUES {', '.join(f'({row})' for _ in ask.wanted)}) AS wanted ({names}) WHERE {same}) "
-        f"ORDER BY {', '.join(f'{identifier(name)} DESC' for name in order) or 'ALL'} LIMIT {limit}"
-    )
-    return statement, [*values, *(value for one in ask.wanted for value in one)]
-
-
-def _covers(compared: Mapping[str, exp.Expression], target: Model) -> bool:
-    """Whether what is compared tells the key of the table read."""
-    from sqlglot import exp
-
-    return set(target.key) <= {value.name for value in map(_bare, compared.values()) if isinstance(value, exp.Column)}
+def _values(row: Row, names: Iterable[str]) -> tuple[Any, ...]:
+    return tuple(row.values[name] for name in names)
 
 
 def _is_column(reading: Reading, name: str) -> bool:
-    from sqlglot import exp
-
     return name in reading.columns and isinstance(_bare(reading.columns[name]), exp.Column)
 
 
@@ -257,13 +253,12 @@ def _absent(reading: Reading, row: Row, by_key: Iterable[str]) -> bool:
 
 
 def _cheap(value: exp.Expression) -> bool:
-    from sqlglot import exp
-
     return value.find(exp.MD5) is None and sum(1 for _ in value.walk()) <= COSTLY
 
 
 def newest_first(rows: Iterable[Row]) -> Iterator[Row]:
     """Yield rows by load time, the newest first, then by package."""
+
     def when(row: Row) -> tuple[str, str]:
         return str(row.values.get("load_timestamp") or ""), str(row.values.get("_load_id") or "")
 

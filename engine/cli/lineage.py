@@ -55,7 +55,9 @@ def lineage(project: Project, target: str, as_json: bool) -> None:  # noqa: FBT0
 @click.command()
 @click.argument("table")
 @click.argument("key", nargs=-1)
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Rows of a table, at most.")
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Rows of a table, at most."
+)
 @click.option("--on", "warehouse", default=None, help="Which warehouse; default: the profile's first.")
 @json_option
 @with_project
