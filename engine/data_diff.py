@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.environments import existing
 from engine.errors import TickhouseError
-from engine.model_plan import PROD, WAIT_SECONDS, Document, planning_context, published, short
+from engine.model_plan import PROD, Document, planning_context, published, short
 from engine.query_output import plain
 from engine.sql import identifier
 
@@ -39,7 +39,6 @@ def data_diff(
     environment: str,
     *,
     sampled: int = SAMPLED,
-    wait_seconds: float = WAIT_SECONDS,
 ) -> Document:
     """Return {warehouse, environment, models: [...]}, each model as `_compared` describes it.
 
@@ -47,7 +46,7 @@ def data_diff(
     """
     with (
         published(warehouse) as reader,
-        planning_context(project, name, warehouse, reader, wait_seconds, load=False) as context,
+        planning_context(project, name, warehouse, reader, load=False) as context,
     ):
         there = existing(context, environment)
         if reader is None:

@@ -43,16 +43,14 @@ CATEGORIES = {
 }
 
 
-def model_plan(
-    project: Project, name: str, warehouse: Warehouse, environment: str = PROD, wait_seconds: float = WAIT_SECONDS
-) -> Document:
+def model_plan(project: Project, name: str, warehouse: Warehouse, environment: str = PROD) -> Document:
     """Return what applying the files to an environment of one warehouse would do (see `describe`), with rows estimated.
 
     Nothing is written anywhere. Raises ModelError for a broken file, BusyError beside a run that builds models.
     """
     if environment == PROD and _as_planned(project, name):
         return {"warehouse": name, "environment": environment, **NOTHING}
-    with published(warehouse) as reader, planning_context(project, name, warehouse, reader, wait_seconds) as context:
+    with published(warehouse) as reader, planning_context(project, name, warehouse, reader) as context:
         with clear_model_errors(project.project_dir):
             check_references(context, project.project_dir)
         try:
@@ -245,7 +243,7 @@ def published(warehouse: Warehouse) -> Iterator[Any]:
 
 @contextmanager
 def planning_context(
-    project: Project, name: str, warehouse: Warehouse, reader: Any, wait_seconds: float, *, load: bool = True
+    project: Project, name: str, warehouse: Warehouse, reader: Any, *, load: bool = True
 ) -> Iterator[Context]:
     """Open SQLMesh on a copy of its state and on no warehouse at all: an empty catalog of the same name stands in."""
     import logging
@@ -263,7 +261,7 @@ def planning_context(
     take_only_what_arrived()
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         copy = Path(folder) / "state.duckdb"
-        copy_state(state_file(project, name), copy, wait_seconds)
+        copy_state(state_file(project, name), copy)
         config = sqlmesh_config(project, name, _empty_stand_in(warehouse.sqlmesh_connection()), first_arrival(reader))
         config.gateways[name].state_connection = DuckDBConnectionConfig(database=str(copy))
         with clear_model_errors(project.project_dir):
@@ -286,13 +284,13 @@ def _empty_stand_in(connection: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": "duckdb", "catalogs": {catalogs[0]: ":memory:"}}
 
 
-def copy_state(state: Path, copy: Path, wait_seconds: float) -> None:
+def copy_state(state: Path, copy: Path) -> None:
     """Copy SQLMesh's state, which one process at a time may have open: it is held for an instant only."""
     import duckdb
 
     if not state.exists():
         return
-    deadline = time.monotonic() + wait_seconds
+    deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
             with duckdb.connect() as connection:

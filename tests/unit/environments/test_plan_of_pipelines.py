@@ -1,0 +1,106 @@
+"""The ingest side of a plan is compared with that pipeline's own last run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from engine.plan import changes_since, keep, model_plans, never_ran, plan_document
+from engine.plan_page import page
+from engine.progress import Silent
+from engine.run import Runner
+
+
+def add_column(project: Any) -> None:
+    path = project.folder / "pipelines.yaml"
+    path.write_text(path.read_text().replace("fee: {type: bigint}", "fee: {type: bigint}, note: {}"))
+
+
+def test_each_pipeline_has_a_past_of_its_own(written: Any) -> None:
+    assert changes_since(written.loaded) is None
+    assert never_ran(written.loaded) == ["daily", "load"]
+    keep(written.loaded, "daily")
+    assert changes_since(written.loaded) == changes_since(written.loaded, "daily") == []
+    assert changes_since(written.loaded, "load") is None
+    assert never_ran(written.loaded) == ["load"]
+    keep(written.loaded, "load")
+    add_column(written)
+    told = ["+ tables.fees.note"]
+    assert changes_since(written.loaded) == told
+    keep(written.loaded, "load")
+    assert changes_since(written.loaded, "load") == []
+    assert changes_since(written.loaded, "daily") == told, "daily has not run with the edit yet"
+    assert changes_since(written.loaded) == told
+    keep(written.loaded, "daily")
+    assert changes_since(written.loaded) == []
+
+
+def test_a_run_that_ends_in_part_is_a_past_too(written: Any) -> None:
+    path = written.folder / "pipelines.yaml"
+    path.write_text(path.read_text().replace('"fees*.jsonl"', '"*.parquet"'))
+    (written.folder / "in" / "fees.parquet").write_text("no Parquet")
+    assert Runner(written.loaded, Silent()).run("load").status == "partial"
+    assert changes_since(written.loaded, "load") == []
+
+
+def test_a_page_counts_the_models_and_names_the_pipelines_that_never_ran(written: Any) -> None:
+    keep(written.loaded, "daily")
+    document = {**plan_document(written.loaded), "never_ran": never_ran(written.loaded)}
+    text = page(document, changes_since(written.loaded))
+    assert "Changes since the last run:\n  none\nNever ran: load\n" in text
+    assert "Models: 6 (marts 3, raw 2, stage 1)" in text
+
+
+PROBE = """
+import sys
+from pathlib import Path
+from engine.config.load import load_project
+from engine.plan import model_plans
+plans = model_plans(load_project(Path("pipelines.yaml"), env={}))
+print([plan["status"] for plan in plans], "sqlmesh" in sys.modules)
+"""
+
+
+def probed(project: Any) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE], cwd=project.folder, capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.xdist_group("environments")
+def test_sqlmesh_is_asked_only_about_edits(project: Any, written: Any) -> None:
+    assert probed(project) == "['unchanged'] False"
+    text = (written.folder / "pipelines.yaml").read_text()
+    (written.folder / "pipelines.yaml").write_text(
+        text.replace("daily: {extract: [shop], load: [warehouse]}", "daily: {extract: [shop], load: []}")
+    )
+    assert probed(written) == "[] False", "no pipeline runs models"
+    project.edit("marts.dear", "price >= 5", "price >= 4")
+    assert probed(project) == "['changed'] True"
+
+
+@pytest.mark.xdist_group("environments")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_beside_a_run_that_builds_models_a_plan_says_so_in_one_line(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.model_plan.WAIT_SECONDS", 0.5)
+    project.edit("marts.dear", "price >= 5", "price >= 4")
+    holding = subprocess.Popen(
+        [sys.executable, "-c", "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()",
+         str(project.state)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert holding.stdout is not None
+        assert holding.stdout.readline()
+        [plan] = model_plans(project.loaded)
+    finally:
+        holding.communicate(b"\n", timeout=20)
+    assert plan["status"] == "busy"
+    assert plan["reason"].startswith("SQLMesh's state is held by a run that builds models")
+    assert [found["status"] for found in model_plans(project.loaded)] == ["changed"]
