@@ -127,10 +127,8 @@ class ModelProject:
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project after its first run: BTC at 1 for hour 0, ETH at 5 for hour 0."""
     project = ModelProject(tmp_path_factory.mktemp("first"))
-    shutil.copytree(PROJECT / "transforms" / "models", project.folder / "transforms" / "models")
-    shutil.copytree(PROJECT / "transforms" / "audits", project.folder / "transforms" / "audits")
-    for model in ("assets", "corporates", "customers", "news", "transaction_corporate", "transaction_personal"):
-        (project.folder / "transforms" / "models" / "raw" / f"raw_{model}.sql").unlink()  # feed no mart of prices
+    for part in ("audits", "macros", "materializations", "models"):
+        shutil.copytree(PROJECT / "transforms" / part, project.folder / "transforms" / part)
     (project.folder / "pipelines.yaml").write_text(YAML)
     project.price("first", "1")
     project.price("other", "5", asset="eth")
