@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from engine.extract import extract
 from engine.plan import changes_since, keep, model_plans, never_ran, plan_document
 from engine.plan_page import page
 from engine.progress import Silent
+from engine.report import ResourceReport
 from engine.run import Runner
+from sources.assets import SOURCE as ASSETS
 
 
 def add_column(project: Any) -> None:
@@ -38,12 +41,20 @@ def test_each_pipeline_has_a_past_of_its_own(written: Any) -> None:
     assert changes_since(written.loaded) == []
 
 
-def test_a_run_that_ends_in_part_is_a_past_too(written: Any) -> None:
-    path = written.folder / "pipelines.yaml"
-    path.write_text(path.read_text().replace('"fees*.jsonl"', '"*.parquet"'))
-    (written.folder / "in" / "fees.parquet").write_text("no Parquet")
-    assert Runner(written.loaded, Silent()).run("load").status == "partial"
-    assert changes_since(written.loaded, "load") == []
+@pytest.mark.parametrize(
+    ("failing", "status", "changes"), [({"fees"}, "partial", []), ({"fees", "prices"}, "failed", None)]
+)
+def test_a_run_that_ends_in_part_is_a_past_too(
+    written: Any, monkeypatch: pytest.MonkeyPatch, failing: set[str], status: str, changes: list[str] | None
+) -> None:
+    def some_fail(extraction: Any, source: str, resource: Any) -> ResourceReport:
+        if resource.name in failing or (source == ASSETS and len(failing) > 1):
+            return ResourceReport(source, resource.name, resource.table.name, status="failed", error="refused")
+        return extract(extraction, source, resource)
+
+    monkeypatch.setattr("engine.run.extract", some_fail)
+    assert Runner(written.loaded, Silent()).run("load").status == status
+    assert changes_since(written.loaded, "load") == changes
 
 
 def test_a_page_counts_the_models_and_names_the_pipelines_that_never_ran(written: Any) -> None:
@@ -58,6 +69,7 @@ PROBE = """
 import sys
 from pathlib import Path
 from engine.config.load import load_project
+from engine.extract import extract
 from engine.plan import model_plans
 plans = model_plans(load_project(Path("pipelines.yaml"), env={}))
 print([plan["status"] for plan in plans], "sqlmesh" in sys.modules)
