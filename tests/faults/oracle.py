@@ -202,11 +202,11 @@ def candles_without_holes(trial: Trial, packages: Sequence[Landed]) -> list[str]
 
 
 def marts(trial: Trial) -> dict[str, pa.Table]:
-    """Every mart without the columns that say when the warehouse got to know a row."""
+    """Every mart without its lineage: when and with which package the warehouse got to know a row."""
     found = {}
     for name in trial.tables("marts"):
         table = trial.sql(f'SELECT * FROM marts."{name}"')
-        found[name] = table.drop_columns([column for column in ("arrived_at",) if column in table.column_names])
+        found[name] = table.drop_columns([column for column in table.column_names if column.startswith("_")])
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from engine.config.load import load_project
 from engine.conform.faults import NOT_A_NUMBER
 from engine.lake.lake import open_lake
 from tests.faults.trial import Running, Server
+from tests.price_models import copy_price_models
 
 ROOT = Path(__file__).parents[2]
 BOTH = ("warehouse", "second")
@@ -116,7 +116,7 @@ class RestProject:
             },
         }
         if models:
-            shutil.copytree(ROOT / "transforms", folder / "transforms", ignore=shutil.ignore_patterns(".cache"))
+            copy_price_models(folder)
         self.write()
 
     def write(self) -> None:

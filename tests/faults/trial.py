@@ -28,6 +28,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from tests.price_models import copy_price_models
+
 ROOT = Path(__file__).parents[2]
 PIPELINE = "everything"
 PROFILE = "faults"
@@ -391,5 +393,5 @@ def write_project(folder: Path, url: str, extract: Sequence[str] = SOURCES) -> N
     document["pipelines"] = {PIPELINE: {"extract": list(extract), "load": ["warehouse"]}}
     folder.mkdir(parents=True)
     (folder / "pipelines.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    shutil.copytree(ROOT / "transforms", folder / "transforms", ignore=shutil.ignore_patterns(".cache"))
+    copy_price_models(folder)
     (folder / "data" / "history").mkdir(parents=True)
