@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SAMPLED = 5
 """Failed rows that are kept of one result."""
+TOLD_COLUMNS = ("problem", "look_in")
+"""What an audit may say beside the keys of a row: what is wrong, and in which table to look, if not in its own."""
 TOLD = 3
 """Failed checks that a run's error names."""
 SHOWN_HOURS = 24
@@ -54,9 +56,10 @@ class Check:
     def look(self) -> str:
         """SQL that shows the first failed row."""
         first = self.sample[0] if self.sample else {}
-        keys = [(name, value) for name, value in first.items() if name != "problem" and value is not None]
+        keys = [(name, value) for name, value in first.items() if name not in TOLD_COLUMNS and value is not None]
         where = " AND ".join(f"{_column(name)} = {literal(str(value))}" for name, value in keys)
-        return f"SELECT * FROM {self.table or self.model} WHERE {where}" if where else f"SELECT * FROM {self.model}"
+        table = first.get("look_in") or self.table or self.model
+        return f"SELECT * FROM {table} WHERE {where}" if where else f"SELECT * FROM {table}"
 
     def row(self, run_id: str, checked_at: datetime) -> tuple[Any, ...]:
         """Return the row of `landing._checks`."""
@@ -224,6 +227,8 @@ def _name(snapshot: Any) -> str:
 
 
 def _check(context: Context, snapshot: Any, result: Any) -> Check:
+    from sqlglot import exp
+
     model, count = _name(snapshot), int(result.count or 0)
     if not count:
         return Check(model, result.audit.name, result.blocking)
@@ -233,8 +238,9 @@ def _check(context: Context, snapshot: Any, result: Any) -> Check:
     sample = [dict(zip(names, row, strict=True)) for row in adapter.cursor.fetchall()]
     if snapshot.is_audit:
         return Check(model, result.audit.name, result.blocking, count, sample)
-    known = {name.lower() for name in adapter.columns(snapshot.table_name())}
-    sample = [{name: value for name, value in row.items() if name in known | {"problem"}} for row in sample]
+    if "problem" not in names:  # an audit that shows whole rows: of them only the keys
+        keys = {column.name for grain in getattr(snapshot.node, "grains", ()) for column in grain.find_all(exp.Column)}
+        sample = [{name: value for name, value in row.items() if name in keys} for row in sample]
     return Check(model, result.audit.name, result.blocking, count, sample, _where(context, snapshot, model))
 
 

@@ -21,8 +21,10 @@ WITH delivered AS (
 )
 SELECT
   'the newest price delivered is of ' || CAST(delivered.newest::DATE AS TEXT) AS problem,
+  NULL AS look_in,
   delivered.asset_type,
-  delivered.price_source
+  delivered.price_source,
+  NULL AS table_name
 FROM delivered
 LEFT JOIN recent
   ON recent.asset_type = delivered.asset_type AND recent.price_source = delivered.price_source
@@ -31,8 +33,10 @@ WHERE
 UNION ALL
 SELECT
   table_name || ': nothing has arrived since ' || CAST(MAX(arrived_at)::DATE AS TEXT) AS problem,
+  'landing._packages' AS look_in,
   NULL AS asset_type,
-  NULL AS price_source
+  NULL AS price_source,
+  table_name
 FROM landing._packages
 WHERE
   table_name LIKE 'raw_cryptoprices%' OR table_name LIKE 'raw_stockprices%'

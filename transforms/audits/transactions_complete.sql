@@ -18,10 +18,10 @@ WITH staged AS (
   WHERE
     _arrived_at BETWEEN @start_dt AND @end_dt
 ), packages AS (
-  SELECT _load_id, COUNT(*) AS staged_rows
+  SELECT feed, _load_id, COUNT(*) AS staged_rows
   FROM staged
   GROUP BY
-    _load_id
+    feed, _load_id
 ), facts AS (
   SELECT transaction_hk, transaction_amount
   FROM @this_model
@@ -61,6 +61,7 @@ WITH staged AS (
 )
 SELECT
   'staged with ' || CAST(k.staged_rows AS TEXT) || ' of ' || CAST(p.rows AS TEXT) || ' rows' AS problem,
+  'stage.transaction_' || k.feed AS look_in,
   NULL AS transaction_hk,
   k._load_id
 FROM packages AS k
@@ -71,8 +72,9 @@ WHERE
 UNION ALL
 SELECT
   'delivered, and no fact' AS problem,
+  'stage.transaction_' || MAX(feed) AS look_in,
   transaction_hk,
-  MAX(_load_id) AS _load_id
+  NULL AS _load_id
 FROM staged
 WHERE
   NOT transaction_hk IS NULL AND NOT transaction_hk IN (SELECT transaction_hk FROM facts)
@@ -81,6 +83,7 @@ GROUP BY
 UNION ALL
 SELECT
   'its amount is none that a source gave last' AS problem,
+  NULL AS look_in,
   u.transaction_hk,
   NULL AS _load_id
 FROM unexplained AS u
