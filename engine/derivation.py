@@ -13,8 +13,6 @@ from typing import Any
 
 from sqlglot import exp
 
-from engine.model_graph import plain_name
-
 MOST = 200
 """Readings of one query. A query that multiplies unions beyond that is followed only so far."""
 
@@ -44,6 +42,12 @@ class Reading:
     links: tuple[Link, ...] = ()
     names: tuple[str, ...] = field(default=(), compare=False)
     """The output columns in order: unions are matched by it."""
+
+
+def plain_name(table: str | exp.Table) -> str:
+    """Return `schema.name` of SQLMesh's full name, which has a catalog before it."""
+    table = exp.to_table(table, dialect="duckdb")
+    return ".".join(part for part in (table.db, table.name) if part)
 
 
 def readings(query: exp.Query) -> list[Reading]:

@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlglot import exp
 
+from engine.derivation import plain_name
 from engine.errors import UsageError
-from engine.model_graph import Model, ModelGraph, plain_name
+from engine.model_graph import Model, ModelGraph
 
 
 @dataclass(frozen=True, slots=True)

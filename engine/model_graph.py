@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlglot import exp
 
 from engine.compose import every_table
+from engine.derivation import Reading, plain_name, readings
 from engine.errors import UsageError
 from engine.table import LINEAGE_COLUMNS
 from engine.transform import sqlmesh_config, state_folder
@@ -60,6 +61,7 @@ class ModelGraph:
         self.models: Mapping[str, Model] = {model.name: model for model in models}
         self._landed = landed
         self._queries: dict[str, exp.Query | None] = {}
+        self._readings: dict[str, list[Reading]] = {}
 
     def __iter__(self) -> Iterator[Model]:
         """Yield what is read before what reads it."""
@@ -84,6 +86,13 @@ class ModelGraph:
         if name not in self._queries:
             self._queries[name] = self._qualified(self.models[name])
         return self._queries[name]
+
+    def readings(self, name: str) -> list[Reading]:
+        """Return where a model's query reads what its rows come from; [] if it has no query."""
+        if name not in self._readings:
+            query = self.query(name)
+            self._readings[name] = readings(query) if query is not None else []
+        return self._readings[name]
 
     def _qualified(self, model: Model) -> exp.Query | None:
         from sqlglot import exp
@@ -192,12 +201,6 @@ def _models(context: Any) -> Iterator[Model]:
             series=tuple(name for name in _property(native, "version") if name == "record_source"),
             native=native,
         )
-
-
-def plain_name(table: str | exp.Table) -> str:
-    """Return `schema.name` of SQLMesh's full name, which has a catalog before it."""
-    table = exp.to_table(table, dialect="duckdb")
-    return ".".join(part for part in (table.db, table.name) if part)
 
 
 def kind_of(native: Any) -> str:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from engine.derivation import readings
 from engine.errors import UsageError
 from engine.sql import identifier, qualified
 from engine.trace_rows import business_key
@@ -155,9 +154,9 @@ def fold_of(graph: ModelGraph, table: str, column: str) -> exp.Expression | None
     pending, seen = [(table, column)], set()
     while pending:
         place = pending.pop(0)
-        query = graph.query(place[0]) if place[0] in graph.models and place not in seen else None
+        followed = place[0] in graph.models and not graph.models[place[0]].landed and place not in seen
         seen.add(place)
-        for reading in readings(query) if query is not None else ():
+        for reading in graph.readings(place[0]) if followed else ():
             value = reading.columns.get(place[1])
             bare = value.unnest() if value is not None else None
             names = {found.name for found in bare.find_all(exp.Column)} if bare is not None else set()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from engine.derivation import Reading, readings
+from engine.derivation import Reading
 from engine.trace_sql import Ask, Reader, rows_statement
 
 if TYPE_CHECKING:
@@ -96,10 +96,11 @@ class Walk:
                 self._step(model, self.found[model.name])
 
     def _step(self, model: Model, rows: Found) -> None:
-        query = self._graph.query(model.name)
-        every = (
-            [r for r in readings(query) if r.table != BOOKKEEPING and r.table in self._graph.models] if query else []
-        )
+        every = [
+            reading
+            for reading in self._graph.readings(model.name)
+            if reading.table != BOOKKEEPING and reading.table in self._graph.models
+        ]
         keyed = [reading for reading in every if self._keyed(model, reading)]
         naming = [reading for reading in keyed if self._names_key(reading)]
         if len(naming) == len(keyed):
