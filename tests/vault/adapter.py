@@ -156,8 +156,9 @@ class Models:
         from engine.model_intervals import note_arrivals
 
         if models is None and self._landed:  # as `engine run` selects: downstream of what has arrived
-            models = [f"raw.{table}+" for table in sorted(self._landed)]
-            self._landed.clear()
+            models, arrived = [f"raw.{table}+" for table in sorted(self._landed)], set(self._landed)
+        else:
+            arrived = set()
         _, until = self.warehouse.begin_models()
         note_arrivals(self.context, self.warehouse.arrivals())
         status = self.context.run(
@@ -165,6 +166,17 @@ class Models:
         )
         if status is CompletionStatus.FAILURE:
             raise RuntimeError("a model failed")
+        self._landed -= arrived
+
+    def restate(self) -> None:
+        """Build every model that keeps state anew, as `engine replay` does."""
+        from engine.transform import _incremental
+
+        _, until = self.warehouse.begin_models()
+        self.context.plan(
+            auto_apply=True, no_prompts=True, no_diff=True, skip_tests=True, run=True, ignore_cron=True,
+            execution_time=until, restate_models=_incremental(self.context),
+        )  # fmt: skip
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Return a table's whole content, timestamps as instants."""

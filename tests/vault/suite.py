@@ -50,12 +50,7 @@ VAULT = (*(f"hub_{hub}" for hub in HUBS), *LINKS, *SATELLITES)
 SNAPSHOT = (*VAULT, "fct_transactions", "dim_customer_history")
 SHUFFLES = 4
 KEYS = frozenset(column for columns in HUBS.values() for column in columns)
-WHITE_SPACE = "".join(
-    map(
-        chr,
-        (*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000),
-    )
-)
+WHITE_SPACE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 """Unicode's White_Space; Python's own strip() takes four control characters more."""
 END = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -88,9 +83,11 @@ class Document:
 
 
 def read(path: Path, base: Document | None = None) -> Document:
-    """Read a file of cases; one without types and defaults takes those of `base`."""
+    """Read a file of cases; with `base`, its defaults are taken and the file's own types come beside its types."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    kinds = content.get("types") or (base.kinds if base else {})
+    kinds = dict(content["types"])
+    for kind, columns in base.kinds.items() if base else ():
+        kinds[kind] = [*columns, *kinds.get(kind, ())]
     defaults = content.get("raw_defaults") or (base.raw_defaults if base else {})
     types = {column: kind for kind, columns in kinds.items() for column in columns}
     return Document(types, kinds, defaults, tuple(content["cases"]))

@@ -2,7 +2,7 @@ MODEL (
   name business.asset_price_day,
   kind CUSTOM (
     materialization 'replace_groups',
-    materialization_properties (key = (asset_hk, price_source, quote_currency, price_date))
+    materialization_properties (key = (asset_hk, price_source, price_date)) /* a price's currency may be corrected: all of a day's go together */
   ),
   tags [prices],
   allow_partials TRUE,
@@ -15,7 +15,7 @@ MODEL (
 );
 
 WITH touched AS (
-  SELECT DISTINCT asset_hk, price_source, quote_currency, price_date
+  SELECT DISTINCT asset_hk, price_source, price_date
   FROM marts.fct_asset_prices
   WHERE
     _arrived_at BETWEEN @start_dt AND @end_dt
@@ -26,7 +26,6 @@ WITH touched AS (
     ON t.price_date = p.price_date
     AND t.asset_hk = p.asset_hk
     AND t.price_source = p.price_source
-    AND t.quote_currency = p.quote_currency
 )
 SELECT
   asset_hk,
@@ -44,7 +43,7 @@ SELECT
   MAX(load_timestamp) AS load_timestamp,
   MAX(_load_id) AS _load_id,
   MAX(_arrived_at) AS _arrived_at,
-  @key_bits(@row_hash(asset_hk, price_source, quote_currency, price_date::DATE)) AS _key
+  @key_bits(@row_hash(asset_hk, price_source, price_date::DATE)) AS _key
 FROM prices
 GROUP BY
   asset_hk, price_source, quote_currency, price_date

@@ -1,0 +1,60 @@
+"""However deliveries arrive, come again, are late, tie or meet a run that dies: it ends as a clean load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.vault.adapter import Models, ProjectAdapter
+from tests.vault.histories import Delivery, clean, difference, histories, restated, settled
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # SQLMesh's own, while it is imported
+    pytest.mark.xdist_group("vault-0"),
+]
+
+
+def holds(examples: int, longest: int, models: Models, *, anew: bool) -> None:
+    """Play so many histories, the same ones every time, each beside a clean load. Runs must have died in them."""
+    deaths = []
+
+    # a history that fails is short enough as it is, and shrinking it takes an hour
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(history=histories(longest=longest))
+    def each(history: Sequence[Delivery]) -> None:
+        found, died = settled(models, history)
+        deaths.append(died)
+        if anew:
+            assert difference(found, restated(models)) == {}
+        assert difference(found, clean(models, history)) == {}
+
+    each()
+    assert sum(deaths) >= examples / 4
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return ProjectAdapter()._project
+
+
+def test_histories_end_as_clean_loads(models: Models) -> None:
+    holds(4, 5, models, anew=False)
+
+
+@pytest.mark.slow
+def test_a_restatement_ends_as_a_clean_load(models: Models) -> None:
+    holds(1, 7, models, anew=True)
+
+
+@pytest.mark.chaos
+def test_many_long_histories_and_their_restatements_end_as_clean_loads(models: Models) -> None:
+    holds(30, 12, models, anew=True)
