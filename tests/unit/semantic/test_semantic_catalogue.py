@@ -1,0 +1,141 @@
+"""The semantic catalogue: what it refuses to say, and that the one that ships is sound."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engine.errors import UsageError
+from engine.semantic import Catalogue, SemanticTable, columns_of, differences, load_catalogue, problems, quoted
+
+FOLDER = Path(__file__).parents[3] / "transforms" / "semantic"
+AMOUNT = {"label": "Amount", "description": "d", "aggregation": "sum", "expression": "amount", "unit": "USD", "format": "money"}  # fmt: skip
+SALES: dict[str, Any] = {
+    "table": "marts.sales",
+    "label": "Sales",
+    "description": "d",
+    "grain": ["sale"],
+    "time": {"column": "sold_at", "type": "timestamp"},
+    "units": {"amount": "USD", "fee": "USD", "weight": ["asset"], "euros": "EUR"},
+    "measures": {"amount_sold": AMOUNT},
+    "dimensions": {
+        "asset": {"type": "text", "label": "Asset", "values": "distinct", "synonyms": ["ticker"]},
+        "mail": {"type": "text", "label": "Mail", "values": "many", "personal": True},
+    },
+}
+
+
+def sales(measures: dict[str, Any] | None = None, **changes: Any) -> SemanticTable:
+    return SemanticTable.model_validate({**SALES, "measures": {**SALES["measures"], **(measures or {})}, **changes})
+
+
+def told(*tables: SemanticTable) -> str:
+    return "; ".join(problems(Catalogue(tables=list(tables))))
+
+
+def test_the_catalogue_of_the_project_is_sound_and_quick_to_load() -> None:
+    started = time.process_time()
+    catalogue = load_catalogue(FOLDER)
+    assert time.process_time() - started < 1
+    assert problems(catalogue) == []
+    assert {table.table for table in catalogue.tables} == {
+        "semantic.semantic_transactions",
+        "semantic.semantic_customer_overview",
+        "semantic.semantic_asset_performance",
+        "marts.fct_asset_candles",
+    }
+    assert catalogue.table("semantic.semantic_customer_overview").personal == ["customer_name", "email_addr"]
+    assert sum(len(table.personal) for table in catalogue.tables) == 2
+
+
+def test_a_sound_table_has_no_problems() -> None:
+    table = sales({"rate": {**AMOUNT, "aggregation": "ratio", "expression": None, "numerator": "amount_sold", "denominator": "amount_sold", "unit": "percent"}})  # fmt: skip
+    assert told(table) == ""
+    assert table.sql("amount_sold") == 'sum("amount")'
+    assert table.sql("rate") == '100.0 * sum("amount") / nullif(sum("amount"), 0)'
+    assert table.measures["amount_sold"].additive
+    assert not table.measures["rate"].additive
+    assert sales({"last": {**AMOUNT, "aggregation": "last"}}).sql("last") == 'arg_max("amount", "sold_at")'
+
+
+@pytest.mark.parametrize(
+    ("measure", "problem"),
+    [
+        ({"expression": "amount + euros"}, "euros in EUR"),
+        ({"expression": "weight", "unit": ["asset"]}, "adds up different units: `within` lacks asset"),
+        ({"expression": "weight", "unit": ["asset"], "aggregation": "mean"}, "adds up different units"),
+        ({"expression": "weight"}, "is in USD, weight in ['asset']"),
+        ({"expression": "nothing"}, "nothing has no unit"),
+        ({"expression": None}, "everything else has one"),
+        ({"aggregation": "count"}, "count has no expression"),
+        ({"expression": "sum(amount); drop"}, "more than columns"),
+        ({"within": ["nowhere"]}, "within nowhere, which is no dimension"),
+        ({"aggregation": "ratio", "expression": None, "numerator": "x", "denominator": "amount_sold"}, "x is no measure"),
+        ({"synonyms": ["Ticker"]}, "means dimension asset"),
+        ({"synonyms": ["amount_sold"]}, "'amount_sold' means measure"),
+    ],
+)  # fmt: skip
+def test_what_means_nothing_is_told(measure: dict[str, Any], problem: str) -> None:
+    assert problem in told(sales({"odd": {**AMOUNT, **measure}}))
+
+
+def test_a_percentage_needs_one_unit() -> None:
+    euros = {**AMOUNT, "expression": "euros", "unit": "EUR"}
+    share = {**AMOUNT, "aggregation": "ratio", "expression": None, "numerator": "euros", "denominator": "amount_sold", "unit": "percent"}  # fmt: skip
+    assert "a percentage of EUR in USD" in told(sales({"euros": euros, "share": share}))
+
+
+def test_tables_share_dimensions_but_no_other_words() -> None:
+    other = {**SALES, "table": "marts.gifts", "measures": {"gifts": {**AMOUNT, "synonyms": ["presents"]}}}
+    assert told(sales(), SemanticTable.model_validate(other)) == ""
+    named = SemanticTable.model_validate({**other, "synonyms": ["amount_sold"]})
+    assert "'amount_sold' means" in told(sales(), named)
+    asset = {"type": "integer", "label": "Asset", "values": "distinct", "synonyms": ["ticker"]}
+    differs = SemanticTable.model_validate({**other, "dimensions": {"asset": asset}})
+    assert "dimension asset of marts.gifts differs" in told(sales(), differs)
+
+
+def test_a_default_filter_is_of_a_dimension() -> None:
+    assert "currency is no dimension" in told(sales(default_filters=[{"dimension": "currency", "values": ["USD"]}]))
+
+
+def test_columns_that_are_missing_or_of_another_type_are_told() -> None:
+    catalogue = Catalogue(tables=[sales()])
+    whole = {
+        "sale": "VARCHAR", "asset": "VARCHAR", "mail": "VARCHAR", "sold_at": "TIMESTAMP WITH TIME ZONE",
+        "amount": "DECIMAL(38,18)", "fee": "DECIMAL(38,18)", "weight": "DECIMAL(38,18)", "euros": "DECIMAL(38,18)",
+    }  # fmt: skip
+    assert differences(catalogue, {"marts.sales": whole}) == []
+    for column in whole:
+        less = {name: kind for name, kind in whole.items() if name != column}
+        assert differences(catalogue, {"marts.sales": less}) == [f"marts.sales has no column {column}"]
+    assert differences(catalogue, {"marts.sales": {**whole, "asset": "BIGINT"}}) == ["marts.sales.asset is BIGINT, not text"]  # fmt: skip
+    assert "amount is VARCHAR" in differences(catalogue, {"marts.sales": {**whole, "amount": "VARCHAR"}})[0]
+    assert "sold_at is DATE" in differences(catalogue, {"marts.sales": {**whole, "sold_at": "DATE"}})[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (yaml.safe_dump({**SALES, "measures": {}}), "measures: Value error, has none"),
+        (yaml.safe_dump({**SALES, "mesures": {}}), "mesures: Extra inputs are not permitted"),
+        (yaml.safe_dump({**SALES, "measures": {"a": {**AMOUNT, "aggregation": "median"}}}), "measures.a.aggregation"),
+        ("table: [", "is no YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "sales.yaml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_catalogue(tmp_path)
+    assert "sales.yaml" in caught.value.reason
+    assert reason in caught.value.reason
+    assert "transforms/semantic/sales.yaml" in caught.value.remedy
+
+
+def test_expressions_name_columns() -> None:
+    assert columns_of("amount - 2 * (fee + amount)") == ["amount", "fee"]
+    assert quoted("amount - 2*fee") == '"amount" - 2*"fee"'
