@@ -259,4 +259,5 @@ def _units(table: SemanticTable) -> Iterator[str]:
             elif unit != measure.unit:
                 yield f"{name}: is in {measure.unit}, {column} in {unit}"
             elif isinstance(unit, list) and not set(unit) <= set(measure.within):
-                yield f"{name}: adds up different units: `within` lacks {', '.join(sorted(set(unit) - set(measure.within)))}"
+                lacking = ", ".join(sorted(set(unit) - set(measure.within)))
+                yield f"{name}: adds up different units: `within` lacks {lacking}"

@@ -70,30 +70,92 @@ def built() -> Iterator[Built]:
     """Customers, companies, transactions, prices of three sources, candles and an article."""
     with closing(Models("duckdb")) as models:
         day = "2026-05-01T10:00:00Z"
-        models.land("raw_customers", [
-            {"customer_id": "C1", "customer_tier": "GOLD", "company_id": "O1", "source": "crm", "load_timestamp": "2026-04-01T00:00:00Z"},
-            {"customer_id": "C1", "customer_tier": "SILVER", "company_id": "O1", "source": "crm", "load_timestamp": NOW},
-            {"customer_id": "C2", "customer_tier": "GOLD", "source": "crm", "load_timestamp": NOW},
-        ])  # fmt: skip
+        models.land(
+            "raw_customers",
+            [
+                {
+                    "customer_id": "C1",
+                    "customer_tier": "GOLD",
+                    "company_id": "O1",
+                    "source": "crm",
+                    "load_timestamp": "2026-04-01T00:00:00Z",
+                },
+                {
+                    "customer_id": "C1",
+                    "customer_tier": "SILVER",
+                    "company_id": "O1",
+                    "source": "crm",
+                    "load_timestamp": NOW,
+                },
+                {"customer_id": "C2", "customer_tier": "GOLD", "source": "crm", "load_timestamp": NOW},
+            ],
+        )
         models.land("raw_corporates", [{"company_id": "O1", "company_name": "Quay", "load_timestamp": NOW}])
         for table, number, owner in (("personal", "T1", "C1"), ("personal", "T2", "C2"), ("corporate", "T3", "O1")):
-            models.land(f"raw_transaction_{table}", [
-                {"transaction_id": number, "customer_id": owner, "asset_symbol": "BTC", "asset_type": "crypto", "quantity": "2",
-                 "price_per_unit": "5", "transaction_amount": "10", "fee_amount": "1", "transaction_timestamp": day, "load_timestamp": NOW},
-            ])  # fmt: skip
+            models.land(
+                f"raw_transaction_{table}",
+                [
+                    {
+                        "transaction_id": number,
+                        "customer_id": owner,
+                        "asset_symbol": "BTC",
+                        "asset_type": "crypto",
+                        "quantity": "2",
+                        "price_per_unit": "5",
+                        "transaction_amount": "10",
+                        "fee_amount": "1",
+                        "transaction_timestamp": day,
+                        "load_timestamp": NOW,
+                    },
+                ],
+            )
         for source, price in (("coingecko", "100"), ("yfinance", "101"), ("binance", "100")):
-            models.land(f"raw_cryptoprices_{source}", [
-                {"symbol": "BTC", "base_currency": "BTC", "quote_currency": "USD", "price": price, "observed_at": at, "source": source, "load_timestamp": NOW}
-                for at in (day, "2099-12-31T00:00:00Z")
-            ])  # fmt: skip
-        models.land("raw_stockprices_yfinance", [
-            {"ticker": "AAPL", "close_price": "200", "observed_at": "2099-12-31T00:00:00Z", "source": "yfinance", "load_timestamp": NOW}
-        ])  # fmt: skip
-        models.land("raw_crypto_candles_binance", [
-            {"symbol": "BTCUSDT", "base_currency": "BTC", "quote_currency": "USDT", "interval": "1h", "open_time": f"2026-05-01T0{hour}:00:00Z",
-             "close_time": f"2026-05-01T0{hour}:59:59.999Z", "open": "1", "high": "2", "low": "1", "close": "2", "load_timestamp": NOW}
-            for hour in range(5)
-        ])  # fmt: skip
+            models.land(
+                f"raw_cryptoprices_{source}",
+                [
+                    {
+                        "symbol": "BTC",
+                        "base_currency": "BTC",
+                        "quote_currency": "USD",
+                        "price": price,
+                        "observed_at": at,
+                        "source": source,
+                        "load_timestamp": NOW,
+                    }
+                    for at in (day, "2099-12-31T00:00:00Z")
+                ],
+            )
+        models.land(
+            "raw_stockprices_yfinance",
+            [
+                {
+                    "ticker": "AAPL",
+                    "close_price": "200",
+                    "observed_at": "2099-12-31T00:00:00Z",
+                    "source": "yfinance",
+                    "load_timestamp": NOW,
+                }
+            ],
+        )
+        models.land(
+            "raw_crypto_candles_binance",
+            [
+                {
+                    "symbol": "BTCUSDT",
+                    "base_currency": "BTC",
+                    "quote_currency": "USDT",
+                    "interval": "1h",
+                    "open_time": f"2026-05-01T0{hour}:00:00Z",
+                    "close_time": f"2026-05-01T0{hour}:59:59.999Z",
+                    "open": "1",
+                    "high": "2",
+                    "low": "1",
+                    "close": "2",
+                    "load_timestamp": NOW,
+                }
+                for hour in range(5)
+            ],
+        )
         models.land(
             "raw_news", [{"url": "u", "ticker": "BTC", "asset_type": "crypto", "title": "t", "load_timestamp": NOW}]
         )

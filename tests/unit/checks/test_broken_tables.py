@@ -12,7 +12,15 @@ pytestmark = [
 ]
 TWICE = "INSERT INTO {{{0}}} SELECT * FROM {{{0}}} LIMIT 1"
 """A row of the table once more."""
-HUBS = {"customer": "customer_id", "company": "company_id", "asset": "asset_symbol", "transaction": "transaction_id", "news": "url"}  # fmt: skip
+HISTORY = "UPDATE {{marts.dim_customer_history}} SET {}"
+ARRIVED = "UPDATE {{landing._packages}} SET arrived_at = '{} 00:00:00+00' WHERE {}"
+HUBS = {
+    "customer": "customer_id",
+    "company": "company_id",
+    "asset": "asset_symbol",
+    "transaction": "transaction_id",
+    "news": "url",
+}
 LINKS = {
     "customer_transaction": ("customer", "transaction"),
     "company_transaction": ("company", "transaction"),
@@ -63,15 +71,19 @@ BROKEN = [
         for hub in ("customer", "company", "asset")
     ),
     (
-        "marts.dim_asset", "priced_assets_known", "priced, and not in vault.hub_asset",
+        "marts.dim_asset",
+        "priced_assets_known",
+        "priced, and not in vault.hub_asset",
         ["DELETE FROM {vault.hub_asset} WHERE asset_symbol = 'BTC'"],
     ),
     (
-        "marts.dim_asset", "priced_assets_known", "priced, and not in vault.hub_asset",
+        "marts.dim_asset",
+        "priced_assets_known",
+        "priced, and not in vault.hub_asset",
         ["DELETE FROM {vault.hub_asset} WHERE asset_symbol = 'AAPL'"],
     ),
     *(
-        ("marts.dim_customer_history", "history_sound", problem, [f"UPDATE {{marts.dim_customer_history}} SET {change}"])
+        ("marts.dim_customer_history", "history_sound", problem, [HISTORY.format(change)])
         for problem, change in {
             "not exactly one current version": "is_current = FALSE WHERE customer_id = 'C2'",
             "the current version ends": "effective_to = effective_from + INTERVAL 1 DAY WHERE is_current",
@@ -80,40 +92,79 @@ BROKEN = [
         }.items()
     ),
     (
-        "marts.dim_customer_history", "history_sound", "not exactly one current version",
+        "marts.dim_customer_history",
+        "history_sound",
+        "not exactly one current version",
         ["UPDATE {marts.dim_customer_history} SET is_current = TRUE"],
     ),
-    ("business.transaction", "transactions_complete", "delivered, and no fact", ["DELETE FROM {business.transaction} WHERE transaction_id = 'T1'"]),
-    ("business.transaction", "transactions_complete", "delivered, and no fact", ["DELETE FROM {business.transaction} WHERE transaction_id = 'T3'"]),
     (
-        "business.transaction", "transactions_complete", "its amount is none that a source gave last",
-        ["UPDATE {business.transaction} SET transaction_amount = transaction_amount + 0.000000000000000001 WHERE transaction_id = 'T2'"],
+        "business.transaction",
+        "transactions_complete",
+        "delivered, and no fact",
+        ["DELETE FROM {business.transaction} WHERE transaction_id = 'T1'"],
     ),
     (
-        "business.transaction", "transactions_complete", "staged with 1 of 2 rows",
+        "business.transaction",
+        "transactions_complete",
+        "delivered, and no fact",
+        ["DELETE FROM {business.transaction} WHERE transaction_id = 'T3'"],
+    ),
+    (
+        "business.transaction",
+        "transactions_complete",
+        "its amount is none that a source gave last",
+        [
+            "UPDATE {business.transaction} SET transaction_amount = transaction_amount + 0.000000000000000001 "
+            "WHERE transaction_id = 'T2'"
+        ],
+    ),
+    (
+        "business.transaction",
+        "transactions_complete",
+        "staged with 1 of 2 rows",
         ["UPDATE {landing._packages} SET rows = 2 WHERE table_name = 'raw_transaction_corporate'"],
     ),
     ("marts.fct_asset_candles", "ohlc_sane", "high below low", ["UPDATE {marts.fct_asset_candles} SET low = high + 1"]),
-    ("marts.fct_asset_candles", "ohlc_sane", "high is not the highest", ["UPDATE {marts.fct_asset_candles} SET close = high + 1"]),
-    ("marts.fct_asset_candles", "ohlc_sane", "low is not the lowest", ["UPDATE {marts.fct_asset_candles} SET open = low - 1"]),
     (
-        "marts.fct_asset_candles", "candle_grid", "candles are missing before this one",
+        "marts.fct_asset_candles",
+        "ohlc_sane",
+        "high is not the highest",
+        ["UPDATE {marts.fct_asset_candles} SET close = high + 1"],
+    ),
+    (
+        "marts.fct_asset_candles",
+        "ohlc_sane",
+        "low is not the lowest",
+        ["UPDATE {marts.fct_asset_candles} SET open = low - 1"],
+    ),
+    (
+        "marts.fct_asset_candles",
+        "candle_grid",
+        "candles are missing before this one",
         ["DELETE FROM {marts.fct_asset_candles} WHERE epoch(open_time) % 14400 = 7200"],
     ),
     (
-        "business.asset_price_day", "sources_agree", "sources differ by",
+        "business.asset_price_day",
+        "sources_agree",
+        "sources differ by",
         ["UPDATE {business.asset_price_day} SET mean_price = mean_price * 2 WHERE price_source = 'yfinance'"],
     ),
     (
-        "marts.fct_asset_prices", "prices_fresh", "the newest price delivered is of 2026-05-01",
+        "marts.fct_asset_prices",
+        "prices_fresh",
+        "the newest price delivered is of 2026-05-01",
         ["DELETE FROM {marts.fct_asset_prices} WHERE price_date > '2026-05-01' AND price_source = 'coingecko'"],
     ),
     (
-        "marts.fct_asset_prices", "prices_fresh", "raw_cryptoprices_binance: nothing has arrived since 2001-01-01",
-        ["UPDATE {landing._packages} SET arrived_at = '2001-01-01 00:00:00+00' WHERE table_name = 'raw_cryptoprices_binance'",
-         "UPDATE {landing._packages} SET arrived_at = '2099-12-31 00:00:00+00' WHERE arrived_at > '2002-01-01'"],
+        "marts.fct_asset_prices",
+        "prices_fresh",
+        "raw_cryptoprices_binance: nothing has arrived since 2001-01-01",
+        [
+            ARRIVED.format("2001-01-01", "table_name = 'raw_cryptoprices_binance'"),
+            ARRIVED.format("2099-12-31", "arrived_at > '2002-01-01'"),
+        ],
     ),
-]  # fmt: skip
+]
 LATE = ["UPDATE {landing._packages} SET arrived_at = '2099-12-31 00:00:00+00'"]
 """The audits look from the end of the century: what has arrived now is fresh then."""
 
@@ -151,6 +202,7 @@ def test_what_did_not_arrive_now_is_not_looked_at(built: Any) -> None:
     [check] = built.audit("vault.hub_customer", [twice, old])
     assert (check.failed_rows, check.status) == (0, "passed")
     one = "UPDATE {vault.hub_customer} SET _arrived_at = '2001-01-01 00:00:00+00' WHERE customer_id <> 'C1'"
-    again = "INSERT INTO {vault.hub_customer} SELECT * REPLACE ('2001-01-01 00:00:00+00'::TIMESTAMPTZ AS _arrived_at) FROM {vault.hub_customer} WHERE customer_id = 'C1'"
+    before = "SELECT * REPLACE ('2001-01-01 00:00:00+00'::TIMESTAMPTZ AS _arrived_at) FROM {vault.hub_customer}"
+    again = f"INSERT INTO {{vault.hub_customer}} {before} WHERE customer_id = 'C1'"
     [check] = built.audit("vault.hub_customer", [again, one])
     assert check.failed_rows == 1

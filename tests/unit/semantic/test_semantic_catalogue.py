@@ -13,7 +13,15 @@ from engine.errors import UsageError
 from engine.semantic import Catalogue, SemanticTable, columns_of, differences, load_catalogue, problems, quoted
 
 FOLDER = Path(__file__).parents[3] / "transforms" / "semantic"
-AMOUNT = {"label": "Amount", "description": "d", "aggregation": "sum", "expression": "amount", "unit": "USD", "format": "money"}  # fmt: skip
+AMOUNT = {
+    "label": "Amount",
+    "description": "d",
+    "aggregation": "sum",
+    "expression": "amount",
+    "unit": "USD",
+    "format": "money",
+}
+RATIO = {**AMOUNT, "aggregation": "ratio", "expression": None, "denominator": "amount_sold", "unit": "percent"}
 SALES: dict[str, Any] = {
     "table": "marts.sales",
     "label": "Sales",
@@ -53,7 +61,7 @@ def test_the_catalogue_of_the_project_is_sound_and_quick_to_load() -> None:
 
 
 def test_a_sound_table_has_no_problems() -> None:
-    table = sales({"rate": {**AMOUNT, "aggregation": "ratio", "expression": None, "numerator": "amount_sold", "denominator": "amount_sold", "unit": "percent"}})  # fmt: skip
+    table = sales({"rate": {**RATIO, "numerator": "amount_sold"}})
     assert told(table) == ""
     assert table.sql("amount_sold") == 'sum("amount")'
     assert table.sql("rate") == '100.0 * sum("amount") / nullif(sum("amount"), 0)'
@@ -74,8 +82,8 @@ def test_a_sound_table_has_no_problems() -> None:
         ({"aggregation": "count"}, "count has no expression"),
         ({"expression": "sum(amount); drop"}, "more than columns"),
         ({"within": ["nowhere"]}, "within nowhere, which is no dimension"),
-        ({"aggregation": "ratio", "expression": None, "numerator": "x", "denominator": "amount_sold"}, "x is no measure"),
-        ({"synonyms": ["Ticker"]}, "means dimension asset"),
+        ({**RATIO, "numerator": "x"}, "x is no measure"),
+        ({"synonyms": ["Ticker"]}, "and dimension asset"),
         ({"synonyms": ["amount_sold"]}, "'amount_sold' means measure"),
     ],
 )  # fmt: skip
@@ -85,7 +93,7 @@ def test_what_means_nothing_is_told(measure: dict[str, Any], problem: str) -> No
 
 def test_a_percentage_needs_one_unit() -> None:
     euros = {**AMOUNT, "expression": "euros", "unit": "EUR"}
-    share = {**AMOUNT, "aggregation": "ratio", "expression": None, "numerator": "euros", "denominator": "amount_sold", "unit": "percent"}  # fmt: skip
+    share = {**RATIO, "numerator": "euros"}
     assert "a percentage of EUR in USD" in told(sales({"euros": euros, "share": share}))
 
 
@@ -113,7 +121,7 @@ def test_columns_that_are_missing_or_of_another_type_are_told() -> None:
     for column in whole:
         less = {name: kind for name, kind in whole.items() if name != column}
         assert differences(catalogue, {"marts.sales": less}) == [f"marts.sales has no column {column}"]
-    assert differences(catalogue, {"marts.sales": {**whole, "asset": "BIGINT"}}) == ["marts.sales.asset is BIGINT, not text"]  # fmt: skip
+    assert "asset is BIGINT, not text" in differences(catalogue, {"marts.sales": {**whole, "asset": "BIGINT"}})[0]
     assert "amount is VARCHAR" in differences(catalogue, {"marts.sales": {**whole, "amount": "VARCHAR"}})[0]
     assert "sold_at is DATE" in differences(catalogue, {"marts.sales": {**whole, "sold_at": "DATE"}})[0]
 
