@@ -51,10 +51,10 @@ def model_plan(project: Project, name: str, warehouse: Warehouse, environment: s
     if environment == PROD and _as_planned(project, name):
         return {"warehouse": name, "environment": environment, **NOTHING}
     with published(warehouse) as reader, planning_context(project, name, warehouse, reader) as context:
-        with clear_model_errors(project.project_dir):
-            check_references(context, project.project_dir)
+        check_references(context, project.project_dir)
         try:
-            plan = draw(context, environment, datetime.now(UTC), lambda since: arrivals(reader, since))
+            with clear_model_errors(project.project_dir):
+                plan = draw(context, environment, datetime.now(UTC), lambda since: arrivals(reader, since))
         except NothingToTryError:
             return {"warehouse": name, "environment": environment, **NOTHING}
         found = {"warehouse": name, "environment": environment, **describe(plan)}
@@ -245,12 +245,16 @@ def published(warehouse: Warehouse) -> Iterator[Any]:
 def planning_context(
     project: Project, name: str, warehouse: Warehouse, reader: Any, *, load: bool = True
 ) -> Iterator[Context]:
-    """Open SQLMesh on a copy of its state and on no warehouse at all: an empty catalog of the same name stands in."""
+    """Open SQLMesh on a copy of its state and on no warehouse at all: an empty catalog of the same name stands in.
+
+    The configuration is that of a run all the same, so that models are taken from the cache that runs fill.
+    """
     import logging
 
     from sqlmesh import Context
     from sqlmesh.core.config import DuckDBConnectionConfig
     from sqlmesh.core.console import NoopConsole, set_console
+    from sqlmesh.core.state_sync import EngineAdapterStateSync
 
     from engine.dbt import with_dbt
     from engine.model_intervals import take_only_what_arrived
@@ -259,14 +263,22 @@ def planning_context(
     set_console(NoopConsole())
     logging.getLogger("sqlmesh").setLevel(logging.CRITICAL)
     take_only_what_arrived()
+    connection = warehouse.sqlmesh_connection()
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         copy = Path(folder) / "state.duckdb"
         copy_state(state_file(project, name), copy)
-        config = sqlmesh_config(project, name, _empty_stand_in(warehouse.sqlmesh_connection()), first_arrival(reader))
-        config.gateways[name].state_connection = DuckDBConnectionConfig(database=str(copy))
-        with clear_model_errors(project.project_dir):
-            context = Context(config=with_dbt(project.project_dir / "transforms", config), load=load)
+        config = sqlmesh_config(project, name, connection, first_arrival(reader))
+        state = EngineAdapterStateSync(
+            DuckDBConnectionConfig(database=str(copy)).create_engine_adapter(),
+            config.get_state_schema(name),
+            cache_dir=Path(config.cache_dir or folder),
+        )
+        context = Context(config=with_dbt(project.project_dir / "transforms", config), load=False, state_sync=state)
+        context._engine_adapter = _stand_in(connection)  # noqa: SLF001 - before anything has asked for it
         with closing(context):
+            if load:
+                with clear_model_errors(project.project_dir):
+                    context.load()
             yield context
 
 
@@ -276,12 +288,14 @@ def first_arrival(reader: Any) -> datetime:
     return datetime.now(UTC) if row[0] is None else EPOCH + timedelta(milliseconds=int(row[0]))
 
 
-def _empty_stand_in(connection: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A connection of the same engine and default catalog that holds nothing; other engines are asked themselves."""
+def _stand_in(connection: Mapping[str, Any]) -> Any:
+    """An adapter of the same engine and default catalog that holds nothing; None: that engine is asked itself."""
+    from sqlmesh.core.config import DuckDBConnectionConfig
+
     if connection["type"] != "duckdb":
-        return connection
+        return None
     catalogs: Sequence[str] = list(connection.get("catalogs") or {}) or [Path(connection["database"]).stem]
-    return {"type": "duckdb", "catalogs": {catalogs[0]: ":memory:"}}
+    return DuckDBConnectionConfig(catalogs={catalogs[0]: ":memory:"}).create_engine_adapter()
 
 
 def copy_state(state: Path, copy: Path) -> None:
