@@ -114,8 +114,10 @@ BROKEN = [
         "transactions_complete",
         "its amount is none that a source gave last",
         [
-            "UPDATE {business.transaction} SET transaction_amount = transaction_amount + 0.000000000000000001 "
-            "WHERE transaction_id = 'T2'"
+            (
+                "UPDATE {business.transaction} SET transaction_amount = transaction_amount + 0.000000000000000001 "
+                "WHERE transaction_id = 'T2'"
+            )
         ],
     ),
     (
