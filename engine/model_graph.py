@@ -83,8 +83,14 @@ class ModelGraph:
         SQLMesh can do so only where it knows the types of all that is read; names suffice here, and stars that stand
         over models are written out model by model.
         """
+        from sqlglot.errors import SqlglotError
+        from sqlmesh.utils.errors import SQLMeshError
+
         if name not in self._queries:
-            self._queries[name] = self._qualified(self.models[name])
+            try:
+                self._queries[name] = self._qualified(self.models[name])
+            except (SQLMeshError, SqlglotError) as error:
+                raise _unreadable(error) from error
         return self._queries[name]
 
     def readings(self, name: str) -> list[Reading]:
@@ -152,9 +158,13 @@ def read_models(project: Project) -> ModelGraph:
         finally:
             context.close()
     except (SQLMeshError, SqlglotError) as error:
-        raise UsageError(
-            f"the models cannot be read: {' '.join(str(error).split())[:600]}", "Correct the file under transforms/."
-        ) from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> UsageError:
+    return UsageError(
+        f"the models cannot be read: {' '.join(str(error).split())[:600]}", "Correct the file under transforms/."
+    )
 
 
 def _context(project: Project) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,8 @@ from engine.lineage import (
     split_target,
     table_lineage,
 )
-from engine.model_graph import ModelGraph
+from engine.model_graph import ModelGraph, read_models
+from tests.vault.adapter import project_at
 
 pytestmark = [
     pytest.mark.xdist_group("lineage"),
@@ -137,3 +140,47 @@ def test_names_are_found_without_schema_and_in_any_case(graph: ModelGraph) -> No
     assert (model.name, column) == ("marts.fct_transactions", "net_amount")
     model, column = split_target(graph, "landing.raw_customers.email")
     assert (model.landed, column) == (True, "email")
+
+
+def test_a_model_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
+    project = project_at(tmp_path / "project", "duckdb")
+    shutil.rmtree(tmp_path / "project" / "transforms" / "models")
+    broken = tmp_path / "project" / "transforms" / "models" / "broken.sql"
+    broken.parent.mkdir()
+    broken.write_text("MODEL (name marts.broken, kind VIEW);\nSELECT FROM (\n")
+    with pytest.raises(UsageError, match=r"(?s)the models cannot be read: .*broken\.sql"):
+        read_models(project)
+    shutil.rmtree(tmp_path / "project" / "transforms")
+    with pytest.raises(UsageError, match="there are no models"):
+        read_models(project)
+
+
+def test_stars_unions_groups_and_seeds(tmp_path: Path) -> None:
+    project = project_at(tmp_path / "project", "duckdb")
+    folder = tmp_path / "project" / "transforms"
+    shutil.rmtree(folder / "models")
+    (folder / "models").mkdir()
+    for name, text in {
+        "a": "MODEL (name raw.a, kind VIEW);\nSELECT * FROM landing.raw_customers",
+        "b": "MODEL (name marts.b, kind VIEW, grain (customer_id));\n"
+        "SELECT customer_id, country, COUNT(*) AS rows_there FROM raw.a GROUP BY customer_id, country\n"
+        "UNION ALL SELECT symbol, 'none', 0 FROM raw.s",
+        "s": "MODEL (name raw.s, kind SEED (path 's.csv'), columns (symbol TEXT));",
+    }.items():
+        (folder / "models" / f"{name}.sql").write_text(text)
+    (folder / "models" / "s.csv").write_text("symbol\nBTC\n")
+    graph = read_models(project)
+    assert "email" in graph.columns("raw.a")
+    tree = follow(graph, "marts.b.customer_id")
+    assert landed_columns(tree) == ["landing.raw_customers.customer_id"]
+    assert [node.name for node in tree.made_of] == ["raw.a.customer_id", "raw.s.symbol"]
+    first, second = graph.readings("marts.b")
+    assert {name: value.sql() for name, value in first.columns.items()} == {
+        "customer_id": '"customer_id"',
+        "country": '"country"',
+    }
+    assert (second.table, sorted(second.columns), sorted(second.own)) == (
+        "raw.s",
+        ["country", "customer_id"],
+        ["customer_id"],
+    )

@@ -233,3 +233,11 @@ def test_models_that_are_ahead_of_the_warehouse_are_an_error_with_a_remedy(trace
     other = type(traced.graph)([*traced.graph, renamed], {})
     with pytest.raises(TickhouseError, match="does not have what the models say"):
         Traced(traced.project, other).find("marts.dim_planet", "K-1")
+
+
+def test_landed_rows_are_traced_by_the_key_that_their_source_declares(traced: Traced) -> None:
+    document = traced.document("landing.raw_transaction_personal", "transaction_id=T-2")
+    assert [row["values"]["customer_id"] for row in landed(document, FEED)] == ["C-2"]
+    assert len(document["packages"]) == 1
+    typed = traced.document("raw.raw_transaction_personal", "T-1")  # no folding here: as it was landed
+    assert stamps(landed(typed, FEED)) == [DAYS[2], DAYS[0]]
