@@ -13,6 +13,7 @@ from tests.vault.histories import Delivery, clean, difference, histories, restat
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # SQLMesh's own, while it is imported
     pytest.mark.xdist_group("vault-0"),
+    pytest.mark.timeout(1800),  # a run of the models takes 3 s alone, and a minute on a machine that others use too
 ]
 
 

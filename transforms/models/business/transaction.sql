@@ -73,7 +73,7 @@ SELECT
   EXTRACT(QUARTER FROM transaction_timestamp AT TIME ZONE 'UTC')::INT AS transaction_quarter,
   EXTRACT(MONTH FROM transaction_timestamp AT TIME ZONE 'UTC')::INT AS transaction_month,
   EXTRACT(DAY FROM transaction_timestamp AT TIME ZONE 'UTC')::INT AS transaction_day,
-  EXTRACT(ISODOW FROM transaction_timestamp AT TIME ZONE 'UTC')::INT AS transaction_weekday, /* 1 is Monday */
+  (DATE_DIFF('DAY', '1900-01-01'::DATE, (transaction_timestamp AT TIME ZONE 'UTC')::DATE) % 7 + 1)::INT AS transaction_weekday, /* 1 is Monday, as 1900-01-01 was */
   EXTRACT(HOUR FROM transaction_timestamp AT TIME ZONE 'UTC')::INT AS transaction_hour,
   CASE
     WHEN customer_id IS NULL THEN 'no customer'
