@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.environments import existing
 from engine.errors import TickhouseError
-from engine.model_plan import PROD, Document, planning_context, published, short
+from engine.model_plan import PROD, Document, short
+from engine.planning import planning_context, published
 from engine.query_output import plain
 from engine.sql import identifier
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from engine.checks import Checks, failure, listen
 from engine.errors import TickhouseError, UsageError
 from engine.model_errors import check_references, clear_model_errors, failed_model
-from engine.model_plan import NOTHING, PROD, Document, arrivals, describe, draw, short
+from engine.model_plan import NOTHING, PROD, Document, describe, draw, short
 from engine.model_state import heal
+from engine.planning import arrivals
 from engine.transform import (
     BUILDING,
     BUILT,

@@ -6,6 +6,7 @@ What such a command writes is seen by readers once a run, or `engine apply`, has
 from __future__ import annotations
 
 import atexit
+import glob
 import itertools
 import os
 import sys
@@ -30,11 +31,10 @@ def configuration(project_dir: Path, arguments: Sequence[str] | None = None) -> 
     """
     from destinations import open_destination
     from engine.config.load import load_project
-    from engine.dbt import dbt_projects
     from engine.model_intervals import take_only_what_arrived
-    from engine.model_plan import first_arrival, published
     from engine.model_promotion import promote_together
     from engine.plan import model_warehouses
+    from engine.planning import first_arrival, published
     from engine.transform import sqlmesh_config
 
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -47,11 +47,7 @@ def configuration(project_dir: Path, arguments: Sequence[str] | None = None) -> 
         with published(warehouse) as reader:
             first = first_arrival(reader)
     else:
-        if dbt_projects(project_dir / "transforms"):
-            raise UsageError(
-                "transforms/dbt has models that plain sqlmesh does not see: it would remove them",
-                "Use `engine plan`, `engine apply` and `engine run`, which see both.",
-            )
+        _require_dbt_projects(project_dir / "transforms", words)
         stack = ExitStack()
         stack.enter_context(warehouse)
         atexit.register(stack.close)
@@ -59,7 +55,33 @@ def configuration(project_dir: Path, arguments: Sequence[str] | None = None) -> 
         if fence is None:
             raise TickhouseError("nothing has arrived yet", "Run a pipeline first: `engine run --all`.")
         first = fence[0]
-    return sqlmesh_config(project, name, warehouse.sqlmesh_connection(), first)
+    native = sqlmesh_config(project, name, warehouse.sqlmesh_connection(), first)
+    _configure_dbt_projects(project_dir / "transforms", native)
+    return native
+
+
+def _require_dbt_projects(transforms: Path, words: Sequence[str]) -> None:
+    """A plan that does not see every model would remove the others."""
+    from engine.dbt import dbt_projects
+
+    folders = [f"-p {path.relative_to(transforms.parent)}" for path in dbt_projects(transforms)]
+    named = {Path(path).resolve() for word in words for path in glob.glob(word.removeprefix("--paths="))}  # noqa: PTH207 - as sqlmesh does
+    if not named.issuperset(path.resolve() for path in dbt_projects(transforms)):
+        raise UsageError(
+            "transforms/dbt has models that this command does not see: it would remove them",
+            f"Name every project: sqlmesh -p transforms {' '.join(folders)} ...",
+        )
+
+
+def _configure_dbt_projects(transforms: Path, native: Config) -> None:
+    """Give the dbt projects that are named after transforms the same configuration, in place of a profile's."""
+    from engine.dbt import dbt_config, dbt_projects, with_dbt
+
+    if dbt_projects(transforms):
+        with_dbt(transforms, native)  # says what is missing
+        from sqlmesh.dbt import loader
+
+        loader.sqlmesh_config = lambda project_root, **_: dbt_config(project_root, native)
 
 
 def _gateway(words: Sequence[str], known: Sequence[str], profile: str) -> str:

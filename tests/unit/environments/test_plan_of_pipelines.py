@@ -100,7 +100,7 @@ def test_sqlmesh_is_asked_only_about_edits(project: Any, written: Any) -> None:
 def test_beside_a_run_that_builds_models_a_plan_says_so_in_one_line(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.model_plan.WAIT_SECONDS", 0.5)
+    monkeypatch.setattr("engine.planning.WAIT_SECONDS", 0.5)
     project.edit("marts.dear", "price >= 5", "price >= 4")
     holding = subprocess.Popen(
         [sys.executable, "-c", "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()",
