@@ -82,17 +82,19 @@ class Models:
     """One project folder with a lake, a warehouse held open for writing, and SQLMesh's context on it."""
 
     def __init__(self, kind: str, folder: Path | None = None) -> None:
-        """Build the folder; plan the models once, over an empty landing."""
+        """Build the folder and plan the models once, over an empty landing; or open again what was built there."""
         from destinations import open_destination
         from engine.compose import every_table
         from engine.lake.lake import open_lake
-        from engine.transform import landing_tables, open_context
+        from engine.model_state import heal
+        from engine.transform import landing_tables, open_context, state_file
 
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="vault-"))
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
         self.folder = folder
-        self.project = project_at(self.folder, kind)
+        again = (folder / "pipelines.yaml").exists()
+        self.project = project_in(folder) if again else project_at(folder, kind)
         self.tables = {table.name: table for table in every_table(self.project)}
         self.lake = open_lake(self.project.profile.lake, self.project.project_dir, self.project.data_dir / "cache")
         settings = self.project.destinations["warehouse"]
@@ -100,9 +102,12 @@ class Models:
             "warehouse", settings, self.project.project_dir, self.project.data_dir
         ).__enter__()
         self.warehouse.ensure(self.tables.values())
-        self._seq = dict.fromkeys(self.tables, 0)
+        self._seq = {**dict.fromkeys(self.tables, 0), **self.warehouse.cursors()}
         self._landed: set[str] = set()
-        self.land("raw_customers", [{"customer_id": "FIRST", "load_timestamp": "2024-01-01T00:00:00Z"}])
+        if again:
+            heal(state_file(self.project, "warehouse"))
+        else:
+            self.land("raw_customers", [{"customer_id": "FIRST", "load_timestamp": "2024-01-01T00:00:00Z"}])
         arrivals = self.warehouse.begin_models()
         self.context = open_context(self.project, "warehouse", self.warehouse, arrivals[0])
         self.warehouse.provide(landing_tables(self.context))
@@ -110,7 +115,8 @@ class Models:
             auto_apply=True, no_prompts=True, no_diff=True, skip_tests=True, run=True, ignore_cron=True,
             execution_time=arrivals[1],
         )  # fmt: skip
-        self.empty()
+        if not again:
+            self.empty()
 
     def land(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Land and load one package. Values are text as sources give it; `load_timestamp` is the row's own."""
@@ -199,12 +205,17 @@ class Models:
 
 def project_at(folder: Path, kind: str) -> Any:
     """Write a project into `folder`: this repository's pipelines.yaml and models, a warehouse of this type."""
-    from engine.config.load import load_project
-
     path = "warehouse" if kind == "ducklake" else "warehouse.duckdb"
     text = (ROOT / "pipelines.yaml").read_text(encoding="utf-8")
     text = re.sub(r"(?m)^  local:.*\n(?:    .*\n)+", PROFILE.format(kind=kind, path=path), text)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipelines.yaml").write_text(text, encoding="utf-8")
     shutil.copytree(ROOT / "transforms", folder / "transforms", ignore=shutil.ignore_patterns("__pycache__", ".cache"))
+    return project_in(folder)
+
+
+def project_in(folder: Path) -> Any:
+    """Read the project that stands in a folder."""
+    from engine.config.load import load_project
+
     return load_project(folder / "pipelines.yaml", profile="local", env={})

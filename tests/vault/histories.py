@@ -134,6 +134,53 @@ def histories(draw: st.DrawFn, longest: int = 7) -> tuple[Delivery, ...]:
     return tuple(deliveries)
 
 
+BEFORE_THE_KILL = (
+    Delivery(
+        "raw_customers",
+        (
+            {"customer_id": "C-1", "company_id": "K-1", "country": "GB", "source": "CRM", "load_timestamp": TIMES[1]},
+            {"customer_id": "C-2", "country": "US", "source": "CRM", "load_timestamp": TIMES[1]},
+        ),
+        again=False,
+        then="run",
+        statement=0,
+    ),
+    Delivery(
+        "raw_transaction_personal",
+        (
+            {"transaction_id": "T-1", "customer_id": "C-1", "asset_symbol": "BTC", "asset_type": "crypto",
+             "transaction_amount": "100", "fee_amount": "1", "source": "TXP", "load_timestamp": TIMES[1]},
+        ),
+        again=False,
+        then="run",
+        statement=0,
+    ),
+)  # fmt: skip
+THE_KILLED = (
+    Delivery(
+        "raw_customers",
+        (
+            {"customer_id": "C-1", "company_id": "K-2", "country": "GB", "source": "CRM", "load_timestamp": TIMES[0]},
+            {"customer_id": "C-2", "country": "FR", "source": "WEB", "load_timestamp": TIMES[2]},
+            {"customer_id": "C-3", "country": "FR", "source": "WEB", "load_timestamp": TIMES[2]},
+        ),
+        again=False,
+        then="dies",
+        statement=0,
+    ),
+    Delivery(
+        "raw_transaction_personal",
+        (
+            {"transaction_id": "T-1", "customer_id": "C-2", "asset_symbol": "BTC", "asset_type": "crypto",
+             "transaction_amount": "90", "fee_amount": "1", "source": "TXP", "load_timestamp": TIMES[2]},
+        ),
+        again=False,
+        then="dies",
+        statement=0,
+    ),
+)  # fmt: skip
+
+
 def clean(models: Models, history: Sequence[Delivery]) -> State:
     """Load every row once, in the order of load times, in one run."""
     models.empty()

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.vault.adapter import Models, ProjectAdapter
-from tests.vault.histories import Delivery, clean, difference, histories, restated, settled
+from tests.vault.adapter import ROOT, Models, ProjectAdapter
+from tests.vault.histories import (
+    BEFORE_THE_KILL,
+    THE_KILLED,
+    Delivery,
+    clean,
+    difference,
+    histories,
+    restated,
+    settled,
+    state,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # SQLMesh's own, while it is imported
@@ -59,3 +73,18 @@ def test_a_restatement_ends_as_a_clean_load(models: Models) -> None:
 @pytest.mark.chaos
 def test_many_long_histories_and_their_restatements_end_as_clean_loads(models: Models) -> None:
     holds(30, 12, models, anew=True)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("kind", ["duckdb", "ducklake"])
+@pytest.mark.parametrize("statement", [3, 40, 90, 140])
+def test_a_process_killed_at_a_statement_is_healed_by_the_next_run(tmp_path: Path, kind: str, statement: int) -> None:
+    folder = tmp_path / "project"
+    command = [sys.executable, "-m", "tests.vault.killed_run", str(folder), kind, str(statement)]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    models = Models(kind, folder)
+    models.run(None)
+    found = state(models)
+    assert difference(found, clean(models, (*BEFORE_THE_KILL, *THE_KILLED))) == {}
+    models.close()
