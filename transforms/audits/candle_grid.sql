@@ -1,4 +1,5 @@
 /* No candle is missing before a new one: crypto trades without a pause, stocks pause for at most @stock_days days.
+   Yahoo sends a bar without any price now and then, which is left out: one missing bar of it is none to tell.
    A new candle is compared with those that came with it and those of the last @recent_days days. */
 AUDIT (
   name candle_grid,
@@ -46,4 +47,6 @@ SELECT
   open_time
 FROM steps
 WHERE
-  is_new AND DATE_DIFF('second', previous, open_time) > step_seconds
+  is_new
+  AND DATE_DIFF('second', previous, open_time)
+  > step_seconds * CASE WHEN asset_type = 'crypto' AND price_source = 'yfinance' THEN 2 ELSE 1 END
