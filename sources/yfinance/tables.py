@@ -9,9 +9,7 @@ FACT = "company fact as known when the row was extracted, not on the bar's date;
 
 OBSERVED_AT = Column("observed_at", "timestamp", nullable=False, description="UTC instant at which the bar begins")
 INTERVAL = Column("interval", "text", description="length of the bar: 1d, 1h, ...; null for a price that is no bar")
-IS_LIVE = Column(
-    "is_live", "bool", description="the bar is still moving (off the grid, or its session is open)"
-)
+IS_LIVE = Column("is_live", "bool", description="the bar is still moving (off the grid, or its session is open)")
 
 CRYPTO_COLUMNS = (
     Column("symbol", "text", nullable=False, description="Yahoo's symbol, BTC-USD"),
