@@ -42,7 +42,7 @@ class Finding:
 
 def examine(project: Project) -> list[Finding]:
     """Run every check; a check that fails does not keep the others from running."""
-    return [*_machine(project), *_lake(project), *_destinations(project), *_sources(project)]
+    return [*_machine(project), *_lake(project), *_destinations(project), *_sources(project), *_catalogue(project)]
 
 
 def _machine(project: Project) -> Iterator[Finding]:
@@ -104,3 +104,31 @@ def _sources(project: Project) -> Iterator[Finding]:
                 quota.sentence,
                 "Change the schedule or the limits in pipelines.yaml.",
             )
+
+
+def _catalogue(project: Project) -> Iterator[Finding]:
+    """The words of dashboards and chatbot against the views that a warehouse has published."""
+    from destinations import open_destination
+    from engine.query import query
+    from engine.semantic import COLUMNS, by_table, differences, load_catalogue, problems
+
+    folder = project.project_dir / "transforms" / "semantic"
+    if not folder.is_dir():
+        return
+    try:
+        catalogue = load_catalogue(folder)
+    except TickhouseError as error:
+        yield Finding("semantic catalogue", ok=False, detail=error.reason, remedy=error.remedy)
+        return
+    found = problems(catalogue)
+    for name, settings in project.destinations.items():
+        try:
+            warehouse = open_destination(name, settings, project.project_dir, project.data_dir)
+            columns = by_table(query(warehouse, COLUMNS).rows)
+        except TickhouseError:  # nothing is published yet; what cannot be opened is said above
+            continue
+        if any(table.table in columns for table in catalogue.tables):  # else the models have not run yet
+            found += differences(catalogue, columns)
+    measures = sum(len(table.measures) for table in catalogue.tables)
+    detail = "; ".join(dict.fromkeys(found)) or f"{measures} measures over {len(catalogue.tables)} tables"
+    yield Finding("semantic catalogue", not found, detail, "Correct transforms/semantic, or the model that changed.")

@@ -7,7 +7,7 @@ grouped by for that to make sense; nothing adds up different units.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -185,6 +185,17 @@ def differences(catalogue: Catalogue, columns: Mapping[str, Mapping[str, str]]) 
                 found.append(f"{table.table} has no column {column}")
             elif kinds and kind not in kinds:
                 found.append(f"{table.table}.{column} is {there[column]}, not {' or '.join(sorted(kinds))}")
+    return found
+
+
+COLUMNS = "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns"
+
+
+def by_table(rows: Iterable[Sequence[str]]) -> dict[str, dict[str, str]]:
+    """Return the rows of COLUMNS as `differences` takes them."""
+    found: dict[str, dict[str, str]] = {}
+    for schema, table, column, data_type in rows:
+        found.setdefault(f"{schema}.{table}", {})[column] = data_type
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.semantic import Catalogue, differences, load_catalogue, quoted
+from engine.semantic import COLUMNS, Catalogue, by_table, differences, load_catalogue, quoted
 from tests.vault.adapter import ROOT
 
 pytestmark = [
@@ -21,10 +21,7 @@ def catalogue() -> Catalogue:
 
 
 def test_every_column_is_there_with_its_type(built: Any, catalogue: Catalogue) -> None:
-    columns: dict[str, dict[str, str]] = {}
-    ask = "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns"
-    for schema, table, column, data_type in built.models.context.engine_adapter.fetchall(ask):
-        columns.setdefault(f"{schema}.{table}", {})[column] = data_type
+    columns = by_table(built.models.context.engine_adapter.fetchall(COLUMNS))
     assert differences(catalogue, columns) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -147,3 +148,24 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, reason: 
 def test_expressions_name_columns() -> None:
     assert columns_of("amount - 2 * (fee + amount)") == ["amount", "fee"]
     assert quoted("amount - 2*fee") == '"amount" - 2*"fee"'
+
+
+@pytest.mark.parametrize(
+    ("text", "ok", "detail"),
+    [
+        (yaml.safe_dump(SALES), True, "1 measures over 1 tables"),
+        (yaml.safe_dump({**SALES, "units": {}}), False, "amount has no unit"),
+        ("table: [", False, "is no YAML"),
+    ],
+)
+def test_doctor_looks_at_the_catalogue(tmp_path: Path, text: str, ok: bool, detail: str) -> None:
+    from engine.doctor import _catalogue
+
+    folder = tmp_path / "transforms" / "semantic"
+    folder.mkdir(parents=True)
+    (folder / "sales.yaml").write_text(text)
+    project: Any = SimpleNamespace(project_dir=tmp_path, destinations={})
+    [finding] = _catalogue(project)
+    assert (finding.what, finding.ok) == ("semantic catalogue", ok)
+    assert detail in finding.detail
+    assert finding.remedy
