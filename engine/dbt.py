@@ -62,14 +62,14 @@ def dbt_config(project: Path, native: Config) -> Config:
     SQLMesh caches models by whole seconds and by a hash of this: the hash of the files tells edits of one second apart,
     and projects whose files have the same names.
     """
-    from engine.dbt_loader import ProjectLoader
+    from engine.dbt_loader import project_loader
 
     files = hashlib.sha256(str(project.absolute()).encode())
     for path in sorted(project.rglob("*")):
         if path.is_file() and not any(part in OUTPUTS for part in path.relative_to(project).parts[:1]):
             files.update(str(path.relative_to(project)).encode())
             files.update(path.read_bytes())
-    return native.model_copy(update={"loader": ProjectLoader, "loader_kwargs": {"files": files.hexdigest()}})
+    return native.model_copy(update={"loader": project_loader(), "loader_kwargs": {"files": files.hexdigest()}})
 
 
 def notes(transforms: Path) -> list[str]:

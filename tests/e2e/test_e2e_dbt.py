@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,23 @@ def new_project(folder: Path) -> EngineProject:
             (transforms / "models" / model.parent.name).mkdir(parents=True, exist_ok=True)
             shutil.copy(model, transforms / "models" / model.parent.name)
     (folder / "pipelines.yaml").write_text(YAML)
+    shutil.copy(ROOT / "transforms" / "config.py", transforms)
     return EngineProject(folder, "local")
+
+
+def plain_sqlmesh(project: EngineProject, *arguments: str) -> str:
+    """What `sqlmesh ARGUMENTS... plan` answers."""
+    sqlmesh = Path(sys.executable).with_name("sqlmesh")
+    done = subprocess.run(
+        [sqlmesh, *arguments, "plan", "--no-prompts", "--skip-tests"],
+        cwd=project.folder,
+        env={**project.environment, "ENGINE_PROFILE": project.profile},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    return done.stdout + done.stderr
 
 
 @pytest.mark.slow
@@ -120,6 +138,9 @@ def test_dbt_models_are_built_with_the_native_ones_and_follow_what_arrives(tmp_p
             "market_reports.price_range:",
         ]
         assert "nothing_is_cheap failed for 1 row" in told[1]
+    both = ("-p", "transforms", "-p", "transforms/dbt/market_reports")
+    assert "No changes to plan" in plain_sqlmesh(project, *both)
+    assert "it would remove them" in plain_sqlmesh(project, *both[:2])
     written = [path for name in ("target", "logs") for path in example.rglob(name)]
     assert written == [], "dbt wrote into the project"
 
