@@ -158,7 +158,7 @@ def test_expressions_name_columns() -> None:
         ("table: [", False, "is no YAML"),
     ],
 )
-def test_doctor_looks_at_the_catalogue(tmp_path: Path, text: str, ok: bool, detail: str) -> None:
+def test_doctor_looks_at_the_catalogue(tmp_path: Path, text: str, *, ok: bool, detail: str) -> None:
     from engine.doctor import _catalogue
 
     folder = tmp_path / "transforms" / "semantic"
