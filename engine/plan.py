@@ -7,6 +7,7 @@ its pipeline and one of the whole file; the difference to them is what edits hav
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from engine.config.project import Project
 
 Document = dict[str, Any]
+PLACE = re.compile(r" \([^()]*:\d+\)")
 
 
 def plan_document(project: Project, only: str | None = None) -> Document:
@@ -95,13 +97,19 @@ def changes_since(project: Project, only: str | None = None) -> list[str] | None
     lines: list[str] = []
     for name, before in known.items():
         if before is not None:
-            lines += difference(before, plan_document(project, name))
+            lines += difference(_placeless(before), _placeless(plan_document(project, name)))
     whole = None if only else saved(plan_file(project.data_dir))
     if whole is not None:
-        lines += difference(whole, plan_document(project))
+        lines += difference(_placeless(whole), _placeless(plan_document(project)))
     elif all(before is None for before in known.values()):
         return None
     return list(dict.fromkeys(lines))
+
+
+def _placeless(document: Document) -> Document:
+    """The plan without the lines of the file at which its reasons point: an edit above them changes nothing there."""
+    skipped = {name: PLACE.sub("", reason) for name, reason in document["skipped"].items()}
+    return {**document, "skipped": skipped, "notes": [PLACE.sub("", note) for note in document["notes"]]}
 
 
 def never_ran(project: Project) -> list[str]:

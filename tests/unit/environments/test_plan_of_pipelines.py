@@ -65,6 +65,16 @@ def test_a_page_counts_the_models_and_names_the_pipelines_that_never_ran(written
     assert "Models: 6 (marts 3, raw 2, stage 1)" in text
 
 
+def test_an_edit_above_a_skipped_source_does_not_concern_it(written: Any) -> None:
+    path = written.folder / "pipelines.yaml"
+    skipped = '  away: {type: files, path: "${NO_SUCH_FOLDER}", optional: true, resources: {}}\npipelines:\n'
+    path.write_text(path.read_text().replace("pipelines:\n", skipped))
+    assert "pipelines.yaml:" in written.loaded.skipped_sources["away"]
+    keep(written.loaded, "daily")
+    path.write_text("# a line more\n" + path.read_text())
+    assert changes_since(written.loaded) == []
+
+
 PROBE = """
 import sys
 from pathlib import Path
