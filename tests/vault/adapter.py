@@ -83,11 +83,14 @@ class Models:
 
     def __init__(self, kind: str, folder: Path | None = None) -> None:
         """Build the folder and plan the models once, over an empty landing; or open again what was built there."""
+        import sqlmesh  # noqa: F401 - whole before its parts
+        from sqlmesh.core.console import set_console
+
         from destinations import open_destination
         from engine.compose import every_table
         from engine.lake.lake import open_lake
         from engine.model_state import heal
-        from engine.transform import landing_tables, open_context, state_file
+        from engine.transform import landing_tables, listening_console, open_context, state_file
 
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="vault-"))
@@ -108,7 +111,9 @@ class Models:
             heal(state_file(self.project, "warehouse"))
         else:
             self.land("raw_customers", [{"customer_id": "FIRST", "load_timestamp": "2024-01-01T00:00:00Z"}])
+        self._console = listening_console(str)  # hears what failed, prints nothing
         arrivals = self.warehouse.begin_models()
+        set_console(self._console)
         self.context = open_context(self.project, "warehouse", self.warehouse, arrivals[0])
         self.warehouse.provide(landing_tables(self.context))
         self.context.plan(
@@ -171,7 +176,7 @@ class Models:
             ignore_cron=True, end=until, execution_time=until, select_models=models, skip_janitor=True
         )
         if status is CompletionStatus.FAILURE:
-            raise RuntimeError("a model failed")
+            raise RuntimeError("; ".join(self._console.failures[-3:]) or "a model failed")
         self._landed -= arrived
 
     def restate(self) -> None:
