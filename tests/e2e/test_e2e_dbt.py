@@ -38,9 +38,8 @@ pipelines:
 """
 WAREHOUSES = ("ducklake", "duckdb")
 MODELS = (
-    "raw/*.sql",
-    "stage/*.sql",
-    "vault/hub_asset.sql",
+    "raw/raw_*prices_*.sql",
+    "stage/price_*.sql",
     "vault/sat_asset_price_*.sql",
     "marts/fct_asset_prices.sql",
 )
