@@ -106,6 +106,15 @@ def _unopened(state: Path, message: str) -> TickhouseError:
     )
 
 
+def start_over(state: Path) -> None:
+    """Put the state aside before every model is built anew; environments are forgotten with it, which is said."""
+    if state.exists():
+        trials = on_trial(state)
+        _put_aside(state, "replayed")
+        if trials:
+            log.warning("environments are gone with the rebuild: %s; apply them again", ", ".join(trials))
+
+
 def forget(state: Path) -> None:
     """Put a state aside that describes a warehouse which is gone."""
     if state.exists():

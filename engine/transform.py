@@ -24,7 +24,7 @@ from engine.dbt import model_files, notes, with_dbt
 from engine.errors import TickhouseError
 from engine.model_intervals import note_arrivals, take_only_what_arrived
 from engine.model_promotion import promote_together
-from engine.model_state import forget, heal, on_trial
+from engine.model_state import forget, heal, on_trial, start_over
 from engine.table import Column, DataType, Table
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def transform(
     if arrivals is None:
         return 0
     arrived = changed(before.get(key), now)
+    if composed.rebuild:  # SQLMesh restates up to the last whole interval only, and keeps what lies behind it
+        start_over(state_file(project, name))
     known = heal(state_file(project, name))
     edited = not known or before.get("planned") != files
     held = known and edited and on_trial(state_file(project, name))
@@ -105,10 +107,10 @@ def transform(
             f"(`engine apply` promotes, `engine apply --env {held[0]} --drop` gives up)"
         )
         edited, now["files"] = False, before.get("planned")
-    if not (arrived or edited or composed.rebuild):
+    if not (arrived or edited):
         marker.write({**before, key: now})
         return 0
-    say("planning" if edited or composed.rebuild else "building")
+    say("planning" if edited else "building")
     marker.write(before | BUILDING)
     with ONE_AT_A_TIME:
         built = _build(
@@ -170,14 +172,14 @@ def _build(
             warehouse.provide(landing_tables(context))
             note_arrivals(context, warehouse.arrivals())
             checks = listen(context)
-            if edited or composed.rebuild:
-                _plan(context, until, edited=edited, rebuild=composed.rebuild)
+            if edited:
+                _plan(context, until)
             status = context.run(
                 ignore_cron=True,
                 end=until,  # not now: the clock may stand before what has arrived, or jump back behind it
                 execution_time=until,
                 select_models=_selection(context, composed, arrived) or None,
-                skip_janitor=not (edited or composed.rebuild),
+                skip_janitor=not edited,
             )
     except (SQLMeshError, duckdb.Error) as error:
         if not checks.blocked:
@@ -193,15 +195,9 @@ def _build(
     return len(console.models)
 
 
-def _plan(context: Context, until: datetime, *, edited: bool, rebuild: bool) -> None:
-    """Build every model up to `until`; the run that follows finds nothing left to do.
-
-    A restatement works on what SQLMesh knows and sees no edit of a file: that is planned before.
-    """
-    from functools import partial
-
-    plan = partial(
-        context.plan,
+def _plan(context: Context, until: datetime) -> None:
+    """Build every model up to `until`; the run that follows finds nothing left to do."""
+    context.plan(
         auto_apply=True,
         no_prompts=True,
         no_diff=True,
@@ -210,17 +206,6 @@ def _plan(context: Context, until: datetime, *, edited: bool, rebuild: bool) -> 
         ignore_cron=True,
         execution_time=until,
     )
-    restated = _incremental(context) if rebuild else None
-    if edited or not restated:
-        plan()
-    if restated:
-        plan(restate_models=restated)
-
-
-def _incremental(context: Context) -> list[str] | None:
-    """Names of the models that keep state of their own: what `engine replay` builds anew; None on a first plan."""
-    names = [model.name for model in context.models.values() if model.kind.is_materialized and not model.kind.is_seed]
-    return names if names and context.state_reader.get_environment("prod") else None
 
 
 def state_file(project: Project, name: str) -> Path:

@@ -65,6 +65,11 @@ class ModelProject:
         (folder / "in").mkdir()
         return cls(folder)
 
+    @property
+    def state(self) -> Path:
+        """SQLMesh's state."""
+        return self.folder / ".data" / "state" / "sqlmesh-warehouse.duckdb"
+
     def copy(self, folder: Path) -> ModelProject:
         shutil.copytree(self.folder, folder)
         return ModelProject(folder)
@@ -103,12 +108,15 @@ class ModelProject:
         finally:
             connection.close()
 
+    def writing(self) -> Any:
+        """Open the warehouse as its writer."""
+        project = load_project(self.folder / "pipelines.yaml", env={})
+        return open_destination("warehouse", project.destinations["warehouse"], self.folder, project.data_dir)
+
     def write(self, sql: str) -> None:
         """Change the warehouse behind the engine's back."""
-        project = load_project(self.folder / "pipelines.yaml", env={})
-        settings = project.destinations["warehouse"]
-        with open_destination("warehouse", settings, self.folder, project.data_dir) as warehouse:
-            warehouse._writer.execute(sql)  # type: ignore[attr-defined]
+        with self.writing() as warehouse:
+            warehouse._writer.execute(sql)
 
     def edit(self, old: str, new: str, model: Path = MODEL) -> None:
         text = (self.folder / model).read_text()

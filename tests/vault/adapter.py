@@ -180,13 +180,12 @@ class Models:
         self._landed -= arrived
 
     def restate(self) -> None:
-        """Build every model that keeps state anew, as `engine replay` does."""
-        from engine.transform import _incremental
-
+        """Restate every model that keeps rows, as a plan of SQLMesh can."""
+        kept = [model.name for model in self.context.models.values() if model.kind.is_materialized]
         _, until = self.warehouse.begin_models()
         self.context.plan(
             auto_apply=True, no_prompts=True, no_diff=True, skip_tests=True, run=True, ignore_cron=True,
-            execution_time=until, restate_models=_incremental(self.context),
+            execution_time=until, restate_models=kept,
         )  # fmt: skip
 
     def rows(self, table: str) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def satellite(
           WHERE {ARRIVED} AND NOT {hash_column} IS NULL
         ), history AS (
           SELECT s.* FROM {feed.sql(dialect="duckdb")} AS s
-          WHERE s._arrived_at <= @end_dt AND s._key IN (SELECT _key FROM touched)
+          WHERE s._key IN (SELECT _key FROM touched)
             AND EXISTS(SELECT 1 FROM touched AS t WHERE t._key = s._key AND {same})
         ), deliveries AS (
           SELECT {carried}, _hashdiff AS hashdiff, {names}, _load_id, _arrived_at, _key FROM history
