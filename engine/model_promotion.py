@@ -6,7 +6,7 @@ A kill in the middle of a promotion leaves every view as it was, and a first pla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any
 
@@ -40,7 +40,8 @@ def _transaction(adapter: Any) -> Iterator[None]:
     adapter.execute("BEGIN TRANSACTION")
     try:
         yield
+        adapter.execute("COMMIT")
     except BaseException:
-        adapter.execute("ROLLBACK")
+        with suppress(Exception):  # a commit that failed has ended the transaction by itself
+            adapter.execute("ROLLBACK")
         raise
-    adapter.execute("COMMIT")

@@ -7,6 +7,7 @@ without first-seen stamps.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -229,6 +230,10 @@ def _raise() -> None:
     raise KilledError("killed")
 
 
+LAST_WORDS = re.compile(r"(^|\*/ )(ROLLBACK|DROP TABLE IF EXISTS temp\.)")
+"""What an exception still sets off, as a process that is gone does by being gone. SQLMesh puts a comment before it."""
+
+
 @contextmanager
 def dying_at(models: Models, statement: int, die: Callable[[], None]) -> Iterator[list[str]]:
     """Call `die` in place of the warehouse's n-th statement, and of every one that would follow but a rollback."""
@@ -242,7 +247,7 @@ def dying_at(models: Models, statement: int, die: Callable[[], None]) -> Iterato
         nonlocal seen
         if adapter._connection_pool is pool:
             seen += 1
-            if seen >= statement and not sql.startswith(("ROLLBACK", "DROP TABLE IF EXISTS temp.")):
+            if seen >= statement and not LAST_WORDS.search(sql):
                 died.append(sql)
                 die()
         return execute(adapter, sql, *args, **kwargs)

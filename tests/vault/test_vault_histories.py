@@ -53,7 +53,7 @@ def holds(examples: int, longest: int, models: Models, *, anew: bool) -> None:
         assert difference(found, clean(models, history)) == {}
 
     each()
-    assert sum(deaths) >= examples / 4
+    assert sum(deaths) >= examples // 4
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ through `_key`, eight bytes a row, and only when it finds something through the 
 from __future__ import annotations
 
 import typing as t
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlglot import exp
 from sqlmesh import CustomMaterialization
@@ -93,10 +93,11 @@ class Keyed:
         self._run("BEGIN TRANSACTION")
         try:
             yield
+            self._run("COMMIT")
         except BaseException:
-            self._run("ROLLBACK")
+            with suppress(Exception):  # a commit that failed has ended the transaction by itself
+                self._run("ROLLBACK")
             raise
-        self._run("COMMIT")
 
 
 class InsertNew(Keyed, CustomMaterialization):
