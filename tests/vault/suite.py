@@ -48,7 +48,7 @@ SATELLITES: Mapping[str, str] = {
 }
 VAULT = (*(f"hub_{hub}" for hub in HUBS), *LINKS, *SATELLITES)
 SNAPSHOT = (*VAULT, "fct_transactions", "dim_customer_history")
-SHUFFLES = 4
+SHUFFLES = 2
 KEYS = frozenset(column for columns in HUBS.values() for column in columns)
 WHITE_SPACE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 """Unicode's White_Space; Python's own strip() takes four control characters more."""

@@ -16,6 +16,7 @@ from engine.config.load import load_project
 from engine.progress import Silent
 from engine.report import RunReport, TransformReport
 from engine.run import Runner
+from tests.price_models import copy_price_models
 
 PROJECT = Path(__file__).parents[3]
 YAML = """\
@@ -127,8 +128,7 @@ class ModelProject:
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project after its first run: BTC at 1 for hour 0, ETH at 5 for hour 0."""
     project = ModelProject(tmp_path_factory.mktemp("first"))
-    for part in ("audits", "macros", "materializations", "models"):
-        shutil.copytree(PROJECT / "transforms" / part, project.folder / "transforms" / part)
+    copy_price_models(project.folder)
     (project.folder / "pipelines.yaml").write_text(YAML)
     project.price("first", "1")
     project.price("other", "5", asset="eth")
