@@ -121,6 +121,6 @@ def test_plain_sqlmesh_works_on_the_same_state(ran_project: EngineProject) -> No
     assert "connection succeeded" in sqlmesh(project, "info")
     assert "No changes to plan" in sqlmesh(project, "plan", "--no-prompts", "--skip-tests")
     folder = project.folder / "transforms" / "dbt"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "dbt_project.yml").write_text("name: own\n")
     assert "has models that this command does not see" in sqlmesh(project, "run", expect=1)
