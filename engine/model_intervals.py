@@ -8,6 +8,7 @@ models that take rows by arrival: what arrived before the fence of a run (`begin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ def note_arrivals(context: Context, arrivals: Mapping[str, int]) -> None:
         landed = {node.rsplit(".", 1)[-1].strip('"') for node in context.dag.upstream(name) if '."landing".' in node}
         if "_quarantine" in landed:  # any package may have set rows aside
             landed = set(arrivals)
-        _newest[name] = max((arrivals[table] for table in landed if table in arrivals), default=0)
+        if landed:
+            _newest[name] = max((arrivals[table] for table in landed if table in arrivals), default=0)
 
 
 def take_only_what_arrived() -> None:
@@ -53,6 +55,33 @@ def take_only_what_arrived() -> None:
         return unbuilt(missing, built, _newest.get(self.name))
 
     Snapshot.missing_intervals = missing_intervals
+
+
+def tables_are_made(context: Context, until: datetime) -> None:
+    """Say that a plan has just made every view, and every table empty; the run behind it does the filling.
+
+    A view, and a table of which nothing has ever arrived, are built up to `until` by that.
+    """
+    from sqlmesh.core.snapshot.definition import SnapshotIntervals
+
+    built = []
+    for snapshot in context.snapshots.values():
+        if not (snapshot.is_model and snapshot.version):
+            continue
+        kind = snapshot.model.kind
+        if kind.is_view or (kind.is_custom and kind.materialization in KEYED and _newest.get(snapshot.name) == 0):
+            start = snapshot.node.start or context.config.model_defaults.start or until
+            interval = snapshot.inclusive_exclusive(start, until, strict=False, expand=False)
+            built.append(
+                SnapshotIntervals(
+                    name=snapshot.name,
+                    identifier=snapshot.identifier,
+                    version=snapshot.version,
+                    dev_version=snapshot.dev_version,
+                    intervals=[interval],
+                )
+            )
+    context.state_sync.add_snapshots_intervals(built)
 
 
 def unbuilt(missing: Sequence[Interval], built: Sequence[Interval], newest: int | None) -> list[Interval]:

@@ -22,7 +22,7 @@ from engine.checks import Checks, failure, listen
 from engine.compose import Composed
 from engine.dbt import model_files, notes, with_dbt
 from engine.errors import TickhouseError
-from engine.model_intervals import note_arrivals, take_only_what_arrived
+from engine.model_intervals import note_arrivals, tables_are_made, take_only_what_arrived
 from engine.model_promotion import promote_together
 from engine.model_state import forget, heal, on_trial, start_over
 from engine.table import Column, DataType, Table
@@ -121,6 +121,7 @@ def transform(
             arrivals,
             () if held else arrived,  # the files' own graph may not be production's: every model is asked
             edited=edited,
+            new=not known,
             say=say,
             warn=warn,
             run_id=run_id,
@@ -151,6 +152,7 @@ def _build(
     arrived: Sequence[str],
     *,
     edited: bool,
+    new: bool,
     say: Callable[[str], None],
     warn: Callable[[str], None] = log.warning,
     run_id: str = "",
@@ -173,12 +175,14 @@ def _build(
             note_arrivals(context, warehouse.arrivals())
             checks = listen(context)
             if edited:
-                _plan(context, until)
+                _plan(context, until, empty=new)
+            if new:
+                tables_are_made(context, until)
             status = context.run(
                 ignore_cron=True,
                 end=until,  # not now: the clock may stand before what has arrived, or jump back behind it
                 execution_time=until,
-                select_models=_selection(context, composed, arrived) or None,
+                select_models=None if new else _selection(context, composed, arrived) or None,
                 skip_janitor=not edited,
             )
     except (SQLMeshError, duckdb.Error) as error:
@@ -195,8 +199,11 @@ def _build(
     return len(console.models)
 
 
-def _plan(context: Context, until: datetime) -> None:
-    """Build every model up to `until`; the run that follows finds nothing left to do."""
+def _plan(context: Context, until: datetime, *, empty: bool) -> None:
+    """Build every model up to `until`; the run that follows finds nothing left to do.
+
+    `empty` only makes the tables, all in one transaction, and leaves the filling to the run.
+    """
     context.plan(
         auto_apply=True,
         no_prompts=True,
@@ -205,6 +212,8 @@ def _plan(context: Context, until: datetime) -> None:
         run=True,
         ignore_cron=True,
         execution_time=until,
+        skip_backfill=empty,
+        no_gaps=empty,  # SQLMesh's condition for leaving a backfill out
     )
 
 
