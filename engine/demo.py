@@ -40,7 +40,7 @@ def closing_words(project: Project, reports: Sequence[RunReport]) -> str:
     what = f"{rows:,} rows in {tables} tables ({simulated:,} of them simulated)"
     return f"""
 {built} in {project.profile.data}: {what}, landed once in the
-lake, loaded into the embedded warehouse, and the first marts over them. Next:
+lake, loaded into the embedded warehouse, and modelled: vault, marts and semantic views. Next:
   .venv/bin/engine query "select count(*) from marts.fct_asset_prices" -p demo
   .venv/bin/engine query "from marts.fct_asset_candles where asset_symbol = 'BTC' limit 5" -p demo
   .venv/bin/engine status -p demo                what ran, and how fresh each table is

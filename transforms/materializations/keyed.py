@@ -12,6 +12,7 @@ through `_key`, eight bytes a row, and only when it finds something through the 
 from __future__ import annotations
 
 import typing as t
+from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 
 from sqlglot import exp
@@ -25,8 +26,8 @@ if t.TYPE_CHECKING:
     from sqlmesh.core.model import Model
 
 
-class Keyed:
-    """What both have in common: the new rows in a temporary table, then one transaction on the target."""
+class Keyed(ABC):
+    """What all have in common: the new rows in a temporary table, then one transaction on the target."""
 
     def insert(
         self,
@@ -49,8 +50,9 @@ class Keyed:
             if not self._is_empty(fresh):
                 self._merge(target, fresh, columns, model)
 
+    @abstractmethod
     def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
-        raise NotImplementedError
+        """Put the rows of `fresh`, which has some, into the target, in one transaction."""
 
     def _known(self, target: str, fresh: str) -> exp.Query:
         """Return the query for the `_key` values that the target has already."""
