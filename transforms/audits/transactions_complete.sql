@@ -22,11 +22,25 @@ WITH staged AS (
   FROM staged
   GROUP BY
     feed, _load_id
-), facts AS (
-  SELECT transaction_hk, transaction_amount
+), facts_now AS (
+  SELECT transaction_hk, transaction_amount, _key
   FROM @this_model
   WHERE
-    _key IN (SELECT _key FROM staged)
+    _arrived_at BETWEEN @start_dt AND @end_dt
+), facts AS (
+  SELECT transaction_hk, transaction_amount
+  FROM facts_now
+  UNION ALL
+  SELECT transaction_hk, transaction_amount /* what was delivered again as it was: its fact is an older one */
+  FROM @this_model
+  WHERE
+    NOT _arrived_at BETWEEN @start_dt AND @end_dt
+    AND _key IN (
+      SELECT _key
+      FROM staged
+      WHERE
+        NOT transaction_hk IN (SELECT transaction_hk FROM facts_now)
+    )
 ), newest AS (
   SELECT transaction_hk, transaction_amount, _key
   FROM staged

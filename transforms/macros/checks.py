@@ -28,15 +28,16 @@ def key_problems(
     """Return (problem, key columns...) for each key that the interval touched and that is not as it must be.
 
     `key` columns together occur once. They and the `required` ones are never NULL, but for those that are `optional`.
-    Each of `hubs` (schema.hub_name) has every row's name_hk.
+    Each of `hubs` (schema.hub_name) has every row's name_hk, by the 60 bits of it that are the hub's `_key`.
     """
     keys, needed = _column_names(key), _column_names(required)
     parents = [(hub.sql(dialect="duckdb"), f"{_last_part(hub).removeprefix('hub_')}_hk") for hub in _members(hubs)]
     carried = list(dict.fromkeys([*keys, *needed, *(column for _, column in parents)]))
     shown, this = ", ".join(keys), table.sql(dialect="duckdb", identify=True)
     bits = {f"_bits_{column}": key_bits(evaluator, exp.column(column)) for _, column in parents}
-    twice = (
-        f"SELECT 'duplicate key' AS problem, {shown} FROM {this} WHERE _key IN (SELECT _key FROM touched) "
+    twice = (  # keys are compared where their first bits occur twice: one narrow column is read of older rows
+        f"SELECT 'duplicate key' AS problem, {shown} FROM {this} WHERE _key IN ("
+        f"SELECT _key FROM {this} WHERE _key IN (SELECT _key FROM touched) GROUP BY _key HAVING COUNT(*) > 1) "
         f"GROUP BY {shown} HAVING COUNT(*) > 1"
     )
     nullable = _column_names(optional)
@@ -45,8 +46,8 @@ def key_problems(
     anything = " OR ".join(f"{column} IS NULL" for column in missing)
     empty = f"SELECT CASE {named} END AS problem, {shown} FROM touched WHERE {anything}"
     orphans = [
-        f"SELECT 'not in {hub}' AS problem, {shown} FROM touched WHERE NOT {column} IS NULL AND NOT {column} IN "
-        f"(SELECT {column} FROM {hub} WHERE _key IN (SELECT _bits_{column} FROM touched))"
+        f"SELECT 'not in {hub}' AS problem, {shown} FROM touched WHERE NOT {column} IS NULL AND NOT _bits_{column} IN "
+        f"(SELECT _key FROM {hub} WHERE _key IN (SELECT _bits_{column} FROM touched))"
         for hub, column in parents
     ]
     query = parse_one(

@@ -82,14 +82,21 @@ def satellite(
         f"t.{column} = s.{column}" if column == hash_column else f"t.{column} IS NOT DISTINCT FROM s.{column}"
         for column in group
     )
+    staged = feed.sql(dialect="duckdb")
+    # `known` is read from one narrow column: where every key is new, as with transactions, nothing wide is read at all
     query = parse_one(
         f"""
         WITH touched AS (
-          SELECT DISTINCT {", ".join(group)}, _key FROM {feed.sql(dialect="duckdb")}
+          SELECT DISTINCT {", ".join(group)}, _key FROM {staged}
           WHERE {ARRIVED} AND NOT {hash_column} IS NULL
+        ), known AS (
+          SELECT DISTINCT _key FROM {staged} WHERE NOT {ARRIVED} AND _key IN (SELECT _key FROM touched)
         ), history AS (
-          SELECT s.* FROM {feed.sql(dialect="duckdb")} AS s
-          WHERE s._key IN (SELECT _key FROM touched)
+          SELECT * FROM {staged} WHERE {ARRIVED} AND NOT {hash_column} IS NULL
+          UNION ALL
+          SELECT s.* FROM {staged} AS s
+          WHERE NOT s.{ARRIVED}
+            AND s._key IN (SELECT _key FROM known)
             AND EXISTS(SELECT 1 FROM touched AS t WHERE t._key = s._key AND {same})
         ), deliveries AS (
           SELECT {carried}, _hashdiff AS hashdiff, {names}, _load_id, _arrived_at, _key FROM history

@@ -29,12 +29,34 @@ WITH touched AS (
   SELECT 'personal' AS feed, *
   FROM vault.sat_transaction_personal
   WHERE
-    _key IN (SELECT _key FROM touched)
+    _arrived_at BETWEEN @start_dt AND @end_dt
+  UNION ALL
+  SELECT 'personal' AS feed, *
+  FROM vault.sat_transaction_personal
+  WHERE
+    NOT _arrived_at BETWEEN @start_dt AND @end_dt
+    AND _key IN (
+      SELECT _key /* the narrow column alone: where all are new, nothing wide is read */
+      FROM vault.sat_transaction_personal
+      WHERE
+        NOT _arrived_at BETWEEN @start_dt AND @end_dt AND _key IN (SELECT _key FROM touched)
+    )
   UNION ALL
   SELECT 'corporate' AS feed, *
   FROM vault.sat_transaction_corp
   WHERE
-    _key IN (SELECT _key FROM touched)
+    _arrived_at BETWEEN @start_dt AND @end_dt
+  UNION ALL
+  SELECT 'corporate' AS feed, *
+  FROM vault.sat_transaction_corp
+  WHERE
+    NOT _arrived_at BETWEEN @start_dt AND @end_dt
+    AND _key IN (
+      SELECT _key
+      FROM vault.sat_transaction_corp
+      WHERE
+        NOT _arrived_at BETWEEN @start_dt AND @end_dt AND _key IN (SELECT _key FROM touched)
+    )
 ), latest AS (
   SELECT
     *,
