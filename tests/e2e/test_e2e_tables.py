@@ -72,8 +72,8 @@ TABLES = {
     "semantic.semantic_transactions": "transaction_id transaction_timestamp transaction_date transaction_type "
     "asset_symbol asset_type asset_name asset_category quantity price_per_unit transaction_amount fee_amount "
     "net_amount fee_percentage customer_id customer_type customer_tier risk_tolerance country company_name",
-    "semantic.semantic_customer_overview": "customer_id customer_name email_addr country customer_tier risk_tolerance "
-    "total_transactions total_transaction_amount total_fee_amount last_transaction_at",
+    "semantic.semantic_customer_overview": "customer_id customer_type customer_name email_addr country customer_tier "
+    "risk_tolerance total_transactions total_transaction_amount total_fee_amount last_transaction_at",
     "semantic.semantic_asset_performance": "asset_symbol asset_type price_date price_source price volume",
 }
 

@@ -169,3 +169,14 @@ def test_doctor_looks_at_the_catalogue(tmp_path: Path, text: str, *, ok: bool, d
     assert (finding.what, finding.ok) == ("semantic catalogue", ok)
     assert detail in finding.detail
     assert finding.remedy
+
+
+def test_customers_of_every_type_are_counted_and_can_be_told_apart() -> None:
+    customers = load_catalogue(FOLDER).table("semantic.semantic_customer_overview")
+    assert customers.dimensions["customer_type"].values == ["personal", "corporate", "unknown"]
+    assert customers.default_filters == []  # so the two are of every type, as they say
+    for name in ("customer_count", "average_customer_amount"):
+        assert "of every type" in customers.measures[name].description, name
+        assert "customer_type" in customers.measures[name].description, name
+    assert customers.measures["total_transactions"].aggregation == "sum"
+    assert "per customer" not in customers.measures["total_transactions"].label

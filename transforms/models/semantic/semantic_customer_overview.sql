@@ -5,11 +5,16 @@ MODEL (
   start '2025-01-01', /* a view is made once, by an interval that has passed, and again only when its file changes */
   tags [semantic],
   grain (customer_id),
-  description 'One row a customer with the totals of all their transactions. Names and addresses are personal data'
+  description 'One row a customer, a person or a company, with the totals of all their transactions. Names and addresses are personal data'
 );
 
 SELECT
   c.customer_id,
+  CASE
+    WHEN NOT company.company_hk IS NULL OR t.corporate > 0 THEN 'corporate'
+    WHEN NOT c.changed_at IS NULL OR t.personal > 0 THEN 'personal' /* a profile, or a trade as a person */
+    ELSE 'unknown' /* named once, by a trade that was corrected since */
+  END AS customer_type,
   c.customer_name,
   c.email AS email_addr,
   c.country,
@@ -24,6 +29,8 @@ LEFT JOIN (
   SELECT
     customer_hk,
     COUNT(*) AS total_transactions,
+    COUNT(CASE WHEN customer_type = 'corporate' THEN 1 END) AS corporate,
+    COUNT(CASE WHEN customer_type = 'personal' THEN 1 END) AS personal,
     SUM(transaction_amount) AS total_transaction_amount,
     SUM(fee_amount) AS total_fee_amount,
     MAX(transaction_timestamp) AS last_transaction_at
@@ -32,3 +39,5 @@ LEFT JOIN (
     customer_hk
 ) AS t
   ON t.customer_hk = c.customer_hk
+LEFT JOIN marts.dim_company AS company
+  ON company.company_hk = c.customer_hk
