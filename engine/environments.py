@@ -18,7 +18,7 @@ from engine.checks import Checks, failure, listen
 from engine.errors import TickhouseError, UsageError
 from engine.model_errors import check_references, clear_model_errors, failed_model
 from engine.model_plan import NOTHING, PROD, Document, describe, draw, short
-from engine.model_state import heal
+from engine.model_state import heal, on_trial
 from engine.planning import arrivals
 from engine.transform import (
     BUILDING,
@@ -71,6 +71,7 @@ def apply(project: Project, name: str, warehouse: Warehouse, environment: str | 
     marker = Marker(project, name)
     noted = noted_of(marker, warehouse, state_file(project, name))
     unfinished = bool(noted.get("building"))
+    files = fingerprint(project.project_dir / "transforms")  # before they are read: a later edit is another plan's
     heal(state_file(project, name))
     target = environment or PROD
     done: Document = {"warehouse": name, "environment": target, **NOTHING, "built": [], "views": [], "warnings": []}
@@ -90,7 +91,11 @@ def apply(project: Project, name: str, warehouse: Warehouse, environment: str | 
         done["built"] = [row["model"] for row in done["build"] if not row["view"]]
         done["views"] = [row["model"] for row in done["build"] if row["view"]]
     if environment is None:
-        marker.write({**noted, "planned": fingerprint(project.project_dir / "transforms")} | BUILT)
+        marker.write({**noted, "planned": files} | BUILT)
+        done["warnings"] += [
+            f"environment {trial} is not as production is, later edits wait for it: `engine apply --env {trial} --drop`"
+            for trial in on_trial(state_file(project, name))
+        ]
         unfinished = False
     # a run that died has left production half-made: readers keep what they have until the next run ends
     done["published"] = not unfinished

@@ -62,13 +62,13 @@ def heal(state: Path) -> bool:
     return bool(found)
 
 
-def _opened(state: Path) -> DuckDBPyConnection:
+def _opened(state: Path, *, read_only: bool = False) -> DuckDBPyConnection:
     import duckdb
 
     deadline = time.monotonic() + GLANCE_SECONDS
     while True:
         try:
-            return duckdb.connect(str(state))
+            return duckdb.connect(str(state), read_only=read_only)
         except duckdb.Error as error:
             if "set lock" not in str(error) or time.monotonic() >= deadline:
                 raise
@@ -79,11 +79,17 @@ def on_trial(state: Path) -> list[str]:
     """Names of the virtual environments that have not expired and in which a model is not as production has it."""
     import duckdb
 
-    try:
-        with duckdb.connect(str(state), read_only=True) as connection:
-            rows = connection.execute("SELECT name, snapshots, expiration_ts FROM sqlmesh._environments").fetchall()
-    except duckdb.Error:  # no state, no environment
+    if not state.exists():
         return []
+    try:
+        with _opened(state, read_only=True) as connection:
+            rows = connection.execute("SELECT name, snapshots, expiration_ts FROM sqlmesh._environments").fetchall()
+    except duckdb.CatalogException:  # made, and nothing in it yet
+        return []
+    except duckdb.Error as error:
+        if "set lock" in str(error):
+            raise BusyError("SQLMesh's state is held by another process", "Let it finish, then run again.") from None
+        raise _unopened(state, str(error)) from error
     made_of = {name: _fingerprints(snapshots) for name, snapshots, _ in rows}
     now = time.time() * 1000
     return sorted(
@@ -119,7 +125,6 @@ def forget(state: Path) -> None:
     """Put a state aside that describes a warehouse which is gone."""
     if state.exists():
         _put_aside(state, "other-warehouse")
-        log.warning("the warehouse is another one than before: every model is built anew")
 
 
 def _put_aside(state: Path, why: str) -> None:

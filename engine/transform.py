@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -22,6 +23,7 @@ from engine.checks import Checks, failure, listen
 from engine.compose import Composed
 from engine.dbt import model_files, notes, with_dbt
 from engine.errors import TickhouseError
+from engine.model_errors import failed_model
 from engine.model_intervals import note_arrivals, tables_are_made, take_only_what_arrived
 from engine.model_promotion import promote_together
 from engine.model_state import forget, heal, on_trial, start_over
@@ -89,7 +91,7 @@ def transform(
     }
     # the tables always: two pipelines of one selection would take each other's cursors for their own
     key = (" ".join(composed.select) or "downstream") + ":" + ",".join(sorted(table.name for table in composed.tables))
-    before = noted_of(marker, warehouse, state_file(project, name))
+    before = noted_of(marker, warehouse, state_file(project, name), warn)
     if before.get(key) == now and not composed.rebuild:
         return 0
     arrivals = warehouse.begin_models()
@@ -130,13 +132,19 @@ def transform(
     return built
 
 
-def noted_of(marker: Marker, warehouse: Warehouse, state: Path) -> dict[str, Any]:
+def noted_of(
+    marker: Marker, warehouse: Warehouse, state: Path, warn: Callable[[str], None] = log.warning
+) -> dict[str, Any]:
     """Return what the marker says of this warehouse; what was noted about another one is put aside first."""
     noted, identity = marker.read(), warehouse.identity()
     if noted.get("warehouse") == identity:
         return noted
     if "warehouse" in noted:
         forget(state)
+        warn(
+            "the warehouse is another one than before: every model is built anew, from the tables of this pipeline "
+            "alone (`engine replay` loads all others from the lake)"
+        )
         noted = {}
     noted["warehouse"] = identity
     marker.write(noted)  # before the models: a first plan that is killed leaves a state of this warehouse
@@ -163,7 +171,7 @@ def _build(
     from sqlmesh.utils import CompletionStatus
     from sqlmesh.utils.errors import SQLMeshError
 
-    console, checks = listening_console(say), Checks()
+    console, checks, place = listening_console(say), Checks(), ""
     set_console(console)
     logging.getLogger("sqlmesh").setLevel(logging.ERROR)
     first, until = arrivals
@@ -174,20 +182,23 @@ def _build(
             warehouse.provide(landing_tables(context))
             note_arrivals(context, warehouse.arrivals())
             checks = listen(context)
-            if edited:
-                _plan(context, until, empty=new)
-            if new:
-                tables_are_made(context, until)
-            status = context.run(
-                ignore_cron=True,
-                end=until,  # not now: the clock may stand before what has arrived, or jump back behind it
-                execution_time=until,
-                select_models=None if new else _selection(context, composed, arrived) or None,
-                skip_janitor=not edited,
-            )
+            try:
+                if edited:
+                    _plan(context, until, empty=new)
+                if new:
+                    tables_are_made(context, until)
+                status = context.run(
+                    ignore_cron=True,
+                    end=until,  # not now: the clock may stand before what has arrived, or jump back behind it
+                    execution_time=until,
+                    select_models=None if new else _selection(context, composed, arrived) or None,
+                    skip_janitor=not edited,
+                )
+            finally:
+                place = _place(context, project, console.failures)
     except (SQLMeshError, duckdb.Error) as error:
         if not checks.blocked:
-            raise model_failure(console.failures, str(error)) from error
+            raise model_failure(console.failures, str(error), place) from error
     finally:
         checks.keep(warehouse, run_id, until)
         for check in checks.warned:
@@ -195,7 +206,7 @@ def _build(
     if checks.blocked:
         raise TransformError(*failure(checks.blocked))
     if status is CompletionStatus.FAILURE or console.failures:
-        raise model_failure(console.failures, "a model failed")
+        raise model_failure(console.failures, "a model failed", place)
     return len(console.models)
 
 
@@ -319,12 +330,19 @@ def _readers(context: Context, tables: Sequence[str]) -> list[str]:
     return sorted(f"{model.name}+" for model in context.models.values() if landed & model.depends_on)
 
 
-def model_failure(failures: Sequence[str], otherwise: str) -> TransformError:
+def _place(context: Context, project: Project, failures: Sequence[str]) -> str:
+    """Return file and line of what the warehouse did not understand in the first failed model; '' if it is not that."""
+    found = re.match(r"model (\S+): (.*)", failures[0], re.DOTALL) if failures else None
+    broken = failed_model(context, project.project_dir, found[1], found[2]) if found else None
+    return f"{broken.reason.split()[0]}: " if broken else ""
+
+
+def model_failure(failures: Sequence[str], otherwise: str, place: str = "") -> TransformError:
     """Return the first failure as an error, and how many more there are."""
     first = " ".join((failures[0] if failures else otherwise).split())
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
     return TransformError(
-        f"{first[:600]}{more}",
+        f"{place}{first[:600]}{more}",
         "Landed and loaded data are safe. Fix the model under transforms/ and run the pipeline again.",
     )
 

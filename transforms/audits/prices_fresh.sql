@@ -1,5 +1,6 @@
-/* Prices are of today: a source that delivers has prices of the last @days days (weekends and holidays are shorter),
-   and no price table has waited longer than that for its next delivery. */
+/* Prices that arrive are of today: a source that delivers has prices of the last @days days (weekends and holidays are
+   shorter), and no other price table has waited longer than that. Where nothing arrives at all no audit runs:
+   `engine status` shows how old each table is. */
 AUDIT (
   name prices_fresh,
   defaults (days = 5),

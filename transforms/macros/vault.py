@@ -67,12 +67,13 @@ def satellite(
     `@satellite(customer, key := customer_id, feed := stage.customer, payload := (email, is_kyc_verified::BOOLEAN))`
     gives customer_hk, customer_id, load_timestamp, record_source, hashdiff and the payload. A version is a delivery
     whose payload differs from the one before it (by load time) of the same key and source; of two payloads at one
-    load time the one with the greater hashdiff counts. `child` columns join the key. A payload column is text unless
-    it is cast; the feed has `<hub>_hk` and `_key`, the first bits of the hash of the whole key.
+    load time the one with the greater hashdiff counts. `child` columns join the key. A column is text unless it is
+    cast. The feed has `<hub>_hk` and `_key`: `@key_bits(<hub>_hk)`, or with `child`
+    `@key_bits(@row_hash(key columns, child columns))`; a feed staged for another key is refused.
     """
     keys = _names(key)
     hash_column = f"{hub_name.name}_hk"
-    group = [hash_column, *(_names(child) if child is not None else [])]
+    group = [hash_column, *(one.alias_or_name for one in (_items(child) if child is not None else []))]
     series = ", ".join([*group, "record_source"])
     values = _items(payload)
     hashdiff = hash_of(dialect_of(evaluator), values)
@@ -83,11 +84,19 @@ def satellite(
         for column in group
     )
     staged = feed.sql(dialect="duckdb")
+    children = [] if child is None else _items(child)
+    whole = hash_of(dialect_of(evaluator), [*(exp.column(name) for name in keys), *children]) if children else None
+    own_key = key_bits(evaluator, whole or exp.column(hash_column))
+    # history is looked up by the feed's _key: of another key it would be another history. A text that depends on the
+    # row, so that no engine tries the cast before there is such a row
+    other = f"the _key of {staged} is not that of {', '.join(group)}, stage a feed for it, see "
+    refusal = f"CAST('{other}' || {hash_column} AS BIGINT)"
     # `known` is read from one narrow column: where every key is new, as with transactions, nothing wide is read at all
     query = parse_one(
         f"""
         WITH touched AS (
-          SELECT DISTINCT {", ".join(group)}, _key FROM {staged}
+          SELECT DISTINCT {", ".join(group)}, CASE WHEN _key = _own_key THEN _key ELSE {refusal} END AS _key
+          FROM {staged}
           WHERE {ARRIVED} AND NOT {hash_column} IS NULL
         ), known AS (
           SELECT DISTINCT _key FROM {staged} WHERE NOT {ARRIVED} AND _key IN (SELECT _key FROM touched)
@@ -111,7 +120,7 @@ def satellite(
         """,
         dialect="duckdb",
     )
-    return evaluator.transform(query.transform(_in_place_of, {"_hashdiff": hashdiff}))
+    return evaluator.transform(query.transform(_in_place_of, {"_hashdiff": hashdiff, "_own_key": own_key}))
 
 
 @macro()

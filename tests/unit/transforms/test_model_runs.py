@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -104,12 +105,36 @@ def test_a_broken_model_leaves_readers_the_last_good_state(project: Any) -> None
     assert transformed.status == "failed"
     assert "fct_asset_prices" in transformed.error
     assert "nowhere" in transformed.error
+    assert re.search(r"transforms/models/marts/fct_asset_prices.sql:\d+", transformed.error), "where to look"
     assert "\n" not in transformed.error
     assert "transforms/" in transformed.remedy
     assert project.prices() == FIRST
     project.edit("price / nowhere AS price", "price")
     assert project.build().error is None
     assert project.prices() == [("BTC", "1", 0), ("BTC", "7", 1), ("ETH", "5", 0)]
+
+
+SATELLITE = """\
+MODEL (
+  name vault.sat_asset_symbol,
+  kind CUSTOM (
+    materialization 'replace_groups',
+    materialization_properties (key = asset_hk, version = (record_source, load_timestamp, hashdiff))
+  ),
+  allow_partials TRUE
+);
+
+@satellite(asset, key := (asset_symbol, asset_type), feed := stage.price_crypto, payload := (quote_currency));
+"""
+
+
+def test_a_satellite_over_a_feed_of_another_key_is_refused(project: Any) -> None:
+    """Its history would be looked up by the price's key, and be another one."""
+    (project.folder / "transforms/models/vault/sat_asset_symbol.sql").write_text(SATELLITE)
+    project.price("new", "7", hour=1)
+    transformed = project.build()
+    assert transformed.status == "failed"
+    assert "the _key of stage.price_crypto is not that of asset_hk" in transformed.error
 
 
 def test_a_file_that_is_no_model_gives_one_error(project: Any) -> None:
@@ -167,6 +192,7 @@ def test_a_warehouse_that_was_lost_is_built_anew(project: Any, again: str) -> No
     assert transformed.status == "built"
     assert project.prices() == FIRST
     assert list(project.state.parent.glob("sqlmesh-warehouse.duckdb.other-warehouse-*"))
+    assert any("engine replay" in warning for warning in transformed.warnings)
     assert project.build().error is None
     assert project.prices() == FIRST
 
@@ -202,7 +228,7 @@ def test_a_state_that_cannot_be_read_for_now_stays_where_it_is(
     state = tmp_path / "state.duckdb"
     duckdb.connect(str(state)).close()
 
-    def refuse(_path: str) -> None:
+    def refuse(_path: str, **_more: object) -> None:
         raise error
 
     with monkeypatch.context() as patch:

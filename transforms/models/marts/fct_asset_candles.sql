@@ -19,32 +19,44 @@ MODEL (
 );
 
 WITH delivered AS (
-  SELECT UPPER(base_currency) AS asset_symbol, 'crypto' AS asset_type, source AS price_source, quote_currency,
+  SELECT base_currency AS symbol, 'crypto' AS asset_type, source, quote_currency,
     "interval", open_time, open, high, low, close, volume, volume_unit,
     close_time < load_timestamp AS is_closed, load_timestamp, _load_id, _arrived_at
   FROM raw.raw_crypto_candles_binance
   UNION ALL
-  SELECT UPPER(base_currency), 'crypto', source, quote_currency,
+  SELECT base_currency, 'crypto', source, quote_currency,
     "interval", observed_at, open, high, low, price, volume, volume_unit,
     NOT is_live, load_timestamp, _load_id, _arrived_at
   FROM raw.raw_cryptoprices_yfinance
   UNION ALL
-  SELECT UPPER(ticker), 'stock', source, COALESCE(currency, 'USD'),
+  SELECT ticker, 'stock', source, COALESCE(currency, 'USD'),
     "interval", observed_at, open_price, high_price, low_price, close_price, volume, volume_unit,
     NOT is_live, load_timestamp, _load_id, _arrived_at
   FROM raw.raw_stockprices_yfinance
   UNION ALL
-  SELECT UPPER(symbol), asset_type, source, 'USD',
-    "interval", open_time, open, high, low, close, volume, CASE WHEN asset_type = 'stock' THEN 'shares' ELSE 'base' END,
+  SELECT symbol, asset_type, source, 'USD',
+    "interval", open_time, open, high, low, close, volume,
+    CASE WHEN @fold_lower(asset_type) = 'stock' THEN 'shares' ELSE 'base' END,
     TRUE, load_timestamp, _load_id, _arrived_at
   FROM raw.raw_history_ohlcv
+), folded AS (
+  SELECT
+    *,
+    @fold_upper(symbol) AS _symbol,
+    @fold_lower(asset_type) AS _type,
+    @text(source) AS _source,
+    @text(quote_currency) AS _quote,
+    @text("interval") AS _interval
+  FROM delivered
+  WHERE
+    _arrived_at BETWEEN @start_dt AND @end_dt AND is_closed AND NOT close IS NULL
 ), closed AS (
   SELECT
-    asset_symbol::TEXT AS asset_symbol,
-    asset_type::TEXT AS asset_type,
-    price_source::TEXT AS price_source,
-    quote_currency::TEXT AS quote_currency,
-    "interval"::TEXT AS "interval",
+    _symbol::TEXT AS asset_symbol,
+    _type::TEXT AS asset_type,
+    _source::TEXT AS price_source,
+    _quote::TEXT AS quote_currency,
+    _interval::TEXT AS "interval",
     open_time::TIMESTAMPTZ AS open_time,
     open::DECIMAL(38, 18) AS open,
     high::DECIMAL(38, 18) AS high,
@@ -59,10 +71,8 @@ WITH delivered AS (
     ) AS _version,
     _load_id::TEXT AS _load_id,
     _arrived_at::TIMESTAMPTZ AS _arrived_at,
-    @key_bits(@row_hash(asset_symbol, asset_type, price_source, quote_currency, "interval", open_time::TIMESTAMPTZ)) AS _key
-  FROM delivered
-  WHERE
-    _arrived_at BETWEEN @start_dt AND @end_dt AND is_closed AND NOT close IS NULL
+    @key_bits(@row_hash(_symbol, _type, _source, _quote, _interval, open_time::TIMESTAMPTZ)) AS _key
+  FROM folded
 )
 SELECT
   *

@@ -23,7 +23,7 @@ SELECT
   record_source,
   _load_id,
   _arrived_at,
-  @key_bits(@row_hash(asset_symbol, quote_currency, observed_at::TIMESTAMPTZ)) AS _key
+  @key_bits(@row_hash(asset_symbol, asset_type, quote_currency, observed_at::TIMESTAMPTZ)) AS _key
 FROM (
   SELECT
     @fold_upper(base_currency) AS asset_symbol,

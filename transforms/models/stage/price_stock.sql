@@ -32,7 +32,7 @@ SELECT
   record_source,
   _load_id,
   _arrived_at,
-  @key_bits(@row_hash(asset_symbol, observed_at::TIMESTAMPTZ)) AS _key
+  @key_bits(@row_hash(asset_symbol, asset_type, observed_at::TIMESTAMPTZ)) AS _key
 FROM (
   SELECT
     @fold_upper(ticker) AS asset_symbol,

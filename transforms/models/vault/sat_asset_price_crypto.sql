@@ -15,7 +15,7 @@ MODEL (
 @satellite(
   asset,
   key := (asset_symbol, asset_type),
-  child := (quote_currency, observed_at),
+  child := (quote_currency, observed_at::TIMESTAMPTZ),
   feed := stage.price_crypto,
   payload := (
     symbol,

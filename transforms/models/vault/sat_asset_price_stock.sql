@@ -15,7 +15,7 @@ MODEL (
 @satellite(
   asset,
   key := (asset_symbol, asset_type),
-  child := observed_at,
+  child := observed_at::TIMESTAMPTZ,
   feed := stage.price_stock,
   payload := (
     open_price::DECIMAL(38,18),
