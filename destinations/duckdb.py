@@ -24,7 +24,7 @@ from destinations.package_rows import LandedFile, csv_rows, fit_of_file
 from destinations.protocol import Loaded
 from destinations.session import connect, lock_down
 from destinations.settings import DuckdbSettings
-from engine.errors import DestinationError
+from engine.errors import DestinationError, NotPublishedError
 from engine.locks import hold
 from engine.sql import identifier, literal
 from engine.table import Table
@@ -206,9 +206,7 @@ class DuckdbWarehouse:
                     return connection
         state = self._state()
         if not state:
-            raise DestinationError(
-                self.name, "nothing is published here yet", "Run a pipeline first: `engine run --all`."
-            )
+            raise NotPublishedError(self.name)
         with self._clear_errors():
             for _ in range(REPUBLISHED_MEANWHILE):
                 connection = self._open_copy(self._copy(state["copy"]))

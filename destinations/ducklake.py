@@ -26,7 +26,7 @@ from destinations.package_rows import LandedFile, csv_rows, fit_of_file
 from destinations.protocol import Loaded
 from destinations.session import connect, extension_directory, lock_down
 from destinations.settings import DucklakeSettings
-from engine.errors import DestinationError
+from engine.errors import DestinationError, NotPublishedError
 from engine.locks import hold
 from engine.sql import identifier, literal
 from engine.table import Table
@@ -212,9 +212,7 @@ class DucklakeWarehouse:
         """
         history = housekeeping.published(self._published)
         if not history and not (unpublished and self._catalog.exists()):
-            raise DestinationError(
-                self.name, "nothing is published here yet", "Run a pipeline first: `engine run --all`."
-            )
+            raise NotPublishedError(self.name)
         with self._clear_errors():
             connection = connect(self._data_dir, extensions=True)
             try:

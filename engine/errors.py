@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -63,6 +65,21 @@ class DestinationError(TickhouseError):
         """Name the destination in the reason."""
         super().__init__(f"{destination}: {reason}", remedy)
         self.destination = destination
+
+
+class NotPublishedError(DestinationError):
+    """Readers find nothing in a destination yet. `also` are the profiles that do have data."""
+
+    def __init__(self, destination: str, profile: str = "", also: Sequence[str] = ()) -> None:
+        """Without a profile, say what a destination knows; the command adds the profiles."""
+        remedy = "Run a pipeline first: `engine run --all`."
+        if also:
+            remedy = (
+                f"Profile {' and '.join(also)} has data: add `-p {also[0]}`, or export ENGINE_PROFILE={also[0]}. "
+                f"For data in profile {profile}, run a pipeline first: `engine run --all -p {profile}`."
+            )
+        where = f" in profile {profile}" if profile else ""
+        super().__init__(destination, f"nothing is published here yet{where}", remedy)
 
 
 class BusyError(TickhouseError):

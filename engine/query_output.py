@@ -15,8 +15,13 @@ from engine.query import QueryResult
 from engine.redact import visible
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
+NARROW = 8
+"""Characters of a column below which a table is hard to read."""
+BORDER = 3
+"""Characters that a table draws beside each of its columns."""
 NUMBERS = ("DECIMAL", "DOUBLE", "FLOAT", "HUGEINT", "UHUGEINT", "BIGINT", "UBIGINT", "INTEGER", "SMALLINT", "TINYINT")
 
 
@@ -38,6 +43,34 @@ def as_csv(result: QueryResult) -> str:
     return text.getvalue()
 
 
+def for_terminal(result: QueryResult, width: int) -> RenderableType:
+    """Return a table, or records with one column a line where a row does not fit `width` characters."""
+    longest = [
+        max(len(text) for text in (name, *(_line(row[at]) for row in result.rows)))
+        for at, name in enumerate(map(visible, result.columns))
+    ]
+    needed = sum(min(length, NARROW) + BORDER for length in longest) + 1
+    return as_records(result) if needed > width and result.rows else as_table(result)
+
+
+def as_records(result: QueryResult) -> RenderableType:
+    """Return record after record, one column a line; else as a table is."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    names = [visible(name) for name in result.columns]
+    for number, row in enumerate(result.rows, 1):
+        record = Table.grid(padding=(0, 2, 0, 0))
+        record.add_column(min_width=min(max(map(len, names)), 40), overflow="fold")
+        record.add_column(overflow="fold")
+        for name, value in zip(names, row, strict=True):
+            record.add_row(Text(name, style="bold"), Text(_line(value)))
+        parts += [Text(f"-- row {number:,}"), record]
+    return Group(*parts, *([Text(_caption(result))] if result.truncated else []))
+
+
 def as_table(result: QueryResult) -> Table:
     """Return a rich table, numbers to the right. Cells are text, never markup; control characters are written out."""
     from rich.table import Table
@@ -47,9 +80,9 @@ def as_table(result: QueryResult) -> Table:
     for name, kind in zip(result.columns, result.types, strict=True):
         table.add_column(Text(visible(name)), justify="right" if kind.startswith(NUMBERS) else "left", overflow="fold")
     for row in result.rows:
-        table.add_row(*(Text("") if value is None else Text(visible(_shown(value))) for value in row))
+        table.add_row(*(Text(_line(value)) for value in row))
     if result.truncated:
-        table.caption = f"first {len(result.rows):,} rows"
+        table.caption = _caption(result)
     return table
 
 
@@ -81,6 +114,14 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - any SQL value to any JSON value
 def _cell(value: Any) -> Any:
     simple = plain(value)
     return json.dumps(simple, ensure_ascii=False) if isinstance(simple, list | dict) else simple
+
+
+def _caption(result: QueryResult) -> str:
+    return f"first {len(result.rows):,} rows"
+
+
+def _line(value: Any) -> str:
+    return "" if value is None else visible(_shown(value))
 
 
 def _shown(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.errors import redact
-from engine.cli.options import json_option, print_json, print_table, show, with_project
+from engine.cli.options import json_option, print_json, print_table, show, terminal_width, with_project
 from engine.errors import EXIT_FAILED, UsageError
 from engine.redact import visible
 
@@ -197,7 +197,7 @@ def query(
     elif as_csv:
         sys.stdout.write(query_output.as_csv(result))
     else:
-        show(query_output.as_table(result))
+        show(query_output.for_terminal(result, terminal_width()))
 
 
 COMMANDS = (validate, schema, status, ls, doctor, query)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.errors import hide, redact, redact_tree
+from engine.errors import NotPublishedError
 from engine.redact import visible
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ def with_project(function: Callable[..., None]) -> Callable[..., None]:
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
     @wraps(function)
     def wrapped(*args: Any, path: str, profile: str | None, debug: bool, **kwargs: Any) -> None:  # noqa: ARG001
-        function(load(Path(path), profile), *args, **kwargs)
+        project = load(Path(path), profile)
+        try:
+            function(project, *args, **kwargs)
+        except NotPublishedError as error:
+            raise _with_profiles(error, project) from error
 
     return wrapped
 
@@ -38,6 +43,19 @@ def load(path: Path, profile: str | None) -> Project:
     project = load_project(path, profile=profile)
     hide(project.secrets)
     return project
+
+
+def _with_profiles(error: NotPublishedError, project: Project) -> NotPublishedError:
+    """Say which profile was asked, and which others something has landed in."""
+    from engine.plan import plan_file
+
+    folders = {name: project.project_dir / profile.data for name, profile in project.file.profiles.items()}
+    also = [
+        name
+        for name, folder in folders.items()
+        if folder.resolve() != project.data_dir.resolve() and plan_file(folder).exists()
+    ]
+    return NotPublishedError(error.destination, project.profile_name, also)
 
 
 def json_option(function: Callable[..., None]) -> Callable[..., None]:
@@ -64,13 +82,19 @@ def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     show(table)
 
 
+def terminal_width() -> int:
+    """Characters of a line on standard output: 160 where it is no terminal."""
+    from rich.console import Console
+
+    return Console().width if sys.stdout.isatty() else 160
+
+
 def show(renderable: Any) -> None:
-    """Print anything rich can draw, as it is, as wide as the terminal (160 characters where there is none)."""
+    """Print anything rich can draw, as it is, as wide as the terminal."""
     import io
 
     from rich.console import Console
 
-    width = Console().width if sys.stdout.isatty() else 160
     out = io.StringIO()
-    Console(file=out, width=width, highlight=False).print(renderable)
+    Console(file=out, width=terminal_width(), highlight=False).print(renderable)
     sys.stdout.write(out.getvalue())
