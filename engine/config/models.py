@@ -91,7 +91,9 @@ class Transform(Strict):
     """Which models a pipeline runs (SQLMesh's selection), and where (default: on every warehouse it loads into)."""
 
     select: str | list[str] = Field(
-        default=[], description="SQLMesh selection, such as tag:prices; empty: all models downstream of what was loaded"
+        default=[],
+        description="SQLMesh selection, such as tag:prices+ (models outside of it are left as they are);"
+        " empty: all models downstream of what was loaded",
     )
     on: list[str] = Field(default=[], description="warehouses to run the models on; empty: every one it loads into")
 

@@ -54,7 +54,6 @@ def small_project(tmp_path: Path) -> Callable[..., EngineProject]:
         project = make_small(new_project(tmp_path / name, profile, **env))
         if not models:
             text = project.file.read_text(encoding="utf-8")
-            text = text.replace('    transform: {select: "tag:prices"}\n', "")
             project.file.write_text(
                 text.replace("    load: [warehouse]\n", "    load: [warehouse]\n    transform: false\n")
             )
