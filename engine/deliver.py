@@ -20,6 +20,7 @@ from engine.config.models import FilesystemLake
 from engine.errors import DestinationError, LakeError, TickhouseError
 from engine.progress import Progress
 from engine.report import DestinationReport, TransformReport
+from engine.words import counted, model_name
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -140,7 +141,8 @@ class Delivery:
             if found < held:
                 raise DestinationError(
                     name,
-                    f"nothing was emptied: it holds {held} packages of {table}, {self._lake.where} only {found}",
+                    f"nothing was emptied: it holds {counted(held, 'package')} of {table}, "
+                    f"{self._lake.where} only {found}",
                     "Check `lake:` in pipelines.yaml, or restore the lake from a backup. If the rest is lost for good, "
                     "move this destination's files away, then run again.",
                 )
@@ -191,7 +193,7 @@ class Delivery:
                 name,
                 destination,
                 composed,
-                say=lambda text: self.progress.update(step, text),
+                say=lambda text: self.progress.update(step, model_name(text)),
                 warn=report.warnings.append,
                 run_id=self._run_id,
             )
@@ -199,7 +201,9 @@ class Delivery:
             destination.publish()
         except Exception as unknown:  # what is loaded is loaded, whatever a model raises
             error = _known(name, unknown)
-            report.status, report.error, report.remedy = "failed", error.reason, error.remedy
+            # the summary names the warehouse by itself
+            report.status, report.error = "failed", error.reason.removeprefix(f"{name}: ")
+            report.remedy = error.remedy
         report.seconds = round(time.monotonic() - started, 3)
         self.progress.end(step, _built_sentence(report), ok=report.status != "failed")
         return report
@@ -225,7 +229,7 @@ def _loaded_sentence(report: DestinationReport) -> str:
         return report.errors[0]
     if not report.packages:
         return f"up to date ({report.seconds:.1f} s)"
-    return f"{report.rows:,} rows in {report.packages} packages, {report.seconds:.1f} s"
+    return f"{counted(report.rows, 'row')} in {counted(report.packages, 'package')}, {report.seconds:.1f} s"
 
 
 def _built_sentence(report: TransformReport) -> str:
@@ -233,4 +237,4 @@ def _built_sentence(report: TransformReport) -> str:
         return " ".join((report.error or "").split())
     if report.status == "unchanged":
         return "nothing to build"
-    return "; ".join([f"{report.models} models, {report.seconds:.1f} s", *report.warnings])
+    return "; ".join([f"{counted(report.models, 'model')}, {report.seconds:.1f} s", *report.warnings])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from engine.errors import BusyError
+from engine.words import counted
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -97,19 +98,32 @@ def changes_since(project: Project, only: str | None = None) -> list[str] | None
     lines: list[str] = []
     for name, before in known.items():
         if before is not None:
-            lines += difference(_placeless(before), _placeless(plan_document(project, name)))
+            lines += difference(_comparable(before), _comparable(plan_document(project, name)))
     whole = None if only else saved(plan_file(project.data_dir))
     if whole is not None:
-        lines += difference(_placeless(whole), _placeless(plan_document(project)))
+        lines += difference(_comparable(whole), _comparable(plan_document(project)))
     elif all(before is None for before in known.values()):
         return None
     return list(dict.fromkeys(lines))
 
 
-def _placeless(document: Document) -> Document:
-    """The plan without the lines of the file at which its reasons point: an edit above them changes nothing there."""
+def _comparable(document: Document) -> Document:
+    """The plan without the lines of the file at which its reasons point: an edit above them changes nothing there.
+
+    Of what sources are asked, the words that a person reads in place of the numbers that they follow from.
+    """
     skipped = {name: PLACE.sub("", reason) for name, reason in document["skipped"].items()}
-    return {**document, "skipped": skipped, "notes": [PLACE.sub("", note) for note in document["notes"]]}
+    notes = [PLACE.sub("", note) for note in document["notes"]]
+    return {**document, "skipped": skipped, "notes": notes, "calls": [_calls(row) for row in document["calls"]]}
+
+
+def _calls(row: Document) -> Document:
+    """One source's calls by pipeline and in all. What its schedules make of them is told with the schedules."""
+    found = {name: row.get(name) for name in ("source", "per_minute", "per_month", "verdict")}
+    for use in row["uses"]:
+        calls, weight = use["calls_per_run"], use["weight_per_run"]
+        found[use["pipeline"]] = f"{counted(calls, 'call')} a run{'' if weight == calls else f' of weight {weight:,}'}"
+    return {**found, "total": f"{counted(row['calls_per_month'], 'call')} a month"}
 
 
 def never_ran(project: Project) -> list[str]:
@@ -186,9 +200,9 @@ def difference(before: Any, after: Any, path: str = "") -> list[str]:
             if key in VOLATILE:
                 continue
             if key not in after:
-                lines.append(f"- {here}")
+                lines += _only("-", here, before[key])
             elif key not in before:
-                lines.append(f"+ {here}")
+                lines += _only("+", here, after[key])
             else:
                 lines += difference(before[key], after[key], here)
         return lines
@@ -197,5 +211,21 @@ def difference(before: Any, after: Any, path: str = "") -> list[str]:
             return difference({i["source"]: i for i in before}, {i["source"]: i for i in after}, path)
         gone = [item for item in before if item not in after]
         new = [item for item in after if item not in before]
-        return [f"- {path}: {item}" for item in gone] + [f"+ {path}: {item}" for item in new]
-    return [] if before == after else [f"~ {path}: {before} -> {after}"]
+        return [f"- {path}: {_word(item)}" for item in gone] + [f"+ {path}: {_word(item)}" for item in new]
+    return [] if before == after else [f"~ {path}: {_word(before)} -> {_word(after)}"]
+
+
+def _only(sign: str, path: str, value: Any) -> list[str]:
+    """What only one of two plans has: every item of a list of words; else the name says it."""
+    if isinstance(value, list) and value and not any(isinstance(item, Mapping | list) for item in value):
+        return [f"{sign} {path}: {_word(item)}" for item in value]
+    return [f"{sign} {path}"]
+
+
+def _word(value: Any) -> str:
+    """A value as a person writes it, never as Python does."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_word(item)}" for name, item in value.items()) or "nothing"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_word, value)) or "nothing"
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

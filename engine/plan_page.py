@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.words import counted
+
 Document = Mapping[str, Any]
 SHOWN_SYMBOLS = 12
 SHOWN_MODELS = 12
@@ -21,7 +23,10 @@ def page(document: Document, changes: Sequence[str] | None) -> str:
         never = document.get("never_ran", ())
         lines += [*([f"Never ran: {', '.join(never)}"] if never else []), ""]
     lines += ["Assets", *_assets(document), "", "Calls", *_calls(document), "", "Tables"]
-    lines += [f"  landing.{table}: {len(columns)} declared columns" for table, columns in document["tables"].items()]
+    lines += [
+        f"  landing.{table}: {counted(len(columns), 'declared column')}"
+        for table, columns in document["tables"].items()
+    ]
     lines += ["", *_layers(document["models"])]
     for plan in document.get("transforms", ()):
         lines += [f"  {line}" for line in model_lines(plan)]
@@ -70,7 +75,7 @@ def model_lines(plan: Document) -> list[str]:
         same = "what production runs" if plan["environment"] == "prod" else "what the environment has, or production"
         return [f"on {where}: no change, the files are {same}"]
     if plan["status"] == "first":
-        head = [f"on {where}: a first build of {len(plan['added'])} models"]
+        head = [f"on {where}: a first build of {counted(len(plan['added']), 'model')}"]
     else:
         head = [f"on {where}:", *(f"  {line}" for line in _changes(plan))]
     return head + [f"  {line}" for line in _building(plan)]
@@ -105,30 +110,30 @@ def _building(plan: Document) -> list[str]:
     known = [row["rows"] for row in tables if row.get("rows") is not None]
     if tables:
         spans = f"{min(row['from'] for row in tables)[:16]} to {max(row['to'] for row in tables)[:16]} UTC"
-        estimate = f", about {sum(known):,} rows" if known else ""
-        lines.append(f"in all {_count(len(tables), 'table')} to build for what arrived {spans}{estimate}")
+        estimate = f", about {counted(sum(known), 'row')}" if known else ""
+        lines.append(f"in all {counted(len(tables), 'table')} to build for what arrived {spans}{estimate}")
     if views:
-        lines.append(f"{_count(views, 'view')} to make anew, which moves no rows")
+        lines.append(f"{counted(views, 'view')} to make anew, which moves no rows")
     return lines
 
 
 def _rows(row: Document) -> str:
     if row.get("rows") is None:
         return ""
-    return f", about {row['rows']:,} rows ({row['rows_from']})"
+    return f", about {counted(row['rows'], 'row')} ({row['rows_from']})"
 
 
 def applied(done: Document) -> list[str]:
     """Return what `engine apply` did on one warehouse, line by line."""
     if "dropped" in done:
-        return [f"{done['warehouse']}: {done['environment']} is dropped ({_count(len(done['dropped']), 'view')})"]
+        return [f"{done['warehouse']}: {done['environment']} is dropped ({counted(len(done['dropped']), 'view')})"]
     where = "production" if done["environment"] == "prod" else done["environment"]
     if done["status"] == "unchanged":
         return [f"{done['warehouse']}: {where} is as the files are already"]
     changed = len(done["added"]) + len(done["changed"]) + len(done["removed"])
     built = _some(done["built"]) if done["built"] else "no table"
-    head = f"{done['warehouse']}: {where} has {_count(changed, 'changed model')}; built {built}, "
-    lines = [f"{head}made {_count(len(done['views']), 'view')} anew, {done['seconds']:.1f} s"]
+    head = f"{done['warehouse']}: {where} has {counted(changed, 'changed model')}; built {built}, "
+    lines = [f"{head}made {counted(len(done['views']), 'view')} anew, {done['seconds']:.1f} s"]
     lines += [f"  WARN {warning}" for warning in done["warnings"]]
     if not done["published"]:
         lines.append("  production's last run did not end well: readers see this after the next that does")
@@ -149,9 +154,9 @@ def _model_diff(model: Document) -> list[str]:
     rows = model["rows"]
     if model["status"] != "changed":
         side = "env" if model["status"] == "added" else "prod"
-        return [f"{model['model']}: {model['status']}, {rows[side]:,} rows"]
+        return [f"{model['model']}: {model['status']}, {counted(rows[side], 'row')}"]
     columns = model["columns"]
-    lines = [f"{model['model']}: {rows['prod']:,} rows, now {rows['env']:,}"]
+    lines = [f"{model['model']}: {counted(rows['prod'], 'row')}, now {rows['env']:,}"]
     lines += [f"  + column {name}" for name in columns["added"]] + [f"  - column {name}" for name in columns["removed"]]
     lines += [f"  ~ column {name}: {old} -> {new}" for name, (old, new) in columns["retyped"].items()]
     how = f"by {', '.join(model['by'])}" if model["by"] else "row by row (no grain, or one that is not unique)"
@@ -159,7 +164,10 @@ def _model_diff(model: Document) -> list[str]:
     counts += [f"{model['differing']:,} differ"] if model["by"] else []
     counts += [f"{model['only_in_prod']:,} only in production", f"{model['only_in_env']:,} only here"]
     lines.append(f"  {how}: {', '.join(counts)}")
-    lines += [f"  {column}: {count:,} rows differ" for column, count in model.get("differs", {}).items()]
+    lines += [
+        f"  {column}: {counted(count, 'row')} differ{'s' if count == 1 else ''}"
+        for column, count in model.get("differs", {}).items()
+    ]
     samples = model["samples"]
     for found in samples.get("differing", ()):
         values = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in found["columns"].items())
@@ -176,7 +184,3 @@ def _key(key: Document) -> str:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN_MODELS} more" if len(names) > SHOWN_MODELS else ""
     return ", ".join(names[:SHOWN_MODELS]) + more
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

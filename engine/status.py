@@ -88,7 +88,7 @@ def _tables(project: Project) -> tuple[list[dict[str, Any]], list[str]]:
             destination = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
             found = {row[0]: row for row in query(destination, FRESHNESS).rows}
         except TickhouseError as error:
-            notes.append(f"{name}: {error.reason}")
+            notes.append(f"{name}: {error.reason.removeprefix(f'{name}: ')}")
         for table, head in heads.items():
             if head is None:
                 continue

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from engine.redact import visible
+from engine.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +29,7 @@ def summary(report: RunReport, *, width: int = 110) -> str:
         console.print(Text(visible(line)))
     for r in report.resources:
         for why, count in r.set_aside.items():
-            console.print(Text(visible(f"set aside in {r.table}: {count:,} rows: {why}")), soft_wrap=True)
+            console.print(Text(visible(f"set aside in {r.table}: {counted(count, 'row')}: {why}")), soft_wrap=True)
     notices = report.told_notices
     for notice in notices[:NOTICES_SHOWN]:
         console.print(Text(visible(f"note: {notice}")), soft_wrap=True)
@@ -65,7 +66,8 @@ def _resources(report: RunReport) -> Table:
 
 def _steps(report: RunReport) -> list[str]:
     lines = [
-        f"{d.name}: {d.status}, {d.rows:,} rows in {d.packages:,} packages, {d.bytes / 1000:,.0f} kB, {d.seconds:.1f} s"
+        f"{d.name}: {d.status}, {counted(d.rows, 'row')} in {counted(d.packages, 'package')}, "
+        f"{d.bytes / 1000:,.0f} kB, {d.seconds:.1f} s"
         for d in report.destinations
     ]
     lines += [

@@ -12,6 +12,7 @@ from engine.cli.errors import redact
 from engine.cli.options import json_option, print_json, with_project
 from engine.errors import EXIT_FAILED, UsageError
 from engine.redact import visible
+from engine.words import counted, model_name
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -111,7 +112,7 @@ def apply(
             with opened:
 
                 def say(text: str, step: str = step) -> None:
-                    progress.update(step, text)
+                    progress.update(step, model_name(text))
 
                 found = (
                     remove(project, name, opened, target, say)
@@ -122,7 +123,10 @@ def apply(
             progress.end(step, str(error).splitlines()[0], ok=False)
             raise
         done.append(found)
-        progress.end(step, "dropped" if drop else f"{len(found['built'])} tables, {len(found['views'])} views")
+        progress.end(
+            step,
+            "dropped" if drop else f"{counted(len(found['built']), 'table')}, {counted(len(found['views']), 'view')}",
+        )
     if as_json:
         print_json({"applied": done})
     else:

@@ -92,11 +92,11 @@ CASES: dict[str, Case] = {
     ),
     "retyped_field, bool": Case(
         coingecko("retyped_field", field="current_price", to="bool", row=1),
-        note=f"set aside in {PRICES}: 1 rows: price: a boolean in a decimal column",
+        note=f"set aside in {PRICES}: 1 row: price: a boolean in a decimal column",
         aside=1,
     ),
     "null": Case(coingecko("null", field="current_price")),
-    "nan": Case(coingecko("nan", field="current_price", row=0), note="1 rows: price: not a number"),
+    "nan": Case(coingecko("nan", field="current_price", row=0), note="1 row: price: not a number"),
     "huge_number": Case(
         coingecko("huge_number", field="current_price"),
         note=f"set aside in {PRICES}: 3 rows: price: a decimal with more than 20 digits before the point",

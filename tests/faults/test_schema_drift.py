@@ -107,7 +107,7 @@ def test_z02_a_type_that_changes_sets_rows_aside_with_a_count(versions: Make) ->
     assert values(held, "size") == {0: Decimal(5), 1: Decimal("5.25"), 6: Decimal("9.5")}
     assert set(reasons(held)) == {2, 3, 4, 5}
     for number in (2, 3, 4, 5):
-        assert f"set aside in {TABLE}: 1 rows: size: " in runs[number].out
+        assert f"set aside in {TABLE}: 1 row: size: " in runs[number].out
     assert {row["column_name"] for row in held.set_aside} == {"size"}
 
 

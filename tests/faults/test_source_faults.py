@@ -352,7 +352,7 @@ def test_s13_odd_text_is_landed_or_set_aside_and_the_same_everywhere(serve: Serv
     run = project.run()
 
     assert run.code == 0, run.text
-    assert "set aside in raw_rows: 1 rows: name: " in run.out
+    assert "set aside in raw_rows: 1 row: name: " in run.out
     held = assert_whole(project, api.ledger())
     assert {row["id"]: row["name"] for row in held.rows} == {
         2: "rocket \U0001f680",

@@ -90,7 +90,7 @@ def test_a_replay_from_a_lake_that_has_less_is_refused_before_anything_is_emptie
     shutil.rmtree(loaded.data_dir / "cache", ignore_errors=True)
     report = Runner(loaded, Silent()).replay(None)
     [line] = report.destinations[0].errors
-    assert "holds 1 packages of raw_" in line
+    assert "holds 1 package of raw_" in line
     assert "only 0" in line
     assert "restore the lake" in line
     with warehouse(loaded) as opened:
@@ -153,7 +153,28 @@ def test_an_unexpected_exception_of_the_models_leaves_the_load_as_it_is(project,
     report = Runner(project, Silent()).run("one")
     assert [each.status for each in report.destinations] == ["loaded"]
     [transformed] = report.transforms
-    assert (transformed.status, transformed.error) == ("failed", "warehouse: RuntimeError")
+    assert (transformed.status, transformed.error) == ("failed", "RuntimeError")
+    assert report.failures == ["warehouse: RuntimeError — Run again with --debug for the whole story."]
+
+
+def test_lines_name_models_without_their_catalog_and_count_one_as_one(project, monkeypatch):
+    def one_model(*_args, say, **_kwargs):
+        say("lake.stage.company")
+        say("planning")
+        return 1
+
+    class Updates(PlainLines):
+        def update(self, step, text):
+            self.say(step, text)
+
+    said = io.StringIO()
+    monkeypatch.setattr("engine.transform.transform", one_model)
+    Runner(project, Updates(said, str)).run("one")
+    lines = said.getvalue().splitlines()
+    assert "  ... transform warehouse: stage.company" in lines
+    assert "  ... transform warehouse: planning" in lines
+    assert any(re.fullmatch(r"  ok  transform warehouse: 1 model, [\d.]+ s", line) for line in lines)
+    assert any(re.fullmatch(r"  ok  load warehouse: 1 row in 2 packages, [\d.]+ s", line) for line in lines), lines
 
 
 @pytest.mark.parametrize("lake", ["whole", "gone"])

@@ -21,3 +21,17 @@ def test_calls_are_matched_by_source():
     before = [{"source": "binance", "calls_per_month": 30}]
     after = [{"source": "coingecko", "calls_per_month": 1}, {"source": "binance", "calls_per_month": 60}]
     assert difference(before, after, "calls") == ["~ calls.binance.calls_per_month: 30 -> 60", "+ calls.coingecko"]
+
+
+def test_no_value_is_written_as_python_does():
+    before = {"schedule": None, "on": True, "lists": [["a", "b"]], "block": [{"a": 1, "b": None}]}
+    after = {"schedule": "0 * * * *", "on": False, "lists": [], "block": [], "missing": ["X", "Y"], "tables": {"t": {}}}
+    assert difference(before, after) == [
+        "~ schedule: none -> 0 * * * *",
+        "~ on: true -> false",
+        "- lists: a, b",
+        "- block: a 1, b none",
+        "+ missing: X",
+        "+ missing: Y",
+        "+ tables",
+    ]

@@ -43,7 +43,14 @@ def test_the_summary_names_rows_quarantine_notices_failures_and_that_prices_are_
         destinations=[DestinationReport("warehouse", "loaded", packages=1, rows=1234)],
     )
     page = summary(run)
-    for part in ("1,234", "simulated", "note: binance: BAD: no", "FAILED: coingecko: HTTP 451", "done in part"):
+    for part in (
+        "1,234",
+        "warehouse: loaded, 1,234 rows in 1 package, 0 kB",
+        "simulated",
+        "note: binance: BAD: no",
+        "FAILED: coingecko: HTTP 451",
+        "done in part",
+    ):
         assert part in page
 
 

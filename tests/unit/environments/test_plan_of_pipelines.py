@@ -41,6 +41,28 @@ def test_each_pipeline_has_a_past_of_its_own(written: Any) -> None:
     assert changes_since(written.loaded) == []
 
 
+def test_more_calls_are_told_in_words(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def calls(each: int, weight: int, total: int) -> list[dict[str, Any]]:
+        use = {"calls_per_run": each, "weight_per_run": weight, "runs_per_month": 30, "calls_per_month": total}
+        limits = {"per_minute": 60, "per_month": None, "verdict": "ok", "pipeline": None}
+        uses = [{"pipeline": "daily", **use}]
+        return [{"source": "news", "uses": uses, "calls_per_month": total, "sentence": f"{total:,} a month", **limits}]
+
+    def document(project: Any, only: str | None = None) -> dict[str, Any]:
+        return {**plan_document(project, only), "calls": counted}
+
+    monkeypatch.setattr("engine.plan.plan_document", document)
+    counted = calls(50, 50, 1500)
+    keep(written.loaded, "daily")
+    counted = calls(51, 51, 1530)
+    assert changes_since(written.loaded) == [
+        "~ calls.news.daily: 50 calls a run -> 51 calls a run",
+        "~ calls.news.total: 1,500 calls a month -> 1,530 calls a month",
+    ]
+    counted = calls(50, 100, 1500)
+    assert changes_since(written.loaded) == ["~ calls.news.daily: 50 calls a run -> 50 calls a run of weight 100"]
+
+
 @pytest.mark.parametrize(
     ("failing", "status", "changes"), [({"fees"}, "partial", []), ({"fees", "prices"}, "failed", None)]
 )
