@@ -185,6 +185,10 @@ class Links:
                         f"{name}: destination {wanted} is skipped, profile {self.profile} has none of that name"
                     )
 
+        if pipeline.transform and not pipeline.load and "transform" in pipeline.model_fields_set:
+            remedy = f"Add `load:` with one of: {choices(everywhere)}; or set `transform: false`."
+            self._add((*path, "transform"), "models run where data is loaded, and this pipeline loads nothing", remedy)
+            return
         for index, wanted in enumerate(on):
             if wanted in everywhere and on.index(wanted) == index:
                 self._models_on(pipeline, wanted, (*path, "transform", "on", index))

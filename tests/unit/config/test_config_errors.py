@@ -318,6 +318,21 @@ LINES = {
         "this pipeline does not load into 'timeseries', so no models run there",
         "Add it to `load`, or set one of: warehouse.",
     ),
+    "models nowhere": (
+        ("extract: [yfinance.stocks]\n    load: [warehouse]\n", "extract: [yfinance.stocks]\n    transform: {}\n"),
+        "44  pipelines.prices-stock-pipeline.transform",
+        "models run where data is loaded, and this pipeline loads nothing",
+        "Add `load:` with one of: timeseries, warehouse; or set `transform: false`.",
+    ),
+    "models of an empty load": (
+        (
+            "extract: [yfinance.stocks]\n    load: [warehouse]\n",
+            "extract: [yfinance.stocks]\n    load: []\n    transform: {select: tag:prices, on: [warehouse]}\n",
+        ),
+        "45  pipelines.prices-stock-pipeline.transform",
+        "models run where data is loaded, and this pipeline loads nothing",
+        "set `transform: false`",
+    ),
     "half a variable": (
         ("https://api.coingecko.com", "${HOST"),
         "20  sources.coingecko.client.base_url",
@@ -455,6 +470,14 @@ def test_a_mistake_inside_one_of_two_forms(refused: Refused) -> None:
     assert said.count("pipelines.yaml:") == 1
     said = refused(("    load: [warehouse]\n", "    load: [warehouse]\n    transform: sometimes\n"))
     assert "wrong type: expected a mapping (key: value) or true or false, found text" in said
+
+
+@pytest.mark.parametrize(
+    "words", ["", "    load: []\n", "    transform: false\n", "    load: []\n    transform: false\n"]
+)
+def test_a_pipeline_may_land_only(edited: Callable[..., Project], words: str) -> None:
+    project = edited(("extract: [yfinance.stocks]\n    load: [warehouse]\n", f"extract: [yfinance.stocks]\n{words}"))
+    assert project.file.pipelines["prices-stock-pipeline"].load == []
 
 
 def test_models_on_a_destination_that_is_no_warehouse(
