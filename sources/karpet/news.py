@@ -28,6 +28,10 @@ class NewsError(Exception):
     """A coin's news cannot be had. The text is one sentence."""
 
 
+class NotAskedError(NewsError):
+    """A coin was not asked about, because no other could be had."""
+
+
 class _List:
     """Stands where karpet expects a session: asks the configured endpoint, whatever address karpet has built in."""
 
@@ -101,7 +105,9 @@ class CoinNews(Karpet):  # type: ignore[misc] # karpet carries no types
             raise
         except Exception as error:
             failure = self._list.failure if self._list is not None else None
-            raise failure or NewsError(f"karpet cannot read the list ({type(error).__name__}: {error})") from error
+            if failure is not None:
+                raise failure from failure.__cause__  # of what was asked, not of what karpet made of it
+            raise NewsError(f"karpet cannot read the list ({type(error).__name__}: {error})") from error
 
     def get_session(self, use_cloudscraper: bool = False) -> _List:  # noqa: ARG002, FBT001, FBT002 - as karpet declares it
         """Give karpet the session that it downloads the list with."""

@@ -14,7 +14,7 @@ from engine.errors import SourceError
 from sources.http.client import GuardedSession, session
 from sources.http.policy import MIB, Limits, Policy
 from sources.karpet.article import Article
-from sources.karpet.news import CoinNews, NewsError
+from sources.karpet.news import CoinNews, NewsError, NotAskedError
 from sources.karpet.settings import KarpetClient, karpet_symbol
 from sources.protocol import Asset, SourceContext
 
@@ -70,7 +70,7 @@ def _pages(plan: Plan, ctx: SourceContext, seen: dict[str, list[str]]) -> Iterat
 
         def ask(coin: Asset) -> Answer:
             if not working and len(failures) >= DEAD:
-                return Answer(coin, failure=NewsError("not asked: the endpoint seems dead"))
+                return Answer(coin, failure=NotAskedError("not asked: no coin's list could be had before it"))
             return _ask(plan, CoinNews(lists, pages, plan.endpoint, _Seen(known.get(coin.symbol, ()))), coin)
 
         try:
@@ -156,7 +156,11 @@ def _remember(seen: dict[str, list[str]], answer: Answer, limit: int) -> None:
 
 
 def _dead(source: str, failures: list[NewsError]) -> SourceError:
-    sentence, _ = Counter(str(failure) for failure in failures).most_common(1)[0]
+    asked = [failure for failure in failures if not isinstance(failure, NotAskedError)]
+    cause = asked[0].__cause__
+    if isinstance(cause, SourceError) and not cause.terminal:  # no network, or a server that has trouble: it passes
+        return SourceError(source, str(asked[0]), cause.remedy)
+    sentence, _ = Counter(str(failure) for failure in asked).most_common(1)[0]
     return SourceError(
         source,
         f"no coin's news could be read: {sentence}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
@@ -206,3 +207,24 @@ def test_a_run_that_is_told_to_stop_stops_while_it_waits(site: Any, read_news: C
     news = read_news("BTC", "ETH", wait=stop)
     assert news.error.reason == "the run was stopped"
     assert news.notices == []
+
+
+def test_without_a_network_it_says_so_and_not_that_the_site_is_dead(
+    read_news: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    coins = [f"C{at}" for at in range(20)]
+    news = read_news(*coins, replay_url=None, wait=lambda _seconds, _why: None)
+    assert "has a name that cannot be resolved: no network, or a misspelt host" in news.error.reason
+    assert "coincodex.com" in news.error.reason
+    assert news.error.remedy == "Run again later; what was landed before stays."
+    assert not any("dead" in message for _, message in news.notices)
+
+
+def test_a_site_that_is_gone_names_what_it_answered(site: Any, read_news: Callable[..., Any]) -> None:
+    news = read_news(*[f"C{at}" for at in range(40)], client={"parallel": 1})
+    assert news.error.reason == "karpet: no coin's news could be read: the endpoint answers 404 (gone)"
+    assert "set `endpoint:`" in news.error.remedy
