@@ -34,8 +34,11 @@ def dbt_projects(transforms: Path) -> list[Path]:
 
 
 def model_files(transforms: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    """Every file with one of `suffixes` that makes the models, in order; caches and what dbt writes left out."""
-    written = {project / name for project in dbt_projects(transforms) for name in OUTPUTS}
+    """Every file with one of `suffixes` that makes the models, in order.
+
+    Left out are caches, what dbt writes, and the semantic catalogue, which only says what the models are called.
+    """
+    written = {project / name for project in dbt_projects(transforms) for name in OUTPUTS} | {transforms / "semantic"}
     for path in sorted(transforms.rglob("*")):
         kept = path.suffix in suffixes and ".cache" not in path.parts and written.isdisjoint(path.parents)
         if kept and path.is_file():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -138,23 +138,49 @@ class Catalogue(_Part):
 
 
 def load_catalogue(folder: Path) -> Catalogue:
-    """Read every YAML file of a folder. Raises UsageError, which names the file."""
+    """Read every YAML file of a folder. Raises UsageError: one line, which begins with the file and its line."""
+    return Catalogue(tables=[_read(path) for path in sorted(folder.glob("*.yaml"))])
+
+
+def check_catalogue(folder: Path) -> None:
+    """Raise UsageError for a catalogue that cannot be read, or that contradicts itself; without one, do nothing."""
+    found = problems(load_catalogue(folder))
+    if found:
+        more = f" (and {len(found) - 1} more: `engine doctor`)" if found[1:] else ""
+        raise UsageError(f"semantic catalogue: {found[0]}{more}", "Correct transforms/semantic.")
+
+
+def _read(path: Path) -> SemanticTable:
     import yaml
 
-    tables = []
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            tables.append(SemanticTable.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UsageError(
-                f"{path.name}: {where}: {first['msg']}", f"Correct transforms/semantic/{path.name}."
-            ) from None
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(f"{path.name} is no YAML: {reason}", f"Correct transforms/semantic/{path.name}.") from None
-    return Catalogue(tables=tables)
+    name = f"transforms/semantic/{path.name}"
+    try:
+        text = path.read_text(encoding="utf-8")
+        return SemanticTable.model_validate(yaml.safe_load(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        line, reason = _line(yaml.compose(text), first["loc"]), f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except yaml.MarkedYAMLError as error:
+        line, reason = error.problem_mark.line + 1 if error.problem_mark else 1, f"is no YAML: {error.problem}"
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line, reason = 1, f"is no YAML: {getattr(error, 'reason', 'it cannot be read')}"
+    raise UsageError(f"{name}:{line}: {reason.removeprefix(': ')}", f"Correct {name}.")
+
+
+def _line(node: Any, loc: Sequence[int | str]) -> int:
+    """The line of what stands at `loc` in a YAML tree; of what is missing there, that of the block it lacks in."""
+    line = node.start_mark.line + 1 if node is not None else 1
+    for part in loc:
+        items = node.value if isinstance(node.value, list) else []
+        if isinstance(part, int):
+            node = items[part] if part < len(items) and not isinstance(items[part], tuple) else None
+        else:
+            pairs = [item for item in items if isinstance(item, tuple) and item[0].value == part]
+            line = pairs[0][0].start_mark.line + 1 if pairs else line
+            node = pairs[0][1] if pairs else None
+        if node is None:
+            break
+    return line
 
 
 def problems(catalogue: Catalogue) -> list[str]:

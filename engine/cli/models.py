@@ -42,10 +42,12 @@ def plan(project: Project, pipeline: str | None, environment: str | None, as_jso
     from engine.environments import environment_name
     from engine.plan import changes_since, model_plans, never_ran, plan_document
     from engine.plan_page import model_lines, page
+    from engine.semantic import check_catalogue
 
     target = None if environment is None else environment_name(environment)
     if pipeline:
         compose(project, pipeline)
+    check_catalogue(project.project_dir / "transforms" / "semantic")
     transforms = model_plans(project, pipeline, target)
     document: dict[str, Any] = {"profile": project.profile_name, "environment": target, "transforms": transforms}
     if target is None:

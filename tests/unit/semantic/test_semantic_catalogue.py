@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from engine.cli import cli
 from engine.errors import UsageError
 from engine.semantic import Catalogue, SemanticTable, columns_of, differences, load_catalogue, problems, quoted
+from engine.transform import fingerprint
 
 FOLDER = Path(__file__).parents[3] / "transforms" / "semantic"
 AMOUNT = {
@@ -132,6 +136,9 @@ def test_columns_that_are_missing_or_of_another_type_are_told() -> None:
     [
         (yaml.safe_dump({**SALES, "measures": {}}), "measures: Value error, has none"),
         (yaml.safe_dump({**SALES, "mesures": {}}), "mesures: Extra inputs are not permitted"),
+        ("", "Input should be a valid dictionary"),
+        ("- 1", "Input should be a valid dictionary"),
+        ("a: \x00", "special characters are not allowed"),
         (yaml.safe_dump({**SALES, "measures": {"a": {**AMOUNT, "aggregation": "median"}}}), "measures.a.aggregation"),
         ("table: [", "is no YAML"),
     ],
@@ -142,7 +149,58 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, reason: 
         load_catalogue(tmp_path)
     assert "sales.yaml" in caught.value.reason
     assert reason in caught.value.reason
+    assert re.match(r"transforms/semantic/sales\.yaml:\d+: ", caught.value.reason)
+    assert "<unicode string>" not in str(caught.value)
+    assert "\n" not in caught.value.reason
     assert "transforms/semantic/sales.yaml" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("table: a\nlabel: [\nb: }\n", 3),
+        ("table: a\nlabel: b\ngrain:\n  - 1\n", 1),
+        ("table: a\nmeasures:\n  one:\n    label: x\n    aggregation: median\n", 1),
+        (yaml.safe_dump(SALES) + "mesures: {}\n", yaml.safe_dump(SALES).count("\n") + 1),
+    ],
+)
+def test_the_line_of_a_mistake_is_named(tmp_path: Path, text: str, line: int) -> None:
+    (tmp_path / "sales.yaml").write_text(text)
+    with pytest.raises(UsageError, match=rf"^transforms/semantic/sales\.yaml:{line}: "):
+        load_catalogue(tmp_path)
+
+
+def test_a_plan_checks_the_catalogue_and_validate_does_not(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "transforms" / "semantic").mkdir(parents=True)
+    file = tmp_path / "pipelines.yaml"
+    file.write_text(
+        "profiles: {local: {lake: {type: filesystem, path: .data/lake}}}\n"
+        'sources: {first: {type: files, path: first, resources: {raw_first: {files: "*.csv"}}}}\n'
+        "pipelines: {one: {extract: [first]}}\n"
+    )
+    for text, said in (
+        ("table: [", "transforms/semantic/sales.yaml:1: is no YAML: "),
+        (yaml.safe_dump({**SALES, "units": {}}), "semantic catalogue: marts.sales: amount_sold: amount has no unit"),
+    ):
+        (tmp_path / "transforms" / "semantic" / "sales.yaml").write_text(text)
+        ended = CliRunner().invoke(cli, ["plan", "-f", str(file)])
+        assert isinstance(ended.exception, UsageError), ended.output
+        assert said in ended.exception.reason
+        assert CliRunner().invoke(cli, ["validate", "-f", str(file)]).exit_code == 0
+
+
+def test_words_for_the_tables_do_not_make_the_models_anew(tmp_path: Path) -> None:
+    model = tmp_path / "models" / "a.sql"
+    words = tmp_path / "semantic" / "sales.yaml"
+    for path in (model, words):
+        path.parent.mkdir()
+        path.write_text("a")
+    before = fingerprint(tmp_path)
+    words.write_text("b")
+    assert fingerprint(tmp_path) == before
+    model.write_text("b")
+    assert fingerprint(tmp_path) != before
 
 
 def test_expressions_name_columns() -> None:
