@@ -5,7 +5,7 @@ MODEL (
   start '2025-01-01', /* a view is made once, by an interval that has passed, and again only when its file changes */
   tags [assets],
   grain (asset_hk),
-  description 'The assets of pipelines.yaml as they are listed now: name and category, which no price feed has'
+  description 'The assets of pipelines.yaml as they were listed last, one that was removed since too: name and category, which no price feed has'
 );
 
 SELECT

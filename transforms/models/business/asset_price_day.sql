@@ -11,7 +11,7 @@ MODEL (
     KEY_SOUND(key := (asset_hk, price_source, quote_currency, price_date), optional := (quote_currency, price_date)),
     SOURCES_AGREE()
   ),
-  description 'The rule of a day''s price: per asset, source, quote currency and UTC date the mean of its prices and the last one'
+  description 'The rule of a day''s price: per asset, source, quote currency and UTC date the mean of its prices and the last one, and its last volume with the unit of that'
 );
 
 WITH touched AS (
@@ -37,7 +37,10 @@ SELECT
   @mean(price) AS mean_price,
   ARG_MAX(price, CASE WHEN NOT price IS NULL THEN observed_at END) AS last_price,
   ARG_MAX(volume, CASE WHEN NOT volume IS NULL THEN observed_at END) AS last_volume,
-  MAX(volume_unit) AS volume_unit,
+  NULLIF(
+    ARG_MAX(COALESCE(volume_unit, ''), CASE WHEN NOT volume IS NULL THEN observed_at END),
+    ''
+  ) AS volume_unit, /* of the same row: where that has none, none */
   COUNT(price) AS price_count,
   MAX(observed_at) AS last_observed_at,
   MAX(load_timestamp) AS load_timestamp,

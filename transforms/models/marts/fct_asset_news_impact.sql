@@ -5,7 +5,7 @@ MODEL (
   start '2025-01-01', /* a view is made once, by an interval that has passed, and again only when its file changes */
   tags [news, prices],
   grain (news_hk, asset_hk),
-  description 'What an asset''s price did around an article, in trading days of that asset: day 0 is the first trading day from the article''s date on. Changes are in percent of the price before'
+  description 'What an asset''s price did around an article, in trading days of that asset: day 0 is the first trading day from the article''s date on. A day''s price is the mean over the sources that have one. Changes are in percent of the price before'
 );
 
 WITH placed AS (

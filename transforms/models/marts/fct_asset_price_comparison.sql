@@ -5,7 +5,7 @@ MODEL (
   start '2025-01-01', /* a view is made once, by an interval that has passed, and again only when its file changes */
   tags [prices],
   grain (asset_hk, quote_currency, price_date),
-  description 'The sources side by side: one row an asset, quote currency and UTC date with each source''s mean price of the day, their spread and how far it is from their mean, in basis points'
+  description 'The sources side by side: one row an asset, quote currency and UTC date with each source''s mean price of the day, their spread (highest less lowest) and, in basis points, the spread divided by their mean. Only prices of one quote currency are compared: USDT never beside USD'
 );
 
 SELECT

@@ -5,7 +5,7 @@ MODEL (
   start '2025-01-01', /* a view is made once, by an interval that has passed, and again only when its file changes */
   tags [semantic],
   grain (asset_symbol, asset_type, price_date, price_source),
-  description 'One row an asset, UTC date and source: the last price of the day, in US dollars where the source has them'
+  description 'One row an asset, UTC date and source: the last price of the day, in US dollars where the source has them, and the last volume with its unit'
 );
 
 SELECT
