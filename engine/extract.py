@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -21,7 +21,7 @@ from engine.backfill import mark_window, tell_missed
 from engine.errors import LakeConflictError, TickhouseError
 from engine.progress import Progress
 from engine.report import STOPPED, ResourceReport
-from sources.protocol import Resource, SourceContext
+from sources.protocol import Resource, SetAside, SourceContext
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource
@@ -119,9 +119,12 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
         for item in chain(first, found):
             if extraction.stop.is_set():
                 raise StoppedError(STOPPED, AGAIN)
-            conformed = conformer.conform(item, datetime.now(UTC))
+            take = conformer.set_aside if isinstance(item, SetAside) else conformer.conform
+            conformed = take(item, datetime.now(UTC))
             writer.write(conformed.rows)
             writer.write_rejected(conformed.rejected)
+            if resource.rejected is not None and conformed.rejected.num_rows:
+                resource.rejected(context, conformed.rejected)
             report.rows += conformed.rows.num_rows
             report.quarantined += conformed.rejected.num_rows
             _count_reasons(report, conformed.rejected)
@@ -138,6 +141,8 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
     if entry is not None:
         report.load_id, report.bytes = entry.load_id, entry.bytes
         report.status = "landed"
+        if resource.landed is not None:
+            resource.landed(context, state)
     tell_missed(report, resource, context, missed)
 
 
@@ -188,7 +193,10 @@ def _context(extraction: Extraction, report: ResourceReport, step: str, missed: 
         if extraction.stop.is_set():
             raise StoppedError(STOPPED, AGAIN)
 
-    return replace(extraction.context, source=report.source, notice=notice, wait=wait, missed=missed.append)
+    def lag(partitions: Mapping[int, int]) -> None:
+        report.lag = {str(partition): messages for partition, messages in partitions.items()}
+
+    return replace(extraction.context, source=report.source, notice=notice, wait=wait, missed=missed.append, lag=lag)
 
 
 def _unwrap(source: str, resource: Resource, error: BaseException) -> tuple[str, str | None]:

@@ -34,6 +34,8 @@ class ResourceReport:
     set_aside: dict[str, int] = field(default_factory=dict)
     """Why rows are in quarantine: reason -> count."""
     notices: list[str] = field(default_factory=list)
+    lag: dict[str, int] = field(default_factory=dict)
+    """Of a topic: messages that are not landed yet, by partition."""
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ for each failure. Every step is committed on its own, so a run that dies is fini
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import sys
@@ -168,6 +169,7 @@ class Runner:
             window=window,
             backfill=backfill,
             replay_url=self._replay_url,
+            deployment=hashlib.sha256(f"{self.project.profile.lake}|{self._data_dir}".encode()).hexdigest()[:12],
         )
 
     def _extract_all(self, composed: Composed, lake: Lake, run_id: str) -> list[ResourceReport]:

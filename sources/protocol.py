@@ -7,7 +7,8 @@ A source's settings model (pydantic, in its settings.py) has one method:
 It must be light: `engine validate`, `plan` and `ls` call it. The dlt resource is built only by `Resource.build`,
 inside a run. A dlt resource yields pages: lists of dicts (raw values: text, Decimal, int, bool, None, nested; never
 a float for a number that came as text or JSON) or Arrow tables / record batches, with the table's column names.
-The engine types them (engine/conform), stamps lineage and lands them.
+The engine types them (engine/conform), stamps lineage and lands them. What cannot even be read is yielded as `SetAside`
+and goes to the quarantine of the same package.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.table import Table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from dlt.extract import DltResource
 
 
@@ -73,8 +75,19 @@ class Notices(Protocol):
         """Keep one line for the summary; `item` names the symbol, page or file concerned."""
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """What a source could not read as rows: (reason, beginning of the value as text, what is known of it) each."""
+
+    rows: Sequence[tuple[str, str | None, Mapping[str, Any]]]
+
+
 def _not_counted(_item: str) -> None:
     """Placeholder where nobody counts."""
+
+
+def _not_measured(_lag: Mapping[int, int]) -> None:
+    """Placeholder where nobody asks how far behind a topic is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +110,10 @@ class SourceContext:
     a backfill's window without them is asked for again. The notice about it is given besides."""
     wait: Callable[[float, str], None] | None = None
     """Called with (seconds, why) before a rate limit or a retry makes the source wait."""
+    lag: Callable[[Mapping[int, int]], None] = _not_measured
+    """Called with the messages that each partition of a topic still has to be read, by partition."""
+    deployment: str = ""
+    """Names this lake among others: two that share a consumer group can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +132,7 @@ class Resource:
     """The longest window that one backfill step may ask for; None: the resource has no past."""
     simulated: bool = False
     """Synthetic by nature (Faker): marked so wherever a person sees it."""
+    rejected: Callable[[SourceContext, pa.Table], None] | None = None
+    """Called with the quarantine's rows of each page before the package is committed."""
+    landed: Callable[[SourceContext, dict[str, Any]], None] | None = None
+    """Called with the resource's state once its package is committed."""

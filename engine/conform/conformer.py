@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 
 from engine.conform.arrow_types import ARROW_TYPES, QUARANTINE_SCHEMA, arrow_schema
 from engine.conform.deliveries import LOAD_TIMESTAMP, SOURCE, ArrowPage, Delivery, DictPage
-from engine.conform.faults import Fault
+from engine.conform.faults import CUT_VALUE, Fault
 from engine.conform.schema import LINEAGE, MergedSchema
 from engine.conform.values import Typed
 from engine.errors import SourceError
 from engine.table import LINEAGE_COLUMNS, Column, Table
+from sources.protocol import SetAside
 
 CONSTANT_BLOCK = 65_536
 """Rows of one chunk of a lineage column."""
@@ -78,6 +79,17 @@ class Conformer:
         records = sorted([*sheet.faults.items(), *notes], key=lambda record: record[0])
         rejected = self._rejected(sheet.page, records, load_timestamp)
         return Conformed(rows, rejected, len(sheet.faults), len(notes))
+
+    def set_aside(self, item: SetAside, load_timestamp: datetime) -> Conformed:
+        """Make quarantine rows of what a source could not read."""
+        told = [dict(row) for _, _, row in item.rows]
+        page = DictPage(told, self._schema)
+        records = [
+            (at, Fault(None, reason, None if value is None else value[:CUT_VALUE], typed=False))
+            for at, (reason, value, _) in enumerate(item.rows)
+        ]
+        rejected = self._rejected(page, records, load_timestamp)
+        return Conformed(arrow_schema(self.columns).empty_table(), rejected, len(records))
 
     def _page(self, item: list[dict[str, Any]] | pa.Table | pa.RecordBatch) -> Delivery:
         if isinstance(item, pa.RecordBatch):

@@ -1,15 +1,63 @@
-"""The YAML of a `type: kafka` source. Its settings are checked today; reading topics comes later and says so."""
+"""The YAML of a `type: kafka` source: brokers, how to reach them, and topics as resources."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from engine.errors import SourceError
-from engine.table import Table
+from engine.table import Column, Table
 from sources.columns import ColumnSettings, ContractSettings, columns_of
 from sources.protocol import AssetLists, Resource, SourceContext
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from dlt.extract import DltResource
+
+Format = Literal["json", "avro"]
+POSITION_COLUMNS: tuple[Column, ...] = (
+    Column("_kafka_topic", "text", description="topic of the message; null for rows that came in batch"),
+    Column("_kafka_partition", "bigint", description="partition of the message"),
+    Column("_kafka_offset", "bigint", description="offset in the partition: with topic and partition it names the row"),
+    Column("_kafka_key", "text", description="the message's key as text; bytes that are no UTF-8 in base64"),
+    Column("_kafka_headers", "json", description="the message's headers, as [name, value] pairs"),
+    Column("_kafka_timestamp", "timestamp", description="when the producer, or the broker, says the message is from"),
+)
+"""What a table of a topic has beside the payload's columns."""
+
+
+class Security(BaseModel):
+    """How to prove who asks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    protocol: Literal["SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(description="transport, and whether one signs in")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        default=None, description="how one signs in"
+    )
+    username: str | None = Field(default=None, description="name to sign in with, from ${NAME}")
+    password: str | None = Field(default=None, description="password to sign in with, from ${NAME}", repr=False)
+    ca_file: str | None = Field(default=None, description="certificates to trust; the system's by default")
+
+    @model_validator(mode="after")
+    def whole(self) -> Self:
+        """SASL needs a mechanism, a name and a password; SSL alone takes none."""
+        given = [self.mechanism, self.username, self.password]
+        if self.protocol.startswith("SASL") and not all(given):
+            raise ValueError(f"{self.protocol} needs mechanism, username and password")
+        if self.protocol == "SSL" and any(given):
+            raise ValueError("SSL signs nobody in: use SASL_SSL with mechanism, username and password")
+        return self
+
+
+class SchemaRegistry(BaseModel):
+    """Where schemas of Avro messages are looked up by their id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(description="http(s) address of a registry with Confluent's REST paths")
+    username: str | None = Field(default=None, description="name to sign in with, from ${NAME}")
+    password: str | None = Field(default=None, description="password to sign in with, from ${NAME}", repr=False)
 
 
 class KafkaTopic(BaseModel):
@@ -17,12 +65,29 @@ class KafkaTopic(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    table: str | None = Field(default=None, description="landed table; the topic's name by default")
+    topic: str | None = Field(default=None, description="topic to read; the resource's name by default")
+    format: Format = Field(default="json", description="of values: json, or avro with the registry's schema ids")
+    table: str | None = Field(default=None, description="landed table; the resource's name by default")
     columns: dict[str, ColumnSettings] = Field(default={}, description="declared columns; others are kept beside them")
     primary_key: list[str] = Field(
         default=[], description="columns that name a row; every delivery is kept all the same"
     )
     contract: ContractSettings = Field(default=ContractSettings(), description="what may change in what is delivered")
+    dead_letter: str | None = Field(
+        default=None, description="topic for messages that cannot be landed; '<topic>.dead-letter' by default, '' none"
+    )
+    max_message_kb: int = Field(
+        default=4_096, gt=0, description="a longer value is set aside unread, its beginning is kept"
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def only_names_and_types(cls, columns: dict[str, ColumnSettings]) -> dict[str, ColumnSettings]:
+        """A message's fields keep their names: refuse the words that only other sources follow."""
+        for name, settings in columns.items():
+            if settings.source is not None or settings.value is not None or settings.fold is not None:
+                raise ValueError(f"column {name}: from, value and fold are not available for topics")
+        return columns
 
 
 class KafkaSource(BaseModel):
@@ -30,33 +95,54 @@ class KafkaSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["kafka"] = Field(description="topics of a Kafka cluster; checked today, not read yet")
+    type: Literal["kafka"] = Field(description="topics of a Kafka cluster; JSON or Avro messages")
     optional: bool = Field(default=False, description="true: skipped with one line where a ${NAME} of it is not set")
     brokers: str = Field(description="host:port of one or more brokers, separated by commas")
-    group: str = Field(default="tickhouse", description="consumer group")
+    group: str = Field(
+        default="tickhouse", description="consumer group whose offsets are written after each run, for monitoring only"
+    )
+    security: Security | None = Field(default=None, description="encryption and sign-in; none by default")
+    schema_registry: SchemaRegistry | None = Field(default=None, description="needed by topics of format avro")
+    max_messages: int = Field(default=2_000_000, gt=0, description="messages of one topic that one run takes at most")
+    max_megabytes: int = Field(default=2_000, gt=0, description="megabytes of one topic that one run takes at most")
+    max_seconds: float = Field(default=120.0, gt=0, description="seconds that one run reads one topic at most")
+    timeout_seconds: float = Field(default=10.0, gt=0, description="seconds without an answer until brokers are down")
     resources: dict[str, KafkaTopic] = Field(description="topics by name")
+
+    @model_validator(mode="after")
+    def avro_has_a_registry(self) -> Self:
+        """A message of format avro names its schema by an id that only a registry knows."""
+        for name, topic in self.resources.items():
+            if topic.format == "avro" and self.schema_registry is None:
+                raise ValueError(f"topic {name} has format avro: the source needs schema_registry")
+        return self
 
     def resources_of(self, name: str, assets: AssetLists) -> list[Resource]:  # noqa: ARG002 - topics follow no assets
         """Return one resource a topic; light, connects to nothing."""
+        return [self._resource(resource, topic) for resource, topic in self.resources.items()]
 
-        def build(ctx: SourceContext) -> object:
-            raise SourceError(
-                ctx.source,
-                "Kafka topics are not available yet",
-                "Unset the brokers' variable, or leave this source out of `extract`, until streaming arrives.",
-                terminal=True,
-            )
+    def _resource(self, name: str, settings: KafkaTopic) -> Resource:
+        topic = settings.topic or name
+        table = Table(
+            name=settings.table or name,
+            columns=(*columns_of(settings.columns), *POSITION_COLUMNS),
+            primary_key=tuple(settings.primary_key),
+            contract=settings.contract.contract(),
+        )
 
-        return [
-            Resource(
-                name=topic,
-                table=Table(
-                    name=settings.table or topic,
-                    columns=columns_of(settings.columns),
-                    primary_key=tuple(settings.primary_key),
-                    contract=settings.contract.contract(),
-                ),
-                build=build,
-            )
-            for topic, settings in self.resources.items()
-        ]
+        def build(ctx: SourceContext) -> DltResource:
+            from sources.kafka.resource import messages
+
+            return messages(self, topic, settings, table, ctx)
+
+        def rejected(ctx: SourceContext, rows: pa.Table) -> None:
+            from sources.kafka.dead_letters import send
+
+            send(self, topic, settings, rows, ctx)
+
+        def landed(ctx: SourceContext, state: dict[str, Any]) -> None:
+            from sources.kafka.group import write_back
+
+            write_back(self, topic, state, ctx)
+
+        return Resource(name=name, table=table, build=build, rejected=rejected, landed=landed)

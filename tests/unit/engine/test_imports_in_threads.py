@@ -20,7 +20,7 @@ def extract(extraction, source, resource):
 seen = {}
 run.extract = extract
 runner = object.__new__(run.Runner)
-runner.project = SimpleNamespace(project_dir=Path("."), assets={})
+runner.project = SimpleNamespace(project_dir=Path("."), assets={}, profile=SimpleNamespace(lake=None))
 runner.progress = runner._replay_url = None
 runner._data_dir = Path(".")
 runner.stop = threading.Event()

@@ -1,0 +1,88 @@
+"""Clients of the brokers: their settings, and one clear error where librdkafka reports many."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import SourceError
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
+
+    from sources.kafka.settings import KafkaSource
+
+log = logging.getLogger(__name__)
+FETCH_BYTES = 8 << 20
+QUEUE_KB = 65_536
+"""Messages that librdkafka fetches ahead of us, in kilobytes, of all partitions of a topic."""
+
+
+def settings_of(source: KafkaSource) -> dict[str, Any]:
+    """Return what every client of these brokers is made with; the password is only in here."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": source.brokers,
+        "client.id": "tickhouse",
+        "socket.timeout.ms": int(source.timeout_seconds * 1000),
+        "socket.connection.setup.timeout.ms": int(source.timeout_seconds * 1000),
+        "log_level": 2,
+        "logger": log,
+    }
+    if source.security is not None:
+        config["security.protocol"] = source.security.protocol
+        if source.security.mechanism:
+            config["sasl.mechanism"] = source.security.mechanism
+            config["sasl.username"] = source.security.username
+            config["sasl.password"] = source.security.password
+        if source.security.ca_file:
+            config["ssl.ca.location"] = source.security.ca_file
+    return config
+
+
+def reader_settings(source: KafkaSource) -> dict[str, Any]:
+    """Return what a reader is made with: positions are ours, the group only gives its name to them."""
+    return settings_of(source) | {
+        "group.id": source.group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",  # an offset that is gone is told, never skipped over in silence
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "fetch.message.max.bytes": FETCH_BYTES,
+        "queued.max.messages.kbytes": QUEUE_KB,
+        "fetch.wait.max.ms": 100,
+        "check.crcs": True,
+    }
+
+
+def broken(name: str, source: KafkaSource, error: KafkaError) -> SourceError:
+    """Return the error that says which brokers failed how, and what to do."""
+    text = " ".join(error.str().split())[:200]
+    code = error.name()
+    if code in {"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE", "LEADER_NOT_AVAILABLE"}:
+        return SourceError(
+            name,
+            f"kafka at {source.brokers} does not answer within {source.timeout_seconds:.0f} s ({text})",
+            "Start the brokers, or correct `brokers`. Nothing is lost: the next run reads on from the same offsets.",
+        )
+    if code in {"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "_SSL"}:
+        return SourceError(
+            name,
+            f"kafka at {source.brokers} does not let us in ({text})",
+            "Check `security` and the environment variables it names.",
+            terminal=True,
+        )
+    if code in {"TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"}:
+        return SourceError(
+            name, f"kafka refuses: {text}", "Grant READ and DESCRIBE on the topic to this user.", terminal=True
+        )
+    return SourceError(name, f"kafka at {source.brokers}: {code}: {text}", "Run again; nothing of it was landed.")
+
+
+def silent(name: str, source: KafkaSource) -> SourceError:
+    """Return the error of brokers that take questions and answer none."""
+    return SourceError(
+        name,
+        f"kafka at {source.brokers} has gone silent for {source.timeout_seconds:.0f} s",
+        "Look at the brokers. Nothing is lost: the next run reads on from the same offsets.",
+    )

@@ -1,0 +1,106 @@
+"""Messages that could not be landed go to a topic of their own, with where they stood and why.
+
+It is written before the package is committed: a run that dies in between sends them once more, with the same topic,
+partition and offset in the headers; none is ever missing there.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from engine.conform.json_text import row_text
+from sources.kafka.client import settings_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sources.kafka.settings import KafkaSource, KafkaTopic
+    from sources.protocol import SourceContext
+
+SUFFIX = ".dead-letter"
+SENDING = {"enable.idempotence": True, "compression.type": "lz4", "message.max.bytes": 20_000_000}
+"""The client refuses no letter for its size; the topic has its own limit."""
+PLACE = re.compile(r'\{"_kafka_topic": ?"([\w.-]+)", ?"_kafka_partition": ?(\d+), ?"_kafka_offset": ?(\d+)')
+"""How a row begins that was too long for the quarantine, and was cut."""
+
+
+def send(source: KafkaSource, topic: str, settings: KafkaTopic, rows: pa.Table, ctx: SourceContext) -> None:
+    """Produce the quarantine's rows that are messages; a topic that is not there is said, and costs nothing else."""
+    target = f"{topic}{SUFFIX}" if settings.dead_letter is None else settings.dead_letter
+    letters = [letter for letter in map(_letter, rows.to_pylist()) if letter is not None]
+    if not target or not letters:
+        return
+    from confluent_kafka import KafkaException, Producer
+
+    failures: list[str] = []
+
+    def delivered(error: Any, _message: Any) -> None:
+        if error is not None:
+            failures.append(error.str())
+
+    try:
+        producer = Producer(settings_of(source) | SENDING)
+        for key, value, headers in letters:
+            try:
+                producer.produce(target, value=value, key=key, headers=headers, on_delivery=delivered)
+            except BufferError:  # full of letters that are on their way
+                producer.flush(source.timeout_seconds)
+                producer.produce(target, value=value, key=key, headers=headers, on_delivery=delivered)
+            producer.poll(0)
+        left = producer.flush(source.timeout_seconds)
+    except (KafkaException, BufferError) as error:
+        failures.append(str(error))
+        left = 0
+    if failures or left:
+        why = failures[0] if failures else "no answer"
+        ctx.notice(
+            f"{len(failures) + left:,} messages were not sent to the topic {target!r} ({why[:100]}): create it, or set "
+            "dead_letter; they are in landing._quarantine all the same",
+            item=topic,
+        )
+
+
+def _letter(row: dict[str, Any]) -> tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]] | None:
+    """Return key, value and headers; None for a row that tells of offsets, not of a message."""
+    told = _told(row["row"])
+    if told.get("_kafka_offset") is None:
+        return None
+    headers = {
+        "topic": told["_kafka_topic"],
+        "partition": told["_kafka_partition"],
+        "offset": told["_kafka_offset"],
+        "column": row["column_name"] or "",
+        "reason": row["reason"],
+        "load_id": row["_load_id"],
+    }
+    if "value_bytes" in told:
+        value: bytes | None = base64.b64decode(told["value_base64"])
+        headers["value_bytes"] = told["value_bytes"]
+    elif "cut" in told:
+        value = told["cut"].encode()
+    else:  # typed fields of a message that was read: as JSON, without where it stood
+        fields = {name: field for name, field in told.items() if not name.startswith("_kafka")}
+        value = row_text(fields.items()).encode() if fields else None
+    key = told.get("_kafka_key")
+    return (
+        None if key is None else key.encode(),
+        value,
+        [(name, str(text).encode()) for name, text in headers.items()],
+    )
+
+
+def _told(row: str) -> dict[str, Any]:
+    """Return a quarantine row's fields; of one that was cut, where its message stood and what is left of the text."""
+    try:
+        told: dict[str, Any] = json.loads(row, parse_float=Decimal)
+    except ValueError:
+        place = PLACE.match(row)
+        if place is None:
+            return {}
+        topic, partition, offset = place.groups()
+        told = {"_kafka_topic": topic, "_kafka_partition": int(partition), "_kafka_offset": int(offset), "cut": row}
+    return told

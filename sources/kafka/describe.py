@@ -1,0 +1,89 @@
+"""What the brokers say of a topic before it is read: its id, and the offsets that each partition holds.
+
+It is asked without regard to transactions, so that messages of one that is still open count as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import SourceError
+from sources.kafka.client import broken, settings_of, silent
+from sources.kafka.positions import Held
+
+if TYPE_CHECKING:
+    from sources.kafka.settings import KafkaSource
+
+UNKNOWN_TOPIC = {3, -188}
+"""UNKNOWN_TOPIC_OR_PART, by the broker or by librdkafka."""
+MOCK_CLUSTER = "mockCluster"
+"""librdkafka's own broker for demos hangs up when it is asked for a topic's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A topic as it is now; brokers before 2.8 give no id."""
+
+    topic_id: str | None
+    held: Mapping[int, Held]
+
+
+def describe(source: KafkaSource, name: str, topic: str) -> Described:
+    """Ask the brokers. Raises SourceError: they do not answer, refuse, or have no such topic."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient(settings_of(source))  # kept until all is answered: the answers of one that is gone never come
+    try:
+        listed = admin.list_topics(topic, timeout=source.timeout_seconds)
+        found = listed.topics[topic]
+        if found.error is not None:
+            raise _refused(source, name, topic, found.error)
+        mock = str(listed.cluster_id).startswith(MOCK_CLUSTER)
+        # the id comes first: of a topic that is made again right now, the offsets may be too new, never too old
+        topic_id = None if mock else _topic_id(admin, source, topic)
+        return Described(topic_id, _held(admin, source, topic, sorted(found.partitions)))
+    except KafkaException as error:
+        raise _refused(source, name, topic, error.args[0]) from None
+    except TimeoutError:
+        raise silent(name, source) from None
+
+
+def _topic_id(admin: Any, source: KafkaSource, topic: str) -> str | None:
+    from confluent_kafka import TopicCollection
+
+    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=source.timeout_seconds)
+    found = asked[topic].result(timeout=source.timeout_seconds).topic_id
+    named = "" if found is None else str(found)
+    return named if named.strip("A=") else None  # nothing but zeros: none
+
+
+def _held(admin: Any, source: KafkaSource, topic: str, partitions: list[int]) -> dict[int, Held]:
+    from confluent_kafka import IsolationLevel, TopicPartition
+    from confluent_kafka.admin import OffsetSpec
+
+    def ask(spec: Any) -> dict[int, Future[Any]]:
+        answers = admin.list_offsets(
+            {TopicPartition(topic, partition): spec for partition in partitions},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=source.timeout_seconds,
+        )
+        return {each.partition: answer for each, answer in answers.items()}
+
+    low, high = ask(OffsetSpec.earliest()), ask(OffsetSpec.latest())
+    seconds = source.timeout_seconds
+    return {each: Held(low[each].result(seconds).offset, high[each].result(seconds).offset) for each in partitions}
+
+
+def _refused(source: KafkaSource, name: str, topic: str, error: Any) -> SourceError:
+    if error.code() not in UNKNOWN_TOPIC:
+        return broken(name, source, error)
+    return SourceError(
+        name,
+        f"the brokers have no topic {topic!r}",
+        f"Create it (kafka-topics --create --topic {topic}), or correct `topic` in pipelines.yaml.",
+        terminal=True,
+    )

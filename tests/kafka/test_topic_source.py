@@ -1,0 +1,264 @@
+"""Topics as a source: every message once, whatever happened to the topic; what is lost, or cannot be read, is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.kafka import brokers
+from tests.kafka.brokers import Bootstrap, Broker, MockBroker
+from tests.kafka.topic_project import TABLE, TOPIC, TopicProject, orders
+from tests.kafka.topics import (
+    Message,
+    add_partitions,
+    create_topic,
+    delete_records,
+    delete_topic,
+    produce,
+    read,
+    send,
+)
+
+pytestmark = [pytest.mark.xdist_group(brokers.GROUP), pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One real broker for all tests here; each makes its topic anew."""
+    from tests.kafka.jars import require_broker
+
+    require_broker("kafka-4")
+    with Broker("kafka-4", tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def topic(kafka: Broker) -> Iterator[Callable[..., str]]:
+    """Make the topic; it is deleted after the test."""
+    made: list[str] = []
+
+    def make(partitions: int = 1, name: str = TOPIC, **config: str) -> str:
+        create_topic(kafka.bootstrap, name, partitions, {key.replace("_", "."): value for key, value in config.items()})
+        made.append(name)
+        return kafka.bootstrap
+
+    yield make
+    for name in made:
+        delete_topic(kafka.bootstrap, name)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> TopicProject:
+    return TopicProject(tmp_path / "project")
+
+
+def notices(project: TopicProject) -> list[str]:
+    """Run; return what the summary says of the topic."""
+    report = project.run("drain")
+    assert report.status == "ok", report.failures
+    return [notice for resource in report.resources for notice in resource.notices]
+
+
+def test_every_message_lands_once_with_where_it_stood(topic: Callable[..., str], project: TopicProject) -> None:
+    bootstrap = topic(3)
+    for partition in range(3):
+        produce(bootstrap, TOPIC, orders(range(partition * 100, partition * 100 + 70), partition))
+    project.on(bootstrap)
+    assert notices(project) == []
+    expected = [(p, n, p * 100 + n) for p in range(3) for n in range(70)]
+    assert project.landed() == expected
+    assert notices(project) == []
+    assert project.landed() == expected
+    produce(bootstrap, TOPIC, orders([999], 1))
+    assert notices(project) == []
+    assert project.landed() == sorted([*expected, (1, 70, 999)]), "a lone message is read as well"
+    row = (
+        f"select price, source, _kafka_topic, _kafka_key, _kafka_timestamp is null from landing.{TABLE} where id = 999"
+    )
+    assert project.rows(row) == [(Decimal("999.000000000000000001"), "stream", TOPIC, "999", False)]
+
+
+def test_headers_and_odd_keys_are_kept(topic: Callable[..., str], project: TopicProject) -> None:
+    bootstrap = topic()
+    produce(bootstrap, TOPIC, [Message(b"\xff\x00", b'{"id": 1, "_kafka_offset": 7}', (("trace", b"a"), ("n", None)))])
+    project.on(bootstrap)
+    notices(project)
+    found = project.rows(f"select _kafka_key, _kafka_headers, _kafka_offset, payload_kafka_offset from landing.{TABLE}")
+    assert [(key, json.loads(headers), at, Decimal(own)) for key, headers, at, own in found] == [
+        ("/wA=", [["trace", "a"], ["n", None]], 0, Decimal(7))
+    ]
+
+
+POISON = {
+    "not JSON": b"{oops",
+    "not JSON that can be read: nested too deeply": b'{"id": ' * 100_000 + b"1" + b"}" * 100_000,
+    "not a JSON object but list": b"[1]",
+    "not UTF-8": b'{"id": "\xff"}',
+    "5,000,015 bytes": b'{"id": 3, "x":"' + b"x" * 5_000_000,
+    "tombstone": None,
+    "nothing here": b"",
+}
+
+
+def test_poison_is_set_aside_and_the_flow_goes_on(topic: Callable[..., str], project: TopicProject) -> None:
+    bootstrap = topic(max_message_bytes="20000000")
+    topic(1, "orders.dead-letter", max_message_bytes="20000000")
+    good = orders(range(500))
+    poison = [Message(name.encode(), value) for name, value in POISON.items()]
+    badly_typed = Message(b"typed", b'{"id": "one"}')
+    long = {"message.max.bytes": 20_000_000}
+    produce(bootstrap, TOPIC, [*good[:250], *poison, badly_typed, *good[250:]], long)
+    project.on(bootstrap, topic="max_message_kb: 1000")
+    assert notices(project) == []
+    assert [row[2] for row in project.landed()] == list(range(500))
+    told = project.set_aside()
+    assert sorted(at["_kafka_offset"] for _, at in told) == list(range(250, 258))
+    by_offset = {at["_kafka_offset"]: reason for reason, at in told}
+    reasons = [by_offset[250 + number] for number in range(len(POISON))]
+    expected = [*POISON][:-1]
+    assert [reason.startswith(name) for reason, name in zip(reasons, expected, strict=False)] == [True] * 6, reasons
+    letters = read(bootstrap, "orders.dead-letter")
+    assert sorted(int(dict(letter.headers)["offset"] or b"-1") for letter in letters) == list(range(250, 258))
+    assert {dict(letter.headers)["topic"] for letter in letters} == {b"orders"}
+    assert notices(project) == []
+    assert len(project.set_aside()) == 8
+
+
+def test_what_retention_deleted_is_told_with_its_offsets(topic: Callable[..., str], project: TopicProject) -> None:
+    bootstrap = topic()
+    produce(bootstrap, TOPIC, orders(range(200)))
+    project.on(bootstrap)
+    notices(project)
+    produce(bootstrap, TOPIC, orders(range(200, 600)))
+    delete_records(bootstrap, TOPIC, 0, 500)
+    (notice,) = notices(project)
+    assert "offsets 200 to 500" in notice
+    assert [offset for _, offset, _ in project.landed()] == [*range(200), *range(500, 600)]
+    ((reason, at),) = project.set_aside()
+    assert (reason.split(":")[0], at["start"], at["end"]) == ("kafka_gap", 200, 500)
+    assert notices(project) == []
+
+
+def test_a_topic_made_again_is_read_from_its_beginning(topic: Callable[..., str], project: TopicProject) -> None:
+    bootstrap = topic()
+    produce(bootstrap, TOPIC, orders(range(200)))
+    project.on(bootstrap)
+    notices(project)
+    delete_topic(bootstrap, TOPIC)
+    create_topic(bootstrap, TOPIC, 1)
+    produce(bootstrap, TOPIC, orders(range(1000, 1300)))
+    (notice,) = notices(project)
+    assert "topic_recreated" in notice
+    ((reason, at),) = project.set_aside()
+    assert (reason.split(":")[0], at["start"]) == ("topic_recreated", 200)
+    assert sorted(row[2] for row in project.landed()) == [*range(200), *range(1000, 1300)]
+
+
+def test_new_partitions_are_read_from_their_beginning(topic: Callable[..., str], project: TopicProject) -> None:
+    bootstrap = topic()
+    produce(bootstrap, TOPIC, orders(range(10)))
+    project.on(bootstrap)
+    notices(project)
+    add_partitions(bootstrap, TOPIC, 12)
+    for partition in range(12):
+        produce(bootstrap, TOPIC, orders([1000 + partition], partition))
+    assert notices(project) == []
+    assert sorted(row[2] for row in project.landed()) == [*range(10), *range(1000, 1012)]
+
+
+def test_aborted_and_open_transactions(topic: Callable[..., str], project: TopicProject) -> None:
+    bootstrap = topic()
+    project.on(bootstrap)
+    aborted = Producer({"bootstrap.servers": bootstrap, "transactional.id": "aborted", "log_level": 0})
+    aborted.init_transactions(30)
+    aborted.begin_transaction()
+    send(aborted, TOPIC, orders(range(100)))
+    aborted.abort_transaction(30)
+    produce(bootstrap, TOPIC, orders([100]))
+    committed = Producer({"bootstrap.servers": bootstrap, "transactional.id": "committed", "log_level": 0})
+    committed.init_transactions(30)
+    committed.begin_transaction()
+    send(committed, TOPIC, orders([101]))
+    committed.commit_transaction(30)
+    assert notices(project) == []
+    assert [row[2] for row in project.landed()] == [100, 101]
+    assert notices(project) == [], "markers of transactions are no messages that are missing"
+    committed.begin_transaction()
+    send(committed, TOPIC, orders([102]))
+    produce(bootstrap, TOPIC, orders([103]))
+    (notice,) = notices(project)
+    assert "wait for a producer's transaction" in notice
+    assert [row[2] for row in project.landed()] == [100, 101]
+    committed.commit_transaction(30)
+    assert notices(project) == []
+    assert [row[2] for row in project.landed()] == [100, 101, 102, 103]
+    assert project.set_aside() == []
+
+
+def test_a_compacted_topic_has_holes_that_are_no_loss(topic: Callable[..., str], project: TopicProject) -> None:
+    bootstrap = topic(
+        cleanup_policy="compact", segment_ms="100", min_cleanable_dirty_ratio="0.001", max_compaction_lag_ms="100"
+    )
+    produce(bootstrap, TOPIC, [*orders([1]), *orders([1]), *orders([2]), Message(b"2", None)])
+    project.on(bootstrap)
+    assert notices(project) == []
+    assert {row[2] for row in project.landed()} == {1, 2}
+    assert [reason.split(":")[0] for reason, _ in project.set_aside()] == ["tombstone"]
+
+
+def test_bounds_leave_the_rest_to_the_next_run(topic: Callable[..., str], project: TopicProject) -> None:
+    bootstrap = topic()
+    produce(bootstrap, TOPIC, orders(range(50_000)))
+    project.on(bootstrap, source="max_messages: 20000")
+    found = [notices(project) for _ in range(4)]
+    assert ["left for the next run" in "".join(one) for one in found] == [True, True, False, False]
+    assert [row[2] for row in project.landed()] == list(range(50_000))
+
+
+def test_brokers_that_are_down_are_one_clear_error(tmp_path: Path) -> None:
+    project = TopicProject(tmp_path / "project").on("127.0.0.1:1")
+    done = project.engine("run", "drain")
+    assert done.returncode == 1
+    (failed,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("FAILED:")]
+    assert failed.startswith("FAILED: stream: kafka at 127.0.0.1:1 does not answer within 5 s")
+    assert "Start the brokers" in failed
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_topic_that_is_not_there_is_named(kafka: Broker, project: TopicProject) -> None:
+    done = project.on(kafka.bootstrap).engine("run", "drain")
+    assert done.returncode == 1
+    assert "the brokers have no topic 'orders'" in done.stderr
+
+
+def test_the_group_shows_the_landed_offsets(topic: Callable[..., str], project: TopicProject, tmp_path: Path) -> None:
+    from confluent_kafka import Consumer, TopicPartition
+
+    bootstrap = topic()
+    produce(bootstrap, TOPIC, orders(range(10)))
+    project.on(bootstrap, source="group: reports")
+    assert notices(project) == []
+    watching = Consumer({"bootstrap.servers": bootstrap, "group.id": "reports", "log_level": 0})
+    (there,) = watching.committed([TopicPartition(TOPIC, 0)], timeout=30)
+    watching.close()
+    assert there.offset == 10
+    staging = TopicProject(tmp_path / "staging").on(bootstrap, source="group: reports")
+    (notice,) = notices(staging)
+    assert "group_shared" in notice
+    assert staging.landed() == project.landed(), "a group in common costs neither of them a message"
+
+
+def test_the_mock_broker_of_librdkafka_will_do_for_a_demo(project: TopicProject) -> None:
+    mock: Bootstrap
+    with MockBroker() as mock:
+        create_topic(mock.bootstrap, TOPIC, 4)
+        produce(mock.bootstrap, TOPIC, orders(range(100), 2))
+        project.on(mock.bootstrap)
+        assert notices(project) == []
+        assert [row[2] for row in project.landed()] == list(range(100))
+        assert notices(project) == []
