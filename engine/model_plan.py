@@ -128,7 +128,7 @@ NOTHING: Mapping[str, Any] = {"status": "unchanged", "added": [], "changed": [],
 
 
 def describe(plan: Plan) -> Document:
-    """Return a plan as JSON values.
+    """Return a plan as JSON values. It names models only: where nothing but tests came or went, the lists are empty.
 
     added and removed: names. changed: {model, change: breaking | non-breaking | forward-only | metadata, because: the
     edited models above it, none if its own file changed}. build: {model, from, to, view}, instants ISO 8601.
@@ -152,9 +152,9 @@ def describe(plan: Plan) -> Document:
         build.append(
             {"model": short(snapshot.name), "from": _iso(low), "to": _iso(high), "view": snapshot.model.kind.is_view}
         )
-    added = sorted(short(found.name) for found in diff.added)
-    removed = sorted(short(found.name) for found in diff.removed_snapshots)
-    status = "changed" if added or changed or removed or build else "unchanged"
+    added = sorted(short(found.name) for found in diff.added if diff.snapshots[found].is_model)
+    removed = sorted(short(found.name) for found, info in diff.removed_snapshots.items() if info.is_model)
+    status = "changed" if diff.added or diff.removed_snapshots or changed or build else "unchanged"
     return {
         "status": "first" if diff.is_new_environment and diff.environment == PROD else status,
         "added": added,

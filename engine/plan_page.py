@@ -91,9 +91,8 @@ def _changes(plan: Document) -> list[str]:
     by_cause: dict[tuple[str, str], list[str]] = {}
     for row in following:
         by_cause.setdefault((row["change"], " and ".join(row["because"])), []).append(row["model"])
-    return lines + [
-        f"~ {_some(names)}: {change}, because of {cause}" for (change, cause), names in sorted(by_cause.items())
-    ]
+    lines += [f"~ {_some(names)}: {change}, because of {cause}" for (change, cause), names in sorted(by_cause.items())]
+    return lines or ([] if plan["build"] else ["no model changes, only tests of several models do"])
 
 
 def _building(plan: Document) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from engine.environments import environment_name
 from engine.errors import TickhouseError, UsageError
 from engine.model_errors import ModelError
+from engine.plan_page import model_lines
 from engine.transform import TransformError
 
 pytestmark = [
@@ -56,6 +57,22 @@ def test_an_edited_model_is_compared_and_promoted_and_productions_tables_stay_as
     assert project.query("SELECT * FROM marts.dear") == [("ETH", 10)]
     assert project.diff("dev") == {}
     assert (project.run().status, project.run().models) == ("unchanged", 0), "the next run has nothing to plan"
+
+
+def test_a_plan_names_models_and_no_tests(project: Any) -> None:
+    test = project.folder / "transforms" / "audits" / "priced.sql"
+    test.parent.mkdir()
+    test.write_text(
+        "AUDIT (name priced, standalone true);\n"
+        "SELECT asset FROM marts.price WHERE asset NOT IN (SELECT asset FROM stage.price)\n"
+    )
+    for _ in ("it comes", "it goes"):
+        planned = project.plan()
+        assert (planned["status"], planned["added"], planned["removed"]) == ("changed", [], [])
+        assert "  no model changes, only tests of several models do" in model_lines(planned)
+        assert project.apply()["status"] == "changed", "a test is applied all the same"
+        assert project.plan()["status"] == "unchanged"
+        test.unlink(missing_ok=True)
 
 
 def test_a_plan_writes_nothing(project: Any) -> None:
