@@ -12,6 +12,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from engine.conform.faults import NOT_A_NUMBER
 from engine.conform.json_text import row_text
 from sources.kafka.client import settings_of
 
@@ -65,9 +66,9 @@ def send(source: KafkaSource, topic: str, settings: KafkaTopic, rows: pa.Table, 
 
 
 def _letter(row: dict[str, Any]) -> tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]] | None:
-    """Return key, value and headers; None for a row that tells of offsets, not of a message."""
+    """Return key, value and headers; None for a row that tells of offsets, or of a message that landed all the same."""
     told = _told(row["row"])
-    if told.get("_kafka_offset") is None:
+    if told.get("_kafka_offset") is None or row["reason"] == NOT_A_NUMBER:
         return None
     headers = {
         "topic": told["_kafka_topic"],

@@ -74,7 +74,8 @@ class Drain:
         held_bytes = 0
         full = False
         while waiting and not full and self._lost is None:
-            good = self._sorted(self.consumer.consume(BATCH - len(held), POLL_SECONDS), waiting)
+            room = min(BATCH - len(held), self.source.max_messages - self.messages - len(held))
+            good = self._sorted(self.consumer.consume(room, POLL_SECONDS), waiting)
             held += good
             held_bytes += sum(map(len, good))
             full = (

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -85,17 +85,24 @@ class JsonFormat:
 
 def _read(joined: bytes, schema: pa.Schema, count: int) -> pa.RecordBatch | None:
     try:
-        table = pa.json.read_json(
-            pa.BufferReader(joined),
-            read_options=pa.json.ReadOptions(use_threads=False, block_size=len(joined) + 1),
-            parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
-        )
+        table = _table(joined, schema, "error")
+        numbers = pa.schema([(field.name, pa.float64()) for field in schema if field.type == WIDE])
+        if numbers:  # for a decimal the parser takes the text "007" too, and makes it 7; for a float it refuses texts
+            _table(joined, numbers, "ignore")
         if table.num_rows != count:
             return None
         narrow = pa.schema([field.with_type(DECIMAL) if field.type == WIDE else field for field in schema])
         return table.select(schema.names).cast(narrow).combine_chunks().to_batches()[0]
     except pa.ArrowException:
         return None
+
+
+def _table(joined: bytes, schema: pa.Schema, others: Literal["error", "ignore"]) -> pa.Table:
+    return pa.json.read_json(
+        pa.BufferReader(joined),
+        read_options=pa.json.ReadOptions(use_threads=False, block_size=len(joined) + 1),
+        parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=others),
+    )
 
 
 def fields_of(values: Sequence[bytes]) -> pa.Schema | None:

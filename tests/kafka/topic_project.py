@@ -17,7 +17,7 @@ sources:
   stream:
     type: kafka
     brokers: "%s"
-    timeout_seconds: 5
+    timeout_seconds: %d
     %s
     resources:
       orders: {table: raw_orders, columns: {id: {type: bigint}, price: {type: decimal}}, %s}
@@ -30,11 +30,17 @@ pipelines:
 class TopicProject(SmallProject):
     """As SmallProject, with `drain` in place of its pipelines."""
 
-    def on(self, bootstrap: str, *, source: str = "", topic: str = "dead_letter: ''") -> TopicProject:
+    def on(self, bootstrap: str, *, source: str = "", topic: str = "dead_letter: ''", seconds: int = 5) -> TopicProject:
         """Write pipelines.yaml for these brokers."""
         self.folder.mkdir(exist_ok=True)
-        self.write(HEAD + SOURCE % (bootstrap, source, topic))
+        self.write(HEAD + SOURCE % (bootstrap, seconds, source, topic))
         return self
+
+    def notices(self) -> list[str]:
+        """Run; return what the summary says of the topic."""
+        report = self.run("drain")
+        assert report.status == "ok", report.failures
+        return [notice for resource in report.resources for notice in resource.notices]
 
     def landed(self) -> list[tuple[int, int, int]]:
         """(partition, offset, id) of every landed row, in order."""
