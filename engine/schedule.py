@@ -18,6 +18,7 @@ DAY_MINUTES = 24 * 60
 FIELDS = 5
 MAX_LENGTH = 200
 LAST_DAY = 28
+WEEK_DAYS = 7
 BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 PLAIN = re.compile(r"(\*|[0-9]{1,2}(-[0-9]{1,2})?)(/[0-9]{1,2})?(,[0-9]{1,2}(-[0-9]{1,2})?(/[0-9]{1,2})?)*\Z")
 """Fields that need no croniter, whose import takes a tenth of `engine validate`."""
@@ -91,7 +92,10 @@ def _schedule(
 ) -> Schedule:
     """Put expanded fields together; an empty field is every value."""
     times = sorted(hour * 60 + minute for hour in hours or range(24) for minute in minutes or range(60))
-    return Schedule(text, tuple(times), frozenset(days) or None, frozenset(weekdays) or None)
+    week = frozenset(weekdays)
+    if len(week) == WEEK_DAYS and not days:
+        week = frozenset()  # as croniter has it; beside days of the month all seven do count: it fires every day
+    return Schedule(text, tuple(times), frozenset(days) or None, week or None)
 
 
 def _plain(field: str, low: int, high: int) -> set[int] | None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from croniter import croniter
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.schedule import BOUNDS, PLAIN, ScheduleError, _expand, parse_schedule
@@ -71,6 +71,8 @@ def plain_fields(draw: st.DrawFn) -> str:
 
 @settings(deadline=None)
 @given(plain_fields())
+@example("* * * * 0-6")
+@example("0 0 1 * 0-6")
 def test_the_quick_path_agrees_with_croniter(cron: str) -> None:
     assert all(PLAIN.match(field) for field in cron.split())
     try:
