@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
-from engine.table import Table
+from engine.table import Column, Table
 from sources.assets import SOURCE, TABLE, asset_resource
 from sources.protocol import Resource
 
@@ -87,3 +87,29 @@ def every_table(project: Project) -> list[Table]:
         for resource in offered:
             tables.setdefault(resource.table.name, resource.table)
     return list(tables.values())
+
+
+def typed_alike(offered: Mapping[str, Sequence[Resource]]) -> dict[str, list[Resource]]:
+    """Let every source of a table know the types that another one declares for it, whichever lands first.
+
+    Only where undeclared columns may come at all: a resource whose contract refuses them keeps to its own.
+    """
+    declared: dict[str, dict[str, Column]] = {}
+    for resources in offered.values():
+        for resource in resources:
+            for column in resource.table.columns:
+                plain = Column(column.name, column.data_type, description=column.description)
+                declared.setdefault(resource.table.name, {}).setdefault(column.name, plain)
+    return {
+        source: [_with_columns(resource, declared[resource.table.name]) for resource in resources]
+        for source, resources in offered.items()
+    }
+
+
+def _with_columns(resource: Resource, declared: Mapping[str, Column]) -> Resource:
+    table = resource.table
+    own = {column.name for column in table.columns}
+    others = tuple(column for name, column in declared.items() if name not in own and not name.startswith("_"))
+    if not others or table.contract.columns != "evolve":
+        return resource
+    return replace(resource, table=replace(table, columns=(*table.columns, *others)))

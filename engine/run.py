@@ -43,6 +43,8 @@ SHARED = ("dlt", "pandas", "pyarrow.compute", "engine.conform")
 them at a time can each be given half of one."""
 SOURCES_AT_ONCE = 6
 """Sources extracted side by side; the resources of one source follow each other."""
+MOCKED_MESSAGES = 3_000
+"""Of a broker within the run, people included."""
 SCRUBBED = 20
 """Packages whose files every run checks against their checksums: the newest first, then all others in turn."""
 
@@ -125,6 +127,7 @@ class Runner:
         with hold(lock, what, wait_seconds=self._wait_seconds or 0.0, waiting=waiting), ExitStack() as stack:
             lake = self._lake()
             self._replay_url = self._market(stack, composed)
+            report.notes += self._topics(composed)
             ledger.start(run_id, pipeline, started)
             scrub = lake.scrub(SCRUBBED)
             report.errors += [str(problem) for problem in scrub.problems]
@@ -157,6 +160,27 @@ class Runner:
         from sources.market_replay.child import replay_process
 
         return stack.enter_context(replay_process())
+
+    def _topics(self, composed: Composed) -> list[str]:
+        """Fill the topics of a broker that lives within this run, where the profile has no other; say so."""
+        from sources.kafka.mock import MOCK
+
+        mocked = {
+            name for name, _ in composed.resources if getattr(self.project.sources.get(name), "brokers", "") == MOCK
+        }
+        if not mocked:
+            return []
+        from engine.produce import Bounds, produce
+
+        notes = []
+        for name in mocked:
+            bounds = Bounds(rate=0, messages=MOCKED_MESSAGES, people=True)  # the topics begin empty in every run
+            done = produce(self.project, bounds, target=name, stop=self.stop)
+            notes.append(
+                f"source {name}: no Kafka is configured: librdkafka's mock broker within this run stands in, with "
+                f"{done.messages:,} SIMULATED messages"
+            )
+        return notes
 
     def _context(self, window: Window | None = None, backfill: str | None = None) -> SourceContext:
         return SourceContext(

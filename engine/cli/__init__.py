@@ -9,7 +9,7 @@ import traceback
 
 import click
 
-from engine.cli import inspect, lineage, models, run
+from engine.cli import inspect, lineage, models, run, stream
 from engine.cli.errors import redact, report_error
 
 
@@ -22,7 +22,7 @@ def cli() -> None:
     """
 
 
-for command in (*inspect.COMMANDS, *lineage.COMMANDS, *models.COMMANDS, *run.COMMANDS):
+for command in (*inspect.COMMANDS, *lineage.COMMANDS, *models.COMMANDS, *run.COMMANDS, *stream.COMMANDS):
     cli.add_command(command)
 
 

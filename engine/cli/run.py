@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.cli.errors import redact
 from engine.cli.options import json_option, load, print_json, with_project
+from engine.cli.signals import on_end
 from engine.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, TickhouseError, UsageError
 
 if TYPE_CHECKING:
@@ -90,14 +90,11 @@ def make_runner(project: Project, wait: float | None) -> Runner:
 
     runner = Runner(project, for_stream(redact), wait_seconds=wait)
 
-    def stop(number: int, frame: Any) -> None:  # noqa: ARG001
-        if runner.stop.is_set():
-            raise KeyboardInterrupt
+    def finish() -> None:
         runner.stop.set()
         runner.end_soon()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    on_end(finish)
     return runner
 
 

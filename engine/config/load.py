@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from destinations import DESTINATION_TYPES
+from engine.compose import typed_alike
 from engine.config.assets import AssetResolver
 from engine.config.blocks import settings_of
 from engine.config.checks import Links, check_asset_references, check_names
 from engine.config.document import Document, KeyPath, YamlValue, read_document
-from engine.config.environment import Resolver, read_env_file
+from engine.config.environment import Resolved, Resolver, read_env_file
 from engine.config.explain import check
 from engine.config.models import Profile, ProjectFile
 from engine.config.problems import ConfigError, Problem, choices, did_you_mean, nearest
 from engine.config.project import Project
 from engine.errors import TickhouseError, UsageError
+from sources.kafka.mock import MOCK
 from sources.protocol import AssetLists, Resource
 
 __all__ = ["Project", "load_project"]
@@ -178,6 +180,9 @@ class _Loader:
         if not (lenient or replayed):
             return self._strict(block, path)
         resolved = self.resolver.resolve(block, path)
+        mocked = isinstance(active, dict) and active.get("broker") == "mock"
+        if mocked and (value := with_mock(resolved)) is not None:
+            return value
         self.missing |= resolved.missing
         if resolved.missing and not replayed:
             at, variable = next(iter(resolved.missing.items()))
@@ -232,7 +237,7 @@ class _Loader:
                 offered[name] = settings.resources_of(name, assets)
             except (TickhouseError, ValueError, KeyError, TypeError) as error:
                 self.problems.append(self._refused(error, path))
-        return offered
+        return typed_alike(offered)
 
     def _refused(self, error: Exception, path: KeyPath) -> Problem:
         """What a source's own settings say when they cannot be turned into resources."""
@@ -240,3 +245,13 @@ class _Loader:
             return self.document.problem(path, error.reason, error.remedy or "Fix this source.", key=True)
         reason = (str(error) or type(error).__name__).splitlines()[0]
         return self.document.problem(path, reason, "Check this source's settings.", key=True)
+
+
+def with_mock(block: Resolved) -> YamlValue:
+    """Return a kafka source's block with the mock in place of brokers whose variables are not set; None for others."""
+    value = block.value
+    if not isinstance(value, dict) or value.get("type") != "kafka" or not block.missing:
+        return None
+    if {at[2] for at in block.missing} - {"brokers", "security"}:
+        return None
+    return {key: item for key, item in value.items() if key != "security"} | {"brokers": MOCK}

@@ -84,6 +84,10 @@ class Profile(BaseModel):
         pattern=r"^http://(127\.0\.0\.1|localhost):\d+$",
         description="with market: replay, a replay that runs already (`python -m sources.market_replay`)",
     )
+    broker: Literal["live", "mock"] = Field(
+        default="live",
+        description="mock: kafka sources whose variables are not set read simulated messages from a broker in the run",
+    )
     lake: Lake = Field(description="where load packages land: every destination is filled from it")
 
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import SourceError
+from sources.kafka.mock import MOCK, address
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
@@ -21,7 +22,7 @@ QUEUE_KB = 65_536
 def settings_of(source: KafkaSource) -> dict[str, Any]:
     """Return what every client of these brokers is made with; the password is only in here."""
     config: dict[str, Any] = {
-        "bootstrap.servers": source.brokers,
+        "bootstrap.servers": address() if source.brokers == MOCK else source.brokers,
         "client.id": "tickhouse",
         "socket.timeout.ms": int(source.timeout_seconds * 1000),
         "socket.connection.setup.timeout.ms": int(source.timeout_seconds * 1000),

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import SourceError
 from sources.kafka.client import broken, settings_of, silent
-from sources.kafka.positions import Held
+from sources.kafka.mock import CLUSTER, MOCK, lifetime
+from sources.kafka.positions import PASSING, Held
 
 if TYPE_CHECKING:
     from sources.kafka.settings import KafkaSource
 
 UNKNOWN_TOPIC = {3, -188}
 """UNKNOWN_TOPIC_OR_PART, by the broker or by librdkafka."""
-MOCK_CLUSTER = "mockCluster"
-"""librdkafka's own broker for demos hangs up when it is asked for a topic's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +41,19 @@ def describe(source: KafkaSource, name: str, topic: str) -> Described:
         found = listed.topics[topic]
         if found.error is not None:
             raise _refused(source, name, topic, found.error)
-        mock = str(listed.cluster_id).startswith(MOCK_CLUSTER)
+        mock = str(listed.cluster_id).startswith(CLUSTER)
         # the id comes first: of a topic that is made again right now, the offsets may be too new, never too old
-        topic_id = None if mock else _topic_id(admin, source, topic)
+        topic_id = _mock_id(source) if mock else _topic_id(admin, source, topic)
         return Described(topic_id, _held(admin, source, topic, sorted(found.partitions)))
     except KafkaException as error:
         raise _refused(source, name, topic, error.args[0]) from None
     except TimeoutError:
         raise silent(name, source) from None
+
+
+def _mock_id(source: KafkaSource) -> str | None:
+    """Librdkafka's broker hangs up when it is asked for a topic's id; one in this process is as old as the process."""
+    return f"{PASSING}{lifetime()}" if source.brokers == MOCK else None
 
 
 def _topic_id(admin: Any, source: KafkaSource, topic: str) -> str | None:

@@ -11,6 +11,8 @@ from typing import Any
 
 GAP = "kafka_gap: retention deleted them before they were read"
 TRUNCATED = "kafka_truncated: the leader lost them after they were read: what it has now is read again"
+PASSING = "mock-"
+"""How the ids of topics begin that end with the process whose broker holds them: nobody misses those."""
 RECREATED = "topic_recreated: the topic was deleted and made again: it is read from its beginning"
 
 
@@ -77,7 +79,8 @@ class Positions:
         """
         holes: list[Hole] = []
         if self.topic_id and topic_id and self.topic_id != topic_id:
-            holes += [Hole(partition, offset, offset, RECREATED) for partition, offset in sorted(self.next.items())]
+            gone = {} if self.topic_id.startswith(PASSING) else self.next
+            holes += [Hole(partition, offset, offset, RECREATED) for partition, offset in sorted(gone.items())]
             self.next.clear()
             self.marks.clear()
         self.topic_id = topic_id or self.topic_id

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from engine.table import Column, Table
 from sources.columns import ColumnSettings, ContractSettings, columns_of
+from sources.kafka.mock import MOCK
 from sources.protocol import AssetLists, Resource, SourceContext
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ class KafkaSource(BaseModel):
 
     type: Literal["kafka"] = Field(description="topics of a Kafka cluster; JSON or Avro messages")
     optional: bool = Field(default=False, description="true: skipped with one line where a ${NAME} of it is not set")
-    brokers: str = Field(description="host:port of one or more brokers, separated by commas")
+    brokers: str = Field(
+        description="host:port of one or more brokers, separated by commas; mock: a broker within the run, for demos"
+    )
     group: str = Field(
         default="tickhouse", description="consumer group whose offsets are written after each run, for monitoring only"
     )
@@ -145,4 +148,5 @@ class KafkaSource(BaseModel):
 
             write_back(self, topic, state, ctx)
 
-        return Resource(name=name, table=table, build=build, rejected=rejected, landed=landed)
+        simulated = self.brokers == MOCK
+        return Resource(name=name, table=table, build=build, simulated=simulated, rejected=rejected, landed=landed)
