@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import every_table
@@ -13,6 +14,7 @@ from engine.locks import is_held
 
 if TYPE_CHECKING:
     from engine.config.project import Project
+    from engine.lake.lake import Lake
 
 FRESHNESS = (
     "SELECT table_name, max(arrived_at) AS arrived_at, sum(rows) AS rows, max(seq) AS seq "
@@ -42,13 +44,19 @@ def status(project: Project) -> dict[str, Any]:
                 "notices": _notices(last.report) if last else [],
             }
         )
-    tables, notes = _tables(project)
+    from engine.lag import lags
+    from engine.lake.lake import open_lake
+
+    lake = open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache")
+    tables, notes = _tables(project, lake)
+    partitions, unknown = lags(project, lake, ledger, datetime.now(UTC))
     return {
         "profile": project.profile_name,
         "pipelines": pipelines,
         "tables": tables,
+        "lag": [partition.as_json() for partition in partitions],
         "checks": _checks(project),
-        "notes": notes,
+        "notes": notes + unknown,
     }
 
 
@@ -73,13 +81,11 @@ def _notices(report: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(met))
 
 
-def _tables(project: Project) -> tuple[list[dict[str, Any]], list[str]]:
+def _tables(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], list[str]]:
     from destinations import open_destination
-    from engine.lake.lake import open_lake
     from engine.query import query
 
     notes: list[str] = []
-    lake = open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache")
     heads = {table.name: lake.head(table.name) for table in every_table(project)}
     rows = []
     for name in project.destinations:

@@ -48,10 +48,12 @@ def _resources(report: RunReport) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("source")
     table.add_column("table")
-    for column in ("rows", "set aside", "kB", "seconds"):
+    topics = any(r.lag for r in report.resources)
+    for column in ("rows", "set aside", "kB", "seconds", *(("lag",) if topics else ())):
         table.add_column(column, justify="right")
     table.add_column("")
     for r in report.resources:
+        lag = (f"{sum(r.lag.values()):,}" if r.lag else "",) if topics else ()
         table.add_row(
             Text(f"{r.source}.{r.resource}" if r.resource != r.table else r.source),
             Text(r.table),
@@ -59,6 +61,7 @@ def _resources(report: RunReport) -> Table:
             f"{r.quarantined:,}" if r.quarantined else "",
             f"{r.bytes / 1000:,.0f}",
             f"{r.seconds:.1f}",
+            *lag,
             Text(r.status + (", simulated" if r.simulated else "")),
         )
     return table

@@ -136,3 +136,6 @@ class Resource:
     """Called with the quarantine's rows of each page before the package is committed."""
     landed: Callable[[SourceContext, dict[str, Any]], None] | None = None
     """Called with the resource's state once its package is committed."""
+    behind: Callable[[str, Mapping[str, Any]], Mapping[int, tuple[int, int]]] | None = None
+    """Of a topic: called with the source's name and the resource's state, gives for each partition the offset to land
+    next and where its log ends now. Raises SourceError."""

@@ -66,7 +66,7 @@ def schema(check: bool, write: bool, debug: bool) -> None:  # noqa: ARG001, FBT0
 @json_option
 @with_project
 def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
-    """Show the last run of each pipeline, and how fresh and how far behind each table is."""
+    """Show the last run of each pipeline, and how fresh and how far behind each table and topic is."""
     from engine.status import status as state_of
 
     found = state_of(project)
@@ -83,6 +83,11 @@ def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
         [t["destination"], t["table"], f"{t['rows']:,}", t["arrived_at"], t["packages_behind"]] for t in found["tables"]
     ]
     print_table("", ["destination", "table", "rows", "newest arrival (UTC)", "packages behind"], rows)
+    if found["lag"]:
+        click.echo()
+        columns = ["source", "resource", "partition", "landed", "end", "lag", "warning"]
+        titles = ["source", "topic", "partition", "landed to", "ends at", "lag", "warning"]
+        print_table("", titles, [[partition[column] for column in columns] for partition in found["lag"]])
     for checks in found["checks"]:
         click.echo()
         click.echo(f"{checks['warehouse']}: {checks['passed']} checks passed")

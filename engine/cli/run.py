@@ -28,14 +28,31 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="Wait this long for a run of the same pipeline, and for another writer of a destination (default: 0 and 60).",
 )
+@click.option("--repeat", is_flag=True, help="Run again whenever the schedule says, in this process, until Ctrl-C.")
 @json_option
 @with_project
-def run(project: Project, pipelines: tuple[str, ...], every: bool, wait: float | None, as_json: bool) -> None:  # noqa: FBT001
+def run(
+    project: Project,
+    pipelines: tuple[str, ...],
+    every: bool,  # noqa: FBT001
+    wait: float | None,
+    repeat: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Extract, land, load and transform. Exit 1 when something failed: what succeeded is landed and loaded."""
     names = list(project.file.pipelines) if every else list(pipelines)
     if not names:
         raise UsageError("no pipeline named", f"Name one of {', '.join(project.file.pipelines)}, or --all.")
     runner = make_runner(project, wait)
+    if repeat:
+        from engine.repeat import repeated
+
+        if as_json or len(names) > 1:
+            raise UsageError(
+                "--repeat takes one pipeline, and no --json", "Ask `engine status --json` beside it; start one each."
+            )
+        repeated(runner, names[0], lambda: run_each(runner, names, as_json=False), click.echo)
+        return
     finish(run_each(runner, names, as_json=as_json), as_json=as_json)
 
 

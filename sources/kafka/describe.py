@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import SourceError
 from sources.kafka.client import broken, settings_of, silent
 from sources.kafka.mock import CLUSTER, MOCK, lifetime
-from sources.kafka.positions import PASSING, Held
+from sources.kafka.positions import PASSING, Held, Positions
 
 if TYPE_CHECKING:
     from sources.kafka.settings import KafkaSource
 
+GLANCE_SECONDS = 3.0
+"""How long somebody who only looks waits for brokers that do not answer."""
 UNKNOWN_TOPIC = {3, -188}
 """UNKNOWN_TOPIC_OR_PART, by the broker or by librdkafka."""
 
@@ -49,6 +51,14 @@ def describe(source: KafkaSource, name: str, topic: str) -> Described:
         raise _refused(source, name, topic, error.args[0]) from None
     except TimeoutError:
         raise silent(name, source) from None
+
+
+def ends(source: KafkaSource, name: str, topic: str, state: Mapping[str, Any]) -> dict[int, tuple[int, int]]:
+    """Return for each partition the offset to land next and where its log ends; asked within a few seconds."""
+    quick = source.model_copy(update={"timeout_seconds": min(source.timeout_seconds, GLANCE_SECONDS)})
+    described, positions = describe(quick, name, topic), Positions.of(state)
+    positions.settle(described.topic_id, described.held)
+    return {partition: (positions.next[partition], there.high) for partition, there in described.held.items()}
 
 
 def _mock_id(source: KafkaSource) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -148,5 +149,18 @@ class KafkaSource(BaseModel):
 
             write_back(self, topic, state, ctx)
 
-        simulated = self.brokers == MOCK
-        return Resource(name=name, table=table, build=build, simulated=simulated, rejected=rejected, landed=landed)
+        def behind(source: str, state: Mapping[str, Any]) -> Mapping[int, tuple[int, int]]:
+            from sources.kafka.describe import ends
+
+            return ends(self, source, topic, state)
+
+        mocked = self.brokers == MOCK
+        return Resource(
+            name=name,
+            table=table,
+            build=build,
+            simulated=mocked,
+            rejected=rejected,
+            landed=landed,
+            behind=None if mocked else behind,
+        )

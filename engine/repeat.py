@@ -1,0 +1,50 @@
+"""Run a pipeline again and again in one process, which stays warm: imports are paid once.
+
+A run that takes longer than its interval is followed by one that catches up with all that has come meanwhile, never by
+a queue of the times it missed. Two are never at once: the pipeline's lock refuses the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from engine.errors import TickhouseError, UsageError
+from engine.schedule import parse_schedule
+
+if TYPE_CHECKING:
+    from engine.run import Runner
+
+
+def repeated(runner: Runner, pipeline: str, once: Callable[[], object], say: Callable[[str], None]) -> None:
+    """Call `once` now and at every time that the pipeline's schedule gives, until the runner is stopped.
+
+    What one run cannot do is said, and the next one tries again. Raises UsageError: there is no such pipeline, or it
+    has no schedule.
+    """
+    block = runner.project.file.pipelines.get(pipeline)
+    if block is not None and not block.schedule:
+        raise UsageError(
+            f"{pipeline} has no schedule to repeat it by",
+            'Give it one in pipelines.yaml, such as schedule: "*/5 * * * *".',
+        )
+    cron = parse_schedule(block.schedule if block and block.schedule else "@daily")
+    began = datetime.now(UTC)
+    while not runner.stop.is_set():
+        try:
+            once()
+        except UsageError:
+            raise
+        except TickhouseError as error:
+            say(f"not done: {error}")
+        due = cron.next_runs(began, runner.project.file.timezone)[0]
+        began = datetime.now(UTC)
+        if runner.stop.is_set():
+            break
+        if began >= due:
+            say("that took longer than its interval: the next run starts now, and takes all that has come meanwhile")
+            continue
+        say(f"next run at {due:%H:%M:%S %Z}")
+        runner.stop.wait((due - began).total_seconds())
+        began = max(due.astimezone(UTC), datetime.now(UTC))

@@ -1,0 +1,84 @@
+"""`engine run --repeat`: by the schedule, never two at once, one run for all the times that were missed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from engine import repeat
+from engine.errors import BusyError, UsageError
+
+START = datetime(2026, 3, 1, 12, 0, 1, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that only runs and waits move; it stands in for the runner's stop event too."""
+
+    def __init__(self, rounds: int) -> None:
+        self.now = START
+        self.rounds = rounds
+        self.ran_at: list[str] = []
+
+    def run(self, minutes: float) -> None:
+        self.ran_at.append(f"{self.now:%H:%M:%S}")
+        self.now += timedelta(minutes=minutes)
+
+    def is_set(self) -> bool:
+        return len(self.ran_at) >= self.rounds
+
+    def wait(self, seconds: float) -> bool:
+        self.now += timedelta(seconds=seconds)
+        return False
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Clock]:
+    def make(rounds: int) -> Clock:
+        made = Clock(rounds)
+        monkeypatch.setattr(repeat, "datetime", SimpleNamespace(now=lambda _zone: made.now))
+        return made
+
+    return make
+
+
+def runner(stop: Any, schedule: str | None = "*/5 * * * *") -> Any:
+    pipelines = {"five": SimpleNamespace(schedule=schedule)}
+    return SimpleNamespace(
+        project=SimpleNamespace(file=SimpleNamespace(pipelines=pipelines, timezone="UTC")), stop=stop
+    )
+
+
+def test_runs_follow_the_schedule(clock: Callable[[int], Clock]) -> None:
+    time = clock(3)
+    repeat.repeated(runner(time), "five", lambda: time.run(1), lambda _text: None)
+    assert time.ran_at == ["12:00:01", "12:05:00", "12:10:00"]
+
+
+def test_a_run_of_seventeen_minutes_is_followed_by_one_not_by_three(clock: Callable[[int], Clock]) -> None:
+    time, said = clock(3), []
+    minutes = iter([17, 1, 1])
+    repeat.repeated(runner(time), "five", lambda: time.run(next(minutes)), said.append)
+    assert time.ran_at == ["12:00:01", "12:17:01", "12:20:00"]
+    assert "longer than its interval" in said[0]
+
+
+def test_a_run_that_is_refused_is_said_and_tried_again(clock: Callable[[int], Clock]) -> None:
+    time, said = clock(2), []
+
+    def refused() -> None:
+        time.run(0)
+        raise BusyError("pipeline five is busy", "Let it finish.")
+
+    repeat.repeated(runner(time), "five", refused, said.append)
+    assert len(time.ran_at) == 2
+    assert "pipeline five is busy" in said[0]
+
+
+def test_a_pipeline_without_a_schedule_is_refused() -> None:
+    with pytest.raises(UsageError, match="no schedule"):
+        repeat.repeated(runner(threading.Event(), None), "five", lambda: None, lambda _text: None)
