@@ -101,7 +101,7 @@ def typed_alike(offered: Mapping[str, Sequence[Resource]]) -> dict[str, list[Res
                 plain = Column(column.name, column.data_type, description=column.description)
                 declared.setdefault(resource.table.name, {}).setdefault(column.name, plain)
     return {
-        source: [_with_columns(resource, declared[resource.table.name]) for resource in resources]
+        source: [_with_columns(resource, declared.get(resource.table.name, {})) for resource in resources]
         for source, resources in offered.items()
     }
 
