@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from engine.words import counted
+
 if TYPE_CHECKING:
     from engine.config.project import Project
     from engine.report import RunReport
@@ -37,7 +39,7 @@ def closing_words(project: Project, reports: Sequence[RunReport]) -> str:
             "`engine doctor -p demo` looks for what is wrong."
         )
     built = f"Built without all of {', '.join(short)} (the reasons stand above)" if short else "Built"
-    what = f"{rows:,} rows in {tables} tables ({simulated:,} of them simulated)"
+    what = f"{counted(rows, 'row')} in {counted(tables, 'table')} ({simulated:,} of them simulated)"
     return f"""
 {built} in {project.profile.data}: {what}, landed once in the
 lake, loaded into the embedded warehouse, and modelled: vault, marts and semantic views. Next:

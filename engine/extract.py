@@ -21,6 +21,7 @@ from engine.backfill import mark_window, tell_missed
 from engine.errors import LakeConflictError, TickhouseError
 from engine.progress import Progress
 from engine.report import STOPPED, ResourceReport
+from engine.words import counted
 from sources.protocol import Resource, SetAside, SourceContext
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
             report.rows += conformed.rows.num_rows
             report.quarantined += conformed.rejected.num_rows
             _count_reasons(report, conformed.rejected)
-            extraction.progress.update(step, f"{report.rows:,} rows")
+            extraction.progress.update(step, counted(report.rows, "row"))
         mark_window(state, resource, context, missed)
         if state == before and not report.rows and not report.quarantined:
             writer.discard()
@@ -219,4 +220,4 @@ def _sentence(report: ResourceReport) -> str:
     if report.status == "unchanged":
         return f"nothing new ({report.seconds:.1f} s)"
     aside = f", {report.quarantined:,} set aside" if report.quarantined else ""
-    return f"{report.rows:,} rows{aside}, {report.bytes / 1000:,.0f} kB, {report.seconds:.1f} s"
+    return f"{counted(report.rows, 'row')}{aside}, {report.bytes / 1000:,.0f} kB, {report.seconds:.1f} s"
