@@ -18,7 +18,7 @@ LANDED = ResourceReport("faker", "raw_customers", "raw_customers", "landed", row
 
 def test_built():
     assert closing_words(PROJECT, [run("a", resources=[LANDED])]).startswith(
-        "\nBuilt in .data/demo: 1,000 rows in 1 tables"
+        "\nBuilt in .data/demo: 1,000 rows in 1 table ("
     )
 
 
