@@ -5,7 +5,8 @@ It is asked without regard to transactions, so that messages of one that is stil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,28 @@ def ends(source: KafkaSource, name: str, topic: str, state: Mapping[str, Any]) -
     return {partition: (positions.next[partition], there.high) for partition, there in described.held.items()}
 
 
+def overdue(source: KafkaSource, name: str, topic: str, waiting: Mapping[int, int]) -> list[int]:
+    """Return those of the partitions whose next offset, which waits for a transaction to end, is too old by now.
+
+    Its age is what the brokers say of its timestamp. Raises SourceError.
+    """
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient, OffsetSpec
+
+    admin = AdminClient(settings_of(source))
+    since = OffsetSpec.for_timestamp(int((time.time() - source.open_transaction_seconds) * 1000))
+    try:
+        newer = {
+            each: found.result(source.timeout_seconds) for each, found in _ask(admin, source, topic, waiting, since)
+        }
+    except KafkaException as error:
+        raise broken(name, source, error.args[0]) from None
+    except TimeoutError:
+        raise silent(name, source) from None
+    # no offset, -1, where no message is newer
+    return sorted(each for each, found in newer.items() if found.offset < 0 or found.offset > waiting[each])
+
+
 def _mock_id(source: KafkaSource) -> str | None:
     """Librdkafka's broker hangs up when it is asked for a topic's id; one in this process is as old as the process."""
     return f"{PASSING}{lifetime()}" if source.brokers == MOCK else None
@@ -76,20 +99,25 @@ def _topic_id(admin: Any, source: KafkaSource, topic: str) -> str | None:
 
 
 def _held(admin: Any, source: KafkaSource, topic: str, partitions: list[int]) -> dict[int, Held]:
-    from confluent_kafka import IsolationLevel, TopicPartition
     from confluent_kafka.admin import OffsetSpec
 
-    def ask(spec: Any) -> dict[int, Future[Any]]:
-        answers = admin.list_offsets(
-            {TopicPartition(topic, partition): spec for partition in partitions},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=source.timeout_seconds,
-        )
-        return {each.partition: answer for each, answer in answers.items()}
-
-    low, high = ask(OffsetSpec.earliest()), ask(OffsetSpec.latest())
+    low = dict(_ask(admin, source, topic, partitions, OffsetSpec.earliest()))
+    high = dict(_ask(admin, source, topic, partitions, OffsetSpec.latest()))
     seconds = source.timeout_seconds
     return {each: Held(low[each].result(seconds).offset, high[each].result(seconds).offset) for each in partitions}
+
+
+def _ask(
+    admin: Any, source: KafkaSource, topic: str, partitions: Iterable[int], spec: Any
+) -> list[tuple[int, Future[Any]]]:
+    from confluent_kafka import IsolationLevel, TopicPartition
+
+    answers = admin.list_offsets(
+        {TopicPartition(topic, partition): spec for partition in partitions},
+        isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        request_timeout=source.timeout_seconds,
+    )
+    return [(each.partition, answer) for each, answer in answers.items()]
 
 
 def _refused(source: KafkaSource, name: str, topic: str, error: Any) -> SourceError:

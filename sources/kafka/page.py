@@ -32,12 +32,53 @@ class MessageFormat(Protocol):
 
 
 def pages(
-    topic: str, batch: Sequence[Message], values: MessageFormat, max_bytes: int
+    topic: str, batch: Sequence[Message], values: MessageFormat, max_bytes: int, deletes: str | None = None
 ) -> Iterator[pa.RecordBatch | list[dict[str, Any]] | SetAside]:
     """Yield Arrow batches, pages of dicts, and messages that are set aside with the reason.
 
-    Where a message stood comes before its fields: the quarantine cuts long rows at their end.
+    Where a message stood comes before its fields: the quarantine cuts long rows at their end. Where tombstones
+    delete the row that their key names in the column `deletes`, they have pages of their own, in their turn.
     """
+    if deletes is None:
+        yield from _pages(topic, batch, values, max_bytes)
+        return
+    for deletions, messages in in_turns(batch):
+        if deletions:
+            yield _deletions(topic, messages, deletes)
+        else:
+            yield from _pages(topic, messages, values, max_bytes)
+
+
+def in_turns(batch: Sequence[Message]) -> Iterator[tuple[bool, list[Message]]]:
+    """Part a batch such that each key's tombstones and other messages keep their order, in as few parts as will do.
+
+    A page has one load time, and that is what tells the models which came last. Yields whether these are deletions.
+    """
+    turns: list[list[Message]] = [[]]
+    turn_of: dict[bytes | None, int] = {}
+    for message in batch:
+        key = message.key()
+        deletion = key is not None and message.value() is None
+        turn = turn_of.get(key, 0)
+        if turn % 2 != deletion:
+            turn += 1
+        if turn:  # nearly all messages of nearly all topics have no deletion before them
+            turn_of[key] = turn
+            turns.extend([] for _ in range(turn + 1 - len(turns)))
+        turns[turn].append(message)
+    yield from ((bool(turn % 2), messages) for turn, messages in enumerate(turns) if messages)
+
+
+def _deletions(topic: str, messages: Sequence[Message], column: str) -> pa.RecordBatch:
+    where = positions(topic, messages)
+    return pa.RecordBatch.from_pydict(
+        {**where, column: where["_kafka_key"], "is_deleted": pa.repeat(pa.scalar(value=True), len(messages))}
+    )
+
+
+def _pages(
+    topic: str, batch: Sequence[Message], values: MessageFormat, max_bytes: int
+) -> Iterator[pa.RecordBatch | list[dict[str, Any]] | SetAside]:
     readable: list[Message] = []
     values_of: list[bytes] = []
     refused = []

@@ -12,7 +12,7 @@ import dlt
 from engine.errors import SourceError
 from engine.table import Table
 from sources.kafka.client import broken, reader_settings, silent
-from sources.kafka.describe import Described, describe
+from sources.kafka.describe import Described, describe, overdue
 from sources.kafka.drain import BrokersGoneError, Drain, LostPositionError
 from sources.kafka.page import MessageFormat, pages
 from sources.kafka.positions import Held, Hole, Positions, lag
@@ -73,7 +73,8 @@ class _Reading:
             drain = self._assigned(held)
             try:
                 for batch in drain.batches():
-                    yield from pages(self._topic, batch, values, self._settings.max_message_kb * 1024)
+                    most = self._settings.max_message_kb * 1024
+                    yield from pages(self._topic, batch, values, most, self._settings.deletes)
             except LostPositionError as error:
                 holes = self._lost(error)
                 if holes:
@@ -89,7 +90,10 @@ class _Reading:
 
     def _format(self) -> MessageFormat:
         if self._settings.format == "avro":
-            raise SourceError(self._ctx.source, "format avro is not available yet", "Use format json.", terminal=True)
+            from sources.kafka.avro_format import AvroFormat
+            from sources.kafka.schema_registry import Registry
+
+            return AvroFormat(Registry(self._source, self._ctx))
         from sources.kafka.json_format import JsonFormat
 
         return JsonFormat()
@@ -151,7 +155,14 @@ class _Reading:
                 f"{total:,} messages are left for the next run (max_messages and its like)", item=self._topic
             )
         elif total:
-            self._ctx.notice(f"{total:,} messages wait for a producer's transaction to end", item=self._topic)
+            why = "wait for a producer's transaction to end"
+            waiting = {partition: self.positions.next[partition] for partition, wait in behind.items() if wait}
+            stuck = overdue(self._source, self._ctx.source, self._topic, waiting)
+            alert = ""
+            if stuck:
+                named, limit = ", ".join(map(str, stuck)), self._source.open_transaction_seconds
+                alert = f", since more than {limit:.0f} s in partition {named} (open_transaction: end its producer)"
+            self._ctx.notice(f"{total:,} messages {why}{alert}", item=self._topic)
 
     def _gone(self, error: BrokersGoneError) -> SourceError:
         if error.error is not None:

@@ -26,6 +26,8 @@ POSITION_COLUMNS: tuple[Column, ...] = (
     Column("_kafka_timestamp", "timestamp", description="when the producer, or the broker, says the message is from"),
 )
 """What a table of a topic has beside the payload's columns."""
+DELETED = Column("is_deleted", "bool", description="true: a tombstone, of whose key nothing else is known")
+"""What a table of a topic with `deletes` has as well."""
 
 
 class Security(BaseModel):
@@ -75,6 +77,11 @@ class KafkaTopic(BaseModel):
         default=[], description="columns that name a row; every delivery is kept all the same"
     )
     contract: ContractSettings = Field(default=ContractSettings(), description="what may change in what is delivered")
+    deletes: str | None = Field(
+        default=None,
+        description="the column that a message's key names: one with a null value then becomes a row of that key with "
+        "is_deleted true; without it, it is set aside",
+    )
     dead_letter: str | None = Field(
         default=None, description="topic for messages that cannot be landed; '<topic>.dead-letter' by default, '' none"
     )
@@ -90,6 +97,23 @@ class KafkaTopic(BaseModel):
             if settings.source is not None or settings.value is not None or settings.fold is not None:
                 raise ValueError(f"column {name}: from, value and fold are not available for topics")
         return columns
+
+    @model_validator(mode="after")
+    def deletes_a_row(self) -> Self:
+        """A tombstone names a row by one column: by the one that is the key, if there is one."""
+        if self.deletes is not None and self.primary_key not in ([], [self.deletes]):
+            raise ValueError(f"deletes: {self.deletes} must be the primary_key, and that one column alone")
+        if self.deletes is not None and self.columns and self.deletes not in self.columns:
+            raise ValueError(f"deletes: {self.deletes} is no declared column")
+        mark = self.columns.get(DELETED.name)
+        if self.deletes is not None and mark is not None and mark.type != DELETED.data_type:
+            raise ValueError(f"deletes needs the column {DELETED.name} for its mark: declare it as bool, or not at all")
+        return self
+
+    def every_column(self) -> tuple[Column, ...]:
+        """Build the table's columns: the payload's, the mark of deletions, and where the message stood."""
+        marked = () if self.deletes is None or DELETED.name in self.columns else (DELETED,)
+        return (*columns_of(self.columns), *marked, *POSITION_COLUMNS)
 
 
 class KafkaSource(BaseModel):
@@ -111,6 +135,9 @@ class KafkaSource(BaseModel):
     max_megabytes: int = Field(default=2_000, gt=0, description="megabytes of one topic that one run takes at most")
     max_seconds: float = Field(default=120.0, gt=0, description="seconds that one run reads one topic at most")
     timeout_seconds: float = Field(default=10.0, gt=0, description="seconds without an answer until brokers are down")
+    open_transaction_seconds: float = Field(
+        default=600.0, gt=0, description="age from which a transaction that holds messages back is warned of"
+    )
     resources: dict[str, KafkaTopic] = Field(description="topics by name")
 
     @model_validator(mode="after")
@@ -129,7 +156,7 @@ class KafkaSource(BaseModel):
         topic = settings.topic or name
         table = Table(
             name=settings.table or name,
-            columns=(*columns_of(settings.columns), *POSITION_COLUMNS),
+            columns=settings.every_column(),
             primary_key=tuple(settings.primary_key),
             contract=settings.contract.contract(),
         )

@@ -33,6 +33,7 @@ both = pytest.mark.parametrize("kafka", jars.KINDS, indirect=True)
 
 @both
 def test_what_retention_deleted_is_told_with_its_offsets(topic: Callable[..., str], project: TopicProject) -> None:
+    """F02: it overtook the consumer at 200, up to 500."""
     bootstrap = topic()
     produce(bootstrap, TOPIC, orders(range(200)))
     project.on(bootstrap)
@@ -48,6 +49,7 @@ def test_what_retention_deleted_is_told_with_its_offsets(topic: Callable[..., st
 
 
 def test_a_topic_made_again_is_read_from_its_beginning(topic: Callable[..., str], project: TopicProject) -> None:
+    """F06: it is told once, and every message of both topics lands."""
     bootstrap = topic()
     produce(bootstrap, TOPIC, orders(range(200)))
     project.on(bootstrap)
@@ -65,6 +67,7 @@ def test_a_topic_made_again_is_read_from_its_beginning(topic: Callable[..., str]
 def test_the_end_of_a_log_that_its_leader_lost_is_told_and_what_came_instead_is_read(
     kafka: Broker, topic: Callable[..., str], project: TopicProject
 ) -> None:
+    """F10: an unclean election; the log has grown past the position by the time it is read again."""
     bootstrap = topic()
     produce(bootstrap, TOPIC, orders(range(10)))
     project.on(bootstrap)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 pytest.importorskip("confluent_kafka")
 from confluent_kafka import Producer
 
+from sources.kafka.settings import KafkaSource
 from tests.kafka import brokers, jars
 from tests.kafka.brokers import Bootstrap, Broker, MockBroker
 from tests.kafka.topic_project import TABLE, TOPIC, TopicProject, orders
@@ -60,28 +63,32 @@ def test_headers_and_odd_keys_are_kept(topic: Callable[..., str], project: Topic
     ]
 
 
+LONG = b'{"id": 3, "x":"' + b"x" * 20_000_000 + b'"}'
 POISON = {
     "not JSON": b"{oops",
     "not JSON that can be read: nested too deeply": b'{"id": ' * 100_000 + b"1" + b"}" * 100_000,
     "not a JSON object but list": b"[1]",
     "not UTF-8": b'{"id": "\xff"}',
-    "5,000,015 bytes": b'{"id": 3, "x":"' + b"x" * 5_000_000,
+    f"{len(LONG):,} bytes": LONG,
     "tombstone": None,
     "nothing here": b"",
 }
 
 
 def test_poison_is_set_aside_and_the_flow_goes_on(topic: Callable[..., str], project: TopicProject) -> None:
-    bootstrap = topic(max_message_bytes="20000000")
-    topic(1, "orders.dead-letter", max_message_bytes="20000000")
-    good = orders(range(500))
+    """F08: each kind of it among good messages, some without a key; the partition does not stall."""
+    bootstrap = topic(max_message_bytes="25000000")
+    topic(1, "orders.dead-letter", max_message_bytes="25000000")
+    keyless = {5, 255}
+    good = [replace(one, key=None) if number in keyless else one for number, one in enumerate(orders(range(500)))]
     poison = [Message(name.encode(), value) for name, value in POISON.items()]
     badly_typed = Message(b"typed", b'{"id": "one"}')
-    long = {"message.max.bytes": 20_000_000}
+    long = {"message.max.bytes": 25_000_000}
     produce(bootstrap, TOPIC, [*good[:250], *poison, badly_typed, *good[250:]], long)
     project.on(bootstrap, topic="max_message_kb: 1000")
     assert project.notices() == []
     assert [row[2] for row in project.landed()] == list(range(500))
+    assert project.rows("select id from landing.raw_orders where _kafka_key is null order by id") == [(5,), (255,)]
     told = project.set_aside()
     assert sorted(at["_kafka_offset"] for _, at in told) == list(range(250, 258))
     by_offset = {at["_kafka_offset"]: reason for reason, at in told}
@@ -96,6 +103,7 @@ def test_poison_is_set_aside_and_the_flow_goes_on(topic: Callable[..., str], pro
 
 
 def test_new_partitions_are_read_from_their_beginning(topic: Callable[..., str], project: TopicProject) -> None:
+    """F05: they are added in mid stream, and have messages before the run knows of them."""
     bootstrap = topic()
     produce(bootstrap, TOPIC, orders(range(10)))
     project.on(bootstrap)
@@ -107,8 +115,9 @@ def test_new_partitions_are_read_from_their_beginning(topic: Callable[..., str],
 
 
 def test_aborted_and_open_transactions(topic: Callable[..., str], project: TopicProject) -> None:
+    """F04: what was aborted is no loss; an open one holds the rest back, and is warned of when it is too old."""
     bootstrap = topic()
-    project.on(bootstrap)
+    project.on(bootstrap, source="open_transaction_seconds: 60")
     aborted = Producer({"bootstrap.servers": bootstrap, "transactional.id": "aborted", "log_level": 0})
     aborted.init_transactions(30)
     aborted.begin_transaction()
@@ -127,15 +136,22 @@ def test_aborted_and_open_transactions(topic: Callable[..., str], project: Topic
     send(committed, TOPIC, orders([102]))
     produce(bootstrap, TOPIC, orders([103]))
     (notice,) = project.notices()
-    assert "wait for a producer's transaction" in notice
+    assert "2 messages wait for a producer's transaction" in notice
+    assert "open_transaction" not in notice, "it may well end by itself"
+    assert [row[2] for row in project.landed()] == [100, 101]
+    time.sleep(1.1)
+    (notice,) = project.on(bootstrap, source="open_transaction_seconds: 1").notices()
+    assert "since more than 1 s in partition 0 (open_transaction" in notice
     assert [row[2] for row in project.landed()] == [100, 101]
     committed.commit_transaction(30)
     assert project.notices() == []
     assert [row[2] for row in project.landed()] == [100, 101, 102, 103]
+    assert KafkaSource.model_fields["open_transaction_seconds"].default <= 900
     assert project.set_aside() == []
 
 
 def test_a_compacted_topic_has_holes_that_are_no_loss(topic: Callable[..., str], project: TopicProject) -> None:
+    """F03: no alert. What a tombstone does where the topic says so: test_tombstones.py."""
     bootstrap = topic(
         cleanup_policy="compact", segment_ms="100", min_cleanable_dirty_ratio="0.001", max_compaction_lag_ms="100"
     )
@@ -160,6 +176,7 @@ def test_bounds_leave_the_rest_to_the_next_run(topic: Callable[..., str], projec
 
 
 def test_brokers_that_are_down_are_one_clear_error(tmp_path: Path) -> None:
+    """F11: at start. That they come up again: test_topic_outages.py."""
     project = TopicProject(tmp_path / "project").on("127.0.0.1:1", seconds=1)
     done = project.engine("run", "drain")
     assert done.returncode == 1
@@ -176,6 +193,7 @@ def test_a_topic_that_is_not_there_is_named(kafka: Broker, project: TopicProject
 
 
 def test_the_group_shows_the_landed_offsets(topic: Callable[..., str], project: TopicProject, tmp_path: Path) -> None:
+    """F12: a copy of the configuration shares the group; it is told, and both land every message once."""
     from confluent_kafka import Consumer, TopicPartition
 
     bootstrap = topic()
