@@ -50,6 +50,19 @@ def test_it_fills_every_table_it_names(demo: Demo) -> None:
     assert dict(demo.project.rows(counts)) == {name: table["rows"] for name, table in tables.items()}
 
 
+def test_it_shows_the_stream_and_says_whose_broker_it_is(demo: Demo) -> None:
+    assert "trino-incremental-dbt-5min: done (run " in demo.ended.out
+    assert "librdkafka's mock broker" in demo.ended.out
+    streamed = demo.project.rows(
+        "select transaction_id, quantity * price_per_unit = transaction_amount from landing.raw_transaction_personal "
+        "where _kafka_topic = 'raw_transaction_personal' and _kafka_offset >= 0"
+    )
+    assert len(streamed) > 1_000
+    assert all(exact for _, exact in streamed)
+    in_marts = {row[0] for row in demo.project.rows("select transaction_id from marts.fct_transactions")}
+    assert {name for name, _ in streamed} <= in_marts
+
+
 def test_its_closing_words_work(demo: Demo) -> None:
     told = [line.strip() for line in demo.ended.out.splitlines() if line.strip().startswith(".venv/bin/engine ")]
     assert len(told) >= 4
@@ -153,7 +166,7 @@ def test_freshness_is_shown(demo: Demo) -> None:
     document = demo.project.engine("status", "--json").document()
     ran = {p["pipeline"]: p for p in document["pipelines"] if p["status"]}
     assert {p["status"] for p in ran.values()} == {"ok"}
-    assert len(ran) == 4
+    assert len(ran) == 5
     for table in document["tables"]:
         assert datetime.fromisoformat(table["arrived_at"]).utcoffset() is not None
 
