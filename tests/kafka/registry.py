@@ -67,13 +67,17 @@ class Schemas:
                 return self._schemas[int(number) - 1]
         raise RegistryError(40403, f"Schema {number} not found")
 
-    def latest(self, subject: str) -> dict[str, Any]:
+    def version(self, subject: str, wanted: str | None) -> dict[str, Any]:
+        """Return a version of a subject, the latest where none is wanted."""
         with self._lock:
             versions = self._subjects.get(subject)
             if not versions:
                 raise RegistryError(40401, f"Subject '{subject}' not found.")
-            number = versions[-1]
-            return {"subject": subject, "version": len(versions), "id": number, **self._schemas[number - 1]}
+            at = len(versions) if wanted is None else int(wanted) if wanted.isdigit() else 0
+            if not 0 < at <= len(versions):
+                raise RegistryError(40402, f"Version {wanted} not found.")
+            number = versions[at - 1]
+            return {"subject": subject, "version": at, "id": number, **self._schemas[number - 1]}
 
     def answer(self, method: str, path: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Route a request by its parts; subjects may hold anything that is quoted in the path."""
@@ -83,7 +87,9 @@ class Schemas:
             case "GET", ["schemas", "ids", number]:
                 return self.by_id(number)
             case "GET", ["subjects", subject, "versions", "latest"]:
-                return self.latest(subject)
+                return self.version(subject, None)
+            case "GET", ["subjects", subject, "versions", number]:
+                return self.version(subject, number)
         raise RegistryError(404, "HTTP 404 Not Found")
 
 

@@ -41,6 +41,9 @@ def test_a_schema_has_one_id_and_versions_count_within_a_subject(registry: Schem
     assert ask(registry, "/schemas/ids/1?subject=prices-value") == (200, {"schema": PRICE})
     latest = {"subject": "prices-value", "version": 2, "id": 2, "schema": WIDER}
     assert ask(registry, "/subjects/prices-value/versions/latest") == (200, latest)
+    first = {"subject": "prices-value", "version": 1, "id": 1, "schema": PRICE}
+    assert ask(registry, "/subjects/prices-value/versions/1") == (200, first)
+    assert ask(registry, "/subjects/prices-value/versions/3")[0] == 404
 
 
 def test_another_type_is_said_and_a_subject_may_hold_a_slash(registry: SchemaRegistry) -> None:
@@ -58,6 +61,7 @@ def test_another_type_is_said_and_a_subject_may_hold_a_slash(registry: SchemaReg
         ("/schemas/ids/x", None, 404, 40403),
         ("/subjects/nobody/versions/latest", None, 404, 40401),
         ("/subjects/nobody/versions", {"schema": ""}, 422, 42201),
+        ("/subjects/nobody/versions/1", None, 404, 40401),
         ("/elsewhere", None, 404, 404),
     ],
 )
