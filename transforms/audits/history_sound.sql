@@ -1,4 +1,4 @@
-/* Of every customer touched now: versions follow each other without gap or overlap, and the last one is current. */
+/* Of every customer touched now: versions follow each other without gap or overlap, and the last one is current, unless it is a deletion. */
 AUDIT (
   name history_sound,
   blocking TRUE
@@ -10,6 +10,7 @@ WITH versions AS (
     effective_from,
     effective_to,
     is_current,
+    is_deleted,
     LEAD(effective_from) OVER (PARTITION BY customer_hk ORDER BY effective_from) AS next_from
   FROM @this_model
   WHERE
@@ -19,7 +20,7 @@ WITH versions AS (
     customer_hk,
     effective_from,
     CASE
-      WHEN is_current IS DISTINCT FROM (next_from IS NULL) THEN 'not exactly one current version'
+      WHEN is_current IS DISTINCT FROM (next_from IS NULL AND NOT is_deleted) THEN 'not exactly one current version'
       WHEN next_from IS NULL AND effective_to IS DISTINCT FROM '9999-12-31 00:00:00+00'::TIMESTAMPTZ
       THEN 'the current version ends'
       WHEN effective_to < next_from THEN 'a gap before the next version'

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sqlmesh.core.macros import MacroEvaluator
 
 ARRIVED = "_arrived_at BETWEEN @start_dt AND @end_dt"
+DELETED = "f" * 32
+"""The hashdiff of a deletion: no payload's, and at one load time it counts before any of them."""
 
 
 @macro()
@@ -61,6 +63,7 @@ def satellite(
     feed: exp.Expression,
     payload: exp.Expression,
     child: exp.Expression | None = None,
+    deleted: exp.Expression | None = None,
 ) -> exp.Expression:
     """Return every version of each key that the arrived rows touch, from all that was ever delivered of it.
 
@@ -70,6 +73,10 @@ def satellite(
     load time the one with the greater hashdiff counts. `child` columns join the key. A column is text unless it is
     cast. The feed has `<hub>_hk` and `_key`: `@key_bits(<hub>_hk)`, or with `child`
     `@key_bits(@row_hash(key columns, child columns))`; a feed staged for another key is refused.
+
+    `deleted` is a boolean column of the feed: where it is true the source says that the key is no more, in a row
+    without a payload, which becomes a version of its own. What any source says of the key after it is a version,
+    also when it is what that source had said before.
     """
     keys = _names(key)
     hash_column = f"{hub_name.name}_hk"
@@ -77,8 +84,15 @@ def satellite(
     series = ", ".join([*group, "record_source"])
     values = _items(payload)
     hashdiff = hash_of(dialect_of(evaluator), values)
+    said = "_hashdiff" if deleted is None else f"CASE WHEN {deleted.name} THEN '{DELETED}' ELSE _hashdiff END"
+    by_time = f"OVER (PARTITION BY {series} ORDER BY load_timestamp)"
+    life = again = ""
+    if deleted is not None:  # how often the key has been deleted up to there, by any source
+        so_far = f"OVER (PARTITION BY {', '.join(group)} ORDER BY load_timestamp)"
+        life = f", COUNT(CASE WHEN {deleted.name} THEN 1 END) {so_far} AS _life"
+        again = f" OR LAG(_life) {by_time} <> _life"
     carried = ", ".join([*group, *keys, "load_timestamp", "record_source"])
-    names = ", ".join(value.alias_or_name for value in values)
+    names = ", ".join([value.alias_or_name for value in values] + ([] if deleted is None else [deleted.name]))
     same = " AND ".join(
         f"t.{column} = s.{column}" if column == hash_column else f"t.{column} IS NOT DISTINCT FROM s.{column}"
         for column in group
@@ -108,15 +122,16 @@ def satellite(
             AND s._key IN (SELECT _key FROM known)
             AND EXISTS(SELECT 1 FROM touched AS t WHERE t._key = s._key AND {same})
         ), deliveries AS (
-          SELECT {carried}, _hashdiff AS hashdiff, {names}, _load_id, _arrived_at, _key FROM history
+          SELECT {carried}, {said} AS hashdiff, {names}, _load_id, _arrived_at, _key FROM history
         ), chosen AS (
           SELECT * FROM deliveries
           QUALIFY ROW_NUMBER() OVER (PARTITION BY {series}, load_timestamp ORDER BY hashdiff DESC, _load_id) = 1
+        ), lives AS (
+          SELECT *, MAX(_arrived_at) OVER (PARTITION BY {", ".join(group)}) AS _touched_at{life} FROM chosen
         )
-        SELECT {carried}, hashdiff, {names}, _load_id,
-          MAX(_arrived_at) OVER (PARTITION BY {", ".join(group)}) AS _arrived_at, _key
-        FROM chosen
-        QUALIFY LAG(hashdiff) OVER (PARTITION BY {series} ORDER BY load_timestamp) IS DISTINCT FROM hashdiff
+        SELECT {carried}, hashdiff, {names}, _load_id, _touched_at AS _arrived_at, _key
+        FROM lives
+        QUALIFY LAG(hashdiff) {by_time} IS DISTINCT FROM hashdiff{again}
         """,
         dialect="duckdb",
     )

@@ -42,13 +42,18 @@ class Keyed(ABC):
         if not isinstance(query_or_df, exp.Query):
             raise SQLMeshError(f"{model.name}: a keyed table is filled by a query, not by a data frame")
         if is_first_insert:
-            self._replace_query_for_model(model, table_name, query_or_df, render_kwargs, **kwargs)
+            self._replace_query_for_model(model, table_name, self._lasting(query_or_df, model), render_kwargs, **kwargs)
             return
         columns = ", ".join(f'"{name}"' for name in self.adapter.columns(table_name))
         target = exp.to_table(table_name, dialect="duckdb").sql(dialect=self.adapter.dialect, identify=True)
         with self._temporary("fresh", query_or_df) as fresh:
             if not self._is_empty(fresh):
                 self._merge(target, fresh, columns, model)
+
+    def _lasting(self, query: exp.Query, model: Model) -> exp.Query:
+        """Return the query for the rows that the table is to have: all of them, unless the kind knows better."""
+        del model
+        return query
 
     @abstractmethod
     def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
@@ -172,16 +177,22 @@ class ReplaceArrived(Keyed, CustomMaterialization):
 class ReplaceGroups(Keyed, CustomMaterialization):
     """Replace each key's rows: `materialization_properties (key = (...), version = (...))`.
 
-    With `version`, rows of a key that the table has alike stay untouched, unless one of that key has to go.
+    With `version`, rows of a key that the table has alike stay untouched, unless one of that key has to go. With
+    `ended`, a boolean column, a row where it is true takes its key's rows away and is not kept itself.
     """
 
     NAME = "replace_groups"
 
+    def _lasting(self, query: exp.Query, model: Model) -> exp.Query:
+        kept = " AND ".join(f"NOT COALESCE({name}, FALSE)" for name in _named(model, "ended"))
+        return exp.select("*").from_(query.subquery("every")).where(kept) if kept else query
+
     def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
         key, version = _named(model, "key"), _named(model, "version")
         with self._temporary("known", self._known(target, fresh)) as known:
+            lasting = self._lasting(self._query(f"SELECT {columns} FROM {fresh}"), model).sql(self.adapter.dialect)
             if self._is_empty(known):
-                self._run(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh}")
+                self._run(f"INSERT INTO {target} ({columns}) {lasting}")
                 return
             identity = ", ".join(f"o.{name}" for name in [*key, *version])
             rows = f"SELECT {identity}, o._key FROM {target} AS o WHERE o._key IN (SELECT _key FROM {known})"
@@ -199,7 +210,7 @@ class ReplaceGroups(Keyed, CustomMaterialization):
                             f"AND {self._exists(rewritten, key)}"
                         )
                     self._run(
-                        f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh} AS o "
+                        f"INSERT INTO {target} ({columns}) SELECT {columns} FROM ({lasting}) AS o "
                         f"WHERE {self._exists(rewritten, key)} OR NOT {self._exists(present, [*key, *version])}"
                     )
 

@@ -12,7 +12,7 @@ MODEL (
     KEY_SOUND(key := transaction_hk, required := (transaction_id, data_quality)),
     TRANSACTIONS_COMPLETE()
   ),
-  description 'The rule of one transaction, one row: the latest version that any feed and source gave of it, with its keys, its amounts and what was known of its owner at trade time'
+  description 'The rule of one transaction, one row: the latest version that any feed and source gave of it, with its keys, its amounts and what was known of its owner at trade time; is_deleted where the last word was that it is no more'
 );
 
 WITH touched AS (
@@ -67,7 +67,7 @@ WITH touched AS (
   QUALIFY
     ROW_NUMBER() OVER (
       PARTITION BY transaction_hk
-      ORDER BY load_timestamp DESC, feed DESC, record_source DESC
+      ORDER BY load_timestamp DESC, is_deleted DESC, feed DESC, record_source DESC
     ) = 1
 )
 SELECT
@@ -97,7 +97,9 @@ SELECT
   EXTRACT(DAY FROM transaction_timestamp AT TIME ZONE 'UTC')::INT AS transaction_day,
   (DATE_DIFF('DAY', '1900-01-01'::DATE, (transaction_timestamp AT TIME ZONE 'UTC')::DATE) % 7 + 1)::INT AS transaction_weekday, /* 1 is Monday, as 1900-01-01 was */
   EXTRACT(HOUR FROM transaction_timestamp AT TIME ZONE 'UTC')::INT AS transaction_hour,
+  is_deleted,
   CASE
+    WHEN is_deleted THEN 'deleted'
     WHEN customer_id IS NULL THEN 'no customer'
     WHEN asset_symbol IS NULL OR asset_type IS NULL THEN 'no asset'
     WHEN transaction_amount IS NULL OR quantity IS NULL OR price_per_unit IS NULL THEN 'an amount is missing'

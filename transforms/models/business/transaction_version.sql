@@ -5,7 +5,7 @@ MODEL (
   start '2025-01-01', /* a view is made once, by an interval that has passed, and again only when its file changes */
   tags [transactions],
   grain (transaction_hk, load_timestamp),
-  description 'The versions of each transaction through load time, of both feeds: of two at one instant the personal one counts, then the last source in alphabetical order'
+  description 'The versions of each transaction through load time, of both feeds: of two at one instant a deletion counts, then the personal one, then the last source in alphabetical order'
 );
 
 SELECT
@@ -15,11 +15,11 @@ SELECT
   record_source,
   _load_id
 FROM (
-  SELECT 'personal' AS feed, transaction_hk, @hash_key(customer_id) AS customer_hk, load_timestamp, record_source, _load_id
+  SELECT 'personal' AS feed, transaction_hk, @hash_key(customer_id) AS customer_hk, is_deleted, load_timestamp, record_source, _load_id
   FROM vault.sat_transaction_personal
   UNION ALL
-  SELECT 'corporate', transaction_hk, @hash_key(customer_id), load_timestamp, record_source, _load_id
+  SELECT 'corporate', transaction_hk, @hash_key(customer_id), is_deleted, load_timestamp, record_source, _load_id
   FROM vault.sat_transaction_corp
 ) AS versions
 QUALIFY
-  ROW_NUMBER() OVER (PARTITION BY transaction_hk, load_timestamp ORDER BY feed DESC, record_source DESC) = 1
+  ROW_NUMBER() OVER (PARTITION BY transaction_hk, load_timestamp ORDER BY is_deleted DESC, feed DESC, record_source DESC) = 1

@@ -2,7 +2,7 @@ MODEL (
   name marts.dim_company,
   kind CUSTOM (
     materialization 'replace_groups',
-    materialization_properties (key = company_hk)
+    materialization_properties (key = company_hk, ended = is_deleted)
   ),
   tags [customers],
   allow_partials TRUE,
@@ -10,7 +10,7 @@ MODEL (
   audits (
     KEY_SOUND(key := company_hk, required := company_id, hubs := vault.hub_company)
   ),
-  description 'One row a company that any feed names, as it is now; attributes are null until its details arrive'
+  description 'One row a company that any feed names, as it is now; attributes are null until its details arrive, and what a source has deleted is not here'
 );
 
 WITH touched AS (
@@ -34,7 +34,7 @@ WITH touched AS (
   WHERE
     _key IN (SELECT _key FROM touched) AND company_hk IN (SELECT company_hk FROM touched)
   QUALIFY
-    ROW_NUMBER() OVER (PARTITION BY company_hk ORDER BY load_timestamp DESC, record_source DESC) = 1
+    ROW_NUMBER() OVER (PARTITION BY company_hk ORDER BY load_timestamp DESC, is_deleted DESC, record_source DESC) = 1
 )
 SELECT
   hub.company_hk,
@@ -48,6 +48,7 @@ SELECT
   now.office_primary_location,
   now.registration_date,
   now.load_timestamp AS changed_at,
+  COALESCE(now.is_deleted, FALSE) AS is_deleted, /* such a row takes the company's away and is not kept */
   COALESCE(now.record_source, hub.record_source) AS record_source,
   hub.load_timestamp, /* first seen */
   COALESCE(now._load_id, hub._load_id) AS _load_id,

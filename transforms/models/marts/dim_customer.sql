@@ -2,7 +2,7 @@ MODEL (
   name marts.dim_customer,
   kind CUSTOM (
     materialization 'replace_groups',
-    materialization_properties (key = customer_hk)
+    materialization_properties (key = customer_hk, ended = is_deleted)
   ),
   tags [customers],
   allow_partials TRUE,
@@ -10,7 +10,7 @@ MODEL (
   audits (
     KEY_SOUND(key := customer_hk, required := customer_id, hubs := vault.hub_customer)
   ),
-  description 'One row a customer that any feed names, as they are now; attributes are null until their profile arrives'
+  description 'One row a customer that any feed names, as they are now; attributes are null until their profile arrives, and whom a source has deleted is not here'
 );
 
 WITH touched AS (
@@ -32,7 +32,7 @@ WITH touched AS (
   SELECT *
   FROM marts.dim_customer_history
   WHERE
-    is_current
+    effective_to = '9999-12-31 00:00:00+00'::TIMESTAMPTZ
     AND _key IN (SELECT _key FROM touched)
     AND customer_hk IN (SELECT customer_hk FROM touched)
 )
@@ -51,6 +51,7 @@ SELECT
   now.company_id,
   now.company_hk,
   now.effective_from AS changed_at,
+  COALESCE(now.is_deleted, FALSE) AS is_deleted, /* such a row takes the customer's away and is not kept */
   COALESCE(now.record_source, hub.record_source) AS record_source,
   hub.load_timestamp, /* first seen */
   COALESCE(now._load_id, hub._load_id) AS _load_id,

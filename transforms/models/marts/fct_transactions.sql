@@ -5,7 +5,7 @@ MODEL (
   start '2025-01-01', /* a view is made once, by an interval that has passed, and again only when its file changes */
   tags [transactions],
   grain (transaction_hk),
-  description 'One row a transaction: keys, amounts and what held at trade time, with the current attributes of its customer and asset beside them'
+  description 'One row a transaction: keys, amounts and what held at trade time, with the current attributes of its customer and asset beside them; those that a source has deleted are not here'
 );
 
 SELECT
@@ -51,3 +51,5 @@ LEFT JOIN marts.dim_customer AS c
   ON c.customer_hk = t.customer_hk
 LEFT JOIN marts.dim_asset AS a
   ON a.asset_hk = t.asset_hk
+WHERE
+  NOT t.is_deleted

@@ -17,6 +17,7 @@ SELECT
   r.tax_number::TEXT AS tax_number,
   r.office_primary_location::TEXT AS office_primary_location,
   r.registration_date::DATE AS registration_date,
+  COALESCE(r.is_deleted::BOOLEAN, FALSE) AS is_deleted,
   r.source::TEXT AS source,
   r.load_timestamp::TIMESTAMPTZ AS load_timestamp,
   r._load_id::TEXT AS _load_id,

@@ -21,6 +21,7 @@ SELECT
   r.customer_type::TEXT AS customer_type,
   r.company_id::TEXT AS company_id,
   r.is_kyc_verified::BOOLEAN AS is_kyc_verified,
+  COALESCE(r.is_deleted::BOOLEAN, FALSE) AS is_deleted,
   r.source::TEXT AS source,
   r.load_timestamp::TIMESTAMPTZ AS load_timestamp,
   r._load_id::TEXT AS _load_id,

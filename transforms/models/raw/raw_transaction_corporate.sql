@@ -23,6 +23,7 @@ SELECT
   r.customer_risk_tolerance::TEXT AS customer_risk_tolerance,
   r.customer_type::TEXT AS customer_type,
   r.data_source::TEXT AS data_source,
+  COALESCE(r.is_deleted::BOOLEAN, FALSE) AS is_deleted,
   r.source::TEXT AS source,
   r.load_timestamp::TIMESTAMPTZ AS load_timestamp,
   r._load_id::TEXT AS _load_id,

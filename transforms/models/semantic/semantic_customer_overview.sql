@@ -35,6 +35,8 @@ LEFT JOIN (
     SUM(fee_amount) AS total_fee_amount,
     MAX(transaction_timestamp) AS last_transaction_at
   FROM business.transaction
+  WHERE
+    NOT is_deleted
   GROUP BY
     customer_hk
 ) AS t

@@ -36,17 +36,17 @@ FROM (
   SELECT 'raw_transaction_personal' AS table_name, 'customer_id' AS column_name, 'no customer_id: no link to a customer' AS reason, NULL AS value, record_source, load_timestamp, _load_id, _arrived_at
   FROM stage.transaction_personal
   WHERE
-    customer_id IS NULL AND _arrived_at BETWEEN @start_dt AND @end_dt
+    customer_id IS NULL AND NOT is_deleted AND _arrived_at BETWEEN @start_dt AND @end_dt
   UNION ALL
   SELECT 'raw_transaction_personal' AS table_name, 'asset_symbol' AS column_name, 'no asset_symbol: no link to an asset' AS reason, NULL AS value, record_source, load_timestamp, _load_id, _arrived_at
   FROM stage.transaction_personal
   WHERE
-    asset_symbol IS NULL AND _arrived_at BETWEEN @start_dt AND @end_dt
+    asset_symbol IS NULL AND NOT is_deleted AND _arrived_at BETWEEN @start_dt AND @end_dt
   UNION ALL
   SELECT 'raw_transaction_personal' AS table_name, 'asset_type' AS column_name, 'no asset_type: no link to an asset' AS reason, NULL AS value, record_source, load_timestamp, _load_id, _arrived_at
   FROM stage.transaction_personal
   WHERE
-    asset_type IS NULL AND _arrived_at BETWEEN @start_dt AND @end_dt
+    asset_type IS NULL AND NOT is_deleted AND _arrived_at BETWEEN @start_dt AND @end_dt
   UNION ALL
   SELECT 'raw_transaction_corporate' AS table_name, 'transaction_id' AS column_name, 'no transaction_id: not loaded' AS reason, NULL AS value, record_source, load_timestamp, _load_id, _arrived_at
   FROM stage.transaction_corporate
@@ -56,17 +56,17 @@ FROM (
   SELECT 'raw_transaction_corporate' AS table_name, 'customer_id' AS column_name, 'no customer_id: no link to a customer or a company' AS reason, NULL AS value, record_source, load_timestamp, _load_id, _arrived_at
   FROM stage.transaction_corporate
   WHERE
-    customer_id IS NULL AND _arrived_at BETWEEN @start_dt AND @end_dt
+    customer_id IS NULL AND NOT is_deleted AND _arrived_at BETWEEN @start_dt AND @end_dt
   UNION ALL
   SELECT 'raw_transaction_corporate' AS table_name, 'asset_symbol' AS column_name, 'no asset_symbol: no link to an asset' AS reason, NULL AS value, record_source, load_timestamp, _load_id, _arrived_at
   FROM stage.transaction_corporate
   WHERE
-    asset_symbol IS NULL AND _arrived_at BETWEEN @start_dt AND @end_dt
+    asset_symbol IS NULL AND NOT is_deleted AND _arrived_at BETWEEN @start_dt AND @end_dt
   UNION ALL
   SELECT 'raw_transaction_corporate' AS table_name, 'asset_type' AS column_name, 'no asset_type: no link to an asset' AS reason, NULL AS value, record_source, load_timestamp, _load_id, _arrived_at
   FROM stage.transaction_corporate
   WHERE
-    asset_type IS NULL AND _arrived_at BETWEEN @start_dt AND @end_dt
+    asset_type IS NULL AND NOT is_deleted AND _arrived_at BETWEEN @start_dt AND @end_dt
   UNION ALL
   SELECT 'raw_news' AS table_name, 'url' AS column_name, 'no url: not loaded' AS reason, NULL AS value, record_source, load_timestamp, _load_id, _arrived_at
   FROM stage.news

@@ -17,6 +17,7 @@ MODEL (
   company,
   key := company_id,
   feed := stage.company,
+  deleted := is_deleted,
   payload := (
     company_name,
     company_type,

@@ -17,6 +17,7 @@ MODEL (
   customer,
   key := customer_id,
   feed := stage.customer,
+  deleted := is_deleted,
   payload := (
     first_name,
     last_name,

@@ -17,6 +17,7 @@ MODEL (
   transaction,
   key := transaction_id,
   feed := stage.transaction_corporate,
+  deleted := is_deleted,
   payload := (
     customer_id,
     asset_type,
