@@ -110,16 +110,17 @@ class Drain:
 
     def _sorted(self, found: list[Message], waiting: set[int]) -> list[Message]:
         """Take events out, and strike out the partitions that are read up."""
-        good = []
-        for message in found:
-            if message.error() is not None:
-                self._event(message, waiting)
-                continue
-            good.append(message)
-            end = message.offset() + 1
-            self._ahead[message.partition()] = end
-            if end >= self.until[message.partition()]:
-                waiting.discard(message.partition())
+        good = [message for message in found if message.error() is None]
+        # a partition's messages come in order: its last one counts
+        last = dict(zip([message.partition() for message in good], [message.offset() for message in good], strict=True))
+        for partition, offset in last.items():
+            self._ahead[partition] = offset + 1
+            if offset + 1 >= self.until[partition]:
+                waiting.discard(partition)
+        if len(good) < len(found):
+            for message in found:
+                if message.error() is not None:
+                    self._event(message, waiting)
         if good:
             self._quiet_since = time.monotonic()
         elif time.monotonic() - self._quiet_since > self.source.timeout_seconds:

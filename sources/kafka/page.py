@@ -39,7 +39,7 @@ def pages(
     Where a message stood comes before its fields: the quarantine cuts long rows at their end. Where tombstones
     delete the row that their key names in the column `deletes`, they have pages of their own, in their turn.
     """
-    if deletes is None:
+    if deletes is None or all(message.value() is not None for message in batch):
         yield from _pages(topic, batch, values, max_bytes)
         return
     for deletions, messages in in_turns(batch):
@@ -79,19 +79,18 @@ def _deletions(topic: str, messages: Sequence[Message], column: str) -> pa.Recor
 def _pages(
     topic: str, batch: Sequence[Message], values: MessageFormat, max_bytes: int
 ) -> Iterator[pa.RecordBatch | list[dict[str, Any]] | SetAside]:
-    readable: list[Message] = []
-    values_of: list[bytes] = []
-    refused = []
-    for message in batch:
-        value = message.value()
-        if value is None:
-            refused.append(set_aside(topic, message, "tombstone: the producer deleted this key"))
-        elif len(value) > max_bytes:
-            refused.append(set_aside(topic, message, f"{len(value):,} bytes; max_message_kb allows {max_bytes:,}"))
-        else:
-            readable.append(message)
-            values_of.append(value)
-    if refused:
+    given = [message.value() for message in batch]
+    values_of = [value for value in given if value is not None and len(value) <= max_bytes]
+    readable = batch
+    if len(values_of) < len(batch):
+        readable, refused = [], []
+        for message, value in zip(batch, given, strict=True):
+            if value is None:
+                refused.append(set_aside(topic, message, "tombstone: the producer deleted this key"))
+            elif len(value) > max_bytes:
+                refused.append(set_aside(topic, message, f"{len(value):,} bytes; max_message_kb allows {max_bytes:,}"))
+            else:
+                readable.append(message)
         yield SetAside(refused)
     for part in values.parse(values_of):
         messages = readable[part.start : part.start + part.count]
@@ -129,7 +128,7 @@ def _free(field: str) -> str:
 
 def positions(topic: str, messages: Sequence[Message]) -> dict[str, pa.Array]:
     """Return POSITION_COLUMNS of many messages."""
-    times = [message.timestamp() for message in messages]
+    times = (message.timestamp() for message in messages)  # never held: many pairs at once wake the garbage collector
     stamps = pa.array([ms if kind != NO_TIME and ms >= 0 else None for kind, ms in times], pa.timestamp("ms", "UTC"))
     headers = [message.headers() for message in messages]
     return {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dlt
 
 from engine.errors import SourceError
 from engine.table import Table
+from sources.kafka.ahead import ahead
 from sources.kafka.client import broken, reader_settings, silent
 from sources.kafka.describe import Described, describe, overdue
 from sources.kafka.drain import BrokersGoneError, Drain, LostPositionError
@@ -21,6 +23,8 @@ from sources.protocol import SetAside, SourceContext
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource
+
+    from sources.kafka.message import Message
 
 log = logging.getLogger(__name__)
 LOST_AT_MOST = 1_000
@@ -72,9 +76,8 @@ class _Reading:
         for _ in range(LOST_AT_MOST):
             drain = self._assigned(held)
             try:
-                for batch in drain.batches():
-                    most = self._settings.max_message_kb * 1024
-                    yield from pages(self._topic, batch, values, most, self._settings.deletes)
+                for parsed in ahead(drain.batches(), partial(self._parsed, values)):
+                    yield from parsed
             except LostPositionError as error:
                 holes = self._lost(error)
                 if holes:
@@ -84,6 +87,10 @@ class _Reading:
             else:
                 break
         self._report(held, ended=drain.ended)
+
+    def _parsed(self, values: MessageFormat, batch: Sequence[Message]) -> list[Any]:
+        most = self._settings.max_message_kb * 1024
+        return list(pages(self._topic, batch, values, most, self._settings.deletes))
 
     def _described(self) -> Described:
         return describe(self._source, self._ctx.source, self._topic)
