@@ -6,6 +6,8 @@ import io
 import json
 import random
 import struct
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -269,3 +271,14 @@ def test_a_schema_that_is_nested_without_end_is_a_reason() -> None:
 
     (part,) = AvroFormat(Deep()).parse([wire(1, b"\x00")])
     assert "more than 100 levels" in str(part.rows[0])
+
+
+def test_settings_of_an_avro_topic_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from sources.kafka.settings import KafkaSource;"
+        "KafkaSource.model_validate({'type': 'kafka', 'brokers': 'b:1', 'schema_registry': {'url': 'http://r'},"
+        " 'resources': {'orders': {'format': 'avro'}}}).resources_of('stream', {});"
+        "print([n for n in ('fastavro', 'requests', 'urllib3', 'confluent_kafka', 'pyarrow') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
