@@ -74,10 +74,10 @@ class AvroFormat:
         if isinstance(layout, str):
             yield _Run(number, None, [layout] * len(values))
             return
-        read = _flat if layout.flat else _whole
-        rows = [read(number, layout, value) for value in values]
-        for refused, group in groupby(rows, key=lambda row: isinstance(row, str)):
-            yield _Run(number, layout if layout.flat and not refused else None, list(group))
+        if layout.flat:
+            yield from _flat(number, layout, values)
+        else:
+            yield _Run(number, None, [_whole(number, layout, value) for value in values])
 
     def _layout(self, number: int) -> Layout | str:
         if number not in self._layouts:
@@ -90,11 +90,19 @@ class AvroFormat:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Messages of one schema. With a layout, `rows` are lists of raw values; else dicts, or reasons."""
+    """Messages of one schema: dicts or reasons; or, with a layout, their raw values, one message's after another's.
+
+    A list for each message would be more objects than the garbage collector leaves alone.
+    """
 
     number: int
     layout: Layout | None
     rows: Sequence[Any]
+
+    @property
+    def count(self) -> int:
+        """How many messages."""
+        return len(self.rows) if self.layout is None else len(self.rows) // len(self.layout.names)
 
 
 @dataclass(slots=True)
@@ -118,7 +126,7 @@ class _Part:
     def add(self, run: _Run) -> None:
         """Append the run."""
         self._runs.append(run)
-        self.count += len(run.rows)
+        self.count += run.count
         if run.layout is not None:
             self._kinds.update(zip(run.layout.names, run.layout.kinds, strict=True))
 
@@ -127,9 +135,10 @@ class _Part:
         values: dict[str, list[Any]] = {name: [] for name in self._kinds}
         for run in self._runs:
             names = () if run.layout is None else run.layout.names
-            found = dict(zip(names, zip(*run.rows, strict=True), strict=True))
+            places = {name: place for place, name in enumerate(names)}
             for name, whole in values.items():
-                whole.extend(found.get(name) or repeat(None, len(run.rows)))
+                found = run.rows[places[name] :: len(names)] if name in places else repeat(None, run.count)
+                whole.extend(found)
         arrays = [column(kind, values[name]) for name, kind in self._kinds.items()]
         return pa.RecordBatch.from_arrays(arrays, names=list(self._kinds))
 
@@ -142,16 +151,26 @@ def _head(value: bytes) -> bytes:
     return value[:HEAD]
 
 
-def _flat(number: int, layout: Layout, value: bytes) -> list[Any] | str:
-    """Return one message's raw values, or the reason why it has none."""
-    at, row = HEAD, []
-    try:
-        for reader in layout.readers:
-            found, at = reader(value, at)
-            row.append(found)
-    except UNREADABLE as error:
-        return _reason(number, error)
-    return row if at == len(value) else _left_over(number, value, at)
+def _flat(number: int, layout: Layout, values: Sequence[bytes]) -> Iterator[_Run]:
+    """Yield runs of raw values, and of reasons between them."""
+    cells: list[Any] = []
+    for value in values:
+        whole, at = len(cells), HEAD
+        try:
+            for reader in layout.readers:
+                found, at = reader(value, at)
+                cells.append(found)
+            reason = None if at == len(value) else _left_over(number, value, at)
+        except UNREADABLE as error:
+            reason = _reason(number, error)
+        if reason is not None:
+            del cells[whole:]
+            if cells:
+                yield _Run(number, layout, cells)
+                cells = []
+            yield _Run(number, None, [reason])
+    if cells:
+        yield _Run(number, layout, cells)
 
 
 def _whole(number: int, layout: Layout, value: bytes) -> dict[str, Any] | str:
@@ -188,7 +207,8 @@ def _finished(run: _Run) -> Iterator[dict[str, Any] | str]:
         return
     names = run.layout.names
     converters = [value_of(kind) for kind in run.layout.kinds]
-    for row in run.rows:
+    for start in range(0, len(run.rows), len(names)):
+        row = run.rows[start : start + len(names)]
         try:
             yield {
                 name: value if value is None or convert is None else convert(value)
