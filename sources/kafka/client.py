@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from sources.kafka.settings import KafkaSource
 
 log = logging.getLogger(__name__)
-FETCH_BYTES = 8 << 20
-QUEUE_KB = 65_536
-"""Messages that librdkafka fetches ahead of us, in kilobytes, of all partitions of a topic."""
+FETCH_BYTES = 2 << 20
+"""Of one partition in one answer, as it was packed; a larger message comes all the same."""
+QUEUE_KB = 32_768
+"""Messages that librdkafka fetches ahead of us, in kilobytes, of all partitions: a batch is a third of it."""
 
 
 def settings_of(source: KafkaSource) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def reader_settings(source: KafkaSource) -> dict[str, Any]:
         "enable.partition.eof": True,
         "fetch.message.max.bytes": FETCH_BYTES,
         "queued.max.messages.kbytes": QUEUE_KB,
+        "fetch.queue.backoff.ms": 20,  # a full queue is emptied in a tenth of a second: a whole one is too long
         "fetch.wait.max.ms": 100,
         "check.crcs": True,
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +39,25 @@ def messages(source: KafkaSource, topic: str, settings: KafkaTopic, table: Table
         from confluent_kafka import Consumer
 
         state = dlt.current.resource_state()
-        with closing(Consumer(reader_settings(source))) as consumer:
+        with closing(Consumer(reader_settings(source))) as consumer, _spared():
             reading = _Reading(consumer, source, topic, settings, ctx, Positions.of(state))
             yield from reading.pages()
         reading.positions.keep(state)
 
     return dlt.resource(extract, name=table.name)
+
+
+@contextmanager
+def _spared() -> Iterator[None]:
+    """Spare what is there from the garbage collector: a batch is so many objects that it would search all of it again.
+
+    Without this a tenth of the processor's time goes there.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Reading:
