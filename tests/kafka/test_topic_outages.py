@@ -24,6 +24,8 @@ from tests.kafka.topics import produce
 pytestmark = [pytest.mark.xdist_group(brokers.GROUP), pytest.mark.timeout(400)]
 REBALANCES = 100
 TOGETHER = 3
+BALANCED_SECONDS = 2.0
+"""A newcomer waits so long at most for its partitions, before the next one comes."""
 PASSWORD = 'k9!"/+%zQ7vLw2#XbN4'  # noqa: S105 - no account's
 
 
@@ -62,8 +64,10 @@ class Others:
                 there.append(Consumer(self._settings))
                 there[-1].subscribe([TOPIC], on_assign=self._assigned)
                 self.came += 1
-                for each in there:
-                    each.consume(100, 0.1)
+                before, until = self.assigned, time.monotonic() + BALANCED_SECONDS
+                while self.assigned == before and time.monotonic() < until:
+                    for each in there:
+                        each.consume(100, 0.05)
                 if len(there) == TOGETHER:
                     there.pop(0).close()
         except BaseException as error:  # told in the test's thread
