@@ -32,7 +32,9 @@ docs: .venv/.ready
 	@$(BIN)/python docs/generate.py
 
 bench: .venv/.ready
-	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python -m tests.bench.$$(basename $$bench .py) || exit 1; done
+	@missed=; for bench in tests/bench/bench_*.py; do \
+	  name=$$(basename $$bench .py); echo "== $$name"; $(BIN)/python -m tests.bench.$$name || missed="$$missed $$name"; \
+	done; test -z "$$missed" || { echo "aims missed:$$missed"; exit 1; }
 
 chaos: .venv/.ready
 	$(BIN)/python -m pytest -m chaos --timeout 3600

@@ -100,6 +100,7 @@ def produce(
             if bounds.people or not kept.get("begun"):
                 flow.people()
                 kept["begun"] = True
+                state.write(kept)
             flow.run(bounds, stop or threading.Event())
         done.topics, done.seconds = dict(sorted(sender.acknowledged.items())), time.monotonic() - began
     return done

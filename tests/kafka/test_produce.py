@@ -49,6 +49,8 @@ def project(tmp_path: Path) -> Callable[[str], SmallProject]:
 
 @pytest.fixture
 def topics(kafka: Broker) -> Any:
+    for topic in TOPICS:
+        create_topic(kafka.bootstrap, topic)
     yield kafka.bootstrap
     for topic in TOPICS:
         delete_topic(kafka.bootstrap, topic)
@@ -70,6 +72,8 @@ def produce(project: SmallProject, *options: str) -> dict[str, Any]:
 def test_topics_are_made_filled_and_landed_to_the_last_digit(
     topics: str, project: Callable[[str], SmallProject]
 ) -> None:
+    for topic in TOPICS:
+        delete_topic(topics, topic)
     there = project(topics)
     done = produce(there, "--rate", "0", "--messages", "400")
     assert done["created"] == sorted(TOPICS)
@@ -119,6 +123,13 @@ def test_a_stream_that_is_killed_and_started_again_uses_no_id_twice(
         assert len(ids) == len(set(ids)) > 0
 
 
+def test_people_are_sent_once(topics: str, project: Callable[[str], SmallProject]) -> None:
+    there = project(topics)
+    assert produce(there, "--rate", "0", "--messages", "50")["topics"] == {"raw_corporates": 10, "raw_customers": 40}
+    assert produce(there, "--rate", "0", "--messages", "5")["messages"] == 5
+    assert len(read(topics, "raw_customers")) == 40
+
+
 def test_the_rate_is_held_and_ctrl_c_ends_in_order(topics: str, project: Callable[[str], SmallProject]) -> None:
     there = project(topics)
     produce(there, "--messages", "50")
@@ -151,8 +162,6 @@ def test_two_streams_of_one_world_are_not_at_once(topics: str, project: Callable
         done = command(there, "--messages", "1")
     assert done.returncode == 1
     assert "the stream of people is busy" in done.stderr
-    for topic in TOPICS:
-        create_topic(topics, topic)  # for the fixture to delete
 
 
 def test_brokers_that_are_down_are_one_clear_error(project: Callable[[str], SmallProject]) -> None:
