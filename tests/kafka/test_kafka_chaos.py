@@ -42,7 +42,7 @@ class Storm:
     broker_down: tuple[float, float] = (0.2, 3.0)
 
 
-SHORT = Storm(35, 1_000, LAND, (0.3, 5.0), (3.0, 9.0))
+SHORT = Storm(20, 1_000, LAND, (0.3, 5.0), (3.0, 9.0))
 LONG = Storm(600, 5_000, ALL, (0.5, 60.0), (10.0, 50.0))
 
 
@@ -61,7 +61,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 @pytest.mark.slow
 @pytest.mark.xdist_group(brokers.GROUP)
 @pytest.mark.timeout(600)
-def test_half_a_minute_of_kills_loses_and_doubles_nothing(broker: Broker, tmp_path: Path, seed: int) -> None:
+def test_a_short_storm_of_kills_loses_and_doubles_nothing(broker: Broker, tmp_path: Path, seed: int) -> None:
     weather(SHORT, broker, tmp_path, seed)
 
 
