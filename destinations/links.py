@@ -92,8 +92,11 @@ sync_directory = sync_file
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace a small file all at once: readers see the old text or the new one, also after a power cut."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    """Replace a small file all at once: readers see the old text or the new one, also after a power cut.
+
+    For the one writer that holds the destination's lock: what a killed one left unfinished is written over.
+    """
+    unfinished = path.with_name(f".{path.name}.new")
     with unfinished.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

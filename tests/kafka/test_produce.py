@@ -17,7 +17,7 @@ import pytest
 from tests.faults.small_project import ENGINE, HEAD, SmallProject
 from tests.kafka import brokers
 from tests.kafka.brokers import Broker
-from tests.kafka.topics import create_topic, delete_topic, read
+from tests.kafka.topics import count, create_topic, delete_topic, read
 
 pytestmark = [pytest.mark.xdist_group(brokers.GROUP), pytest.mark.timeout(400)]
 TOPICS = ("raw_customers", "raw_corporates", "raw_transaction_personal", "raw_transaction_corporate")
@@ -106,12 +106,12 @@ def test_a_stream_that_is_killed_and_started_again_uses_no_id_twice(
     there = project(topics)
     produce(there, "--rate", "0", "--messages", "100")
     for _ in range(3):
-        before = sum(len(read(topics, topic)) for topic in TOPICS)
+        before = sum(count(topics, topic) for topic in TOPICS)
         child = subprocess.Popen(
             [ENGINE, "produce", "--rate", "2000"], cwd=there.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         deadline = time.monotonic() + 60
-        while sum(len(read(topics, topic)) for topic in TOPICS) == before:
+        while sum(count(topics, topic) for topic in TOPICS) == before:
             assert time.monotonic() < deadline
             assert child.poll() is None
         child.kill()
@@ -133,7 +133,7 @@ def test_people_are_sent_once(topics: str, project: Callable[[str], SmallProject
 def test_the_rate_is_held_and_ctrl_c_ends_in_order(topics: str, project: Callable[[str], SmallProject]) -> None:
     there = project(topics)
     produce(there, "--messages", "50")
-    before = sum(len(read(topics, topic)) for topic in TOPICS)
+    before = sum(count(topics, topic) for topic in TOPICS)
     began = time.monotonic()
     child = subprocess.Popen(
         [ENGINE, "produce", "--rate", "100", "--json"],
@@ -142,14 +142,14 @@ def test_the_rate_is_held_and_ctrl_c_ends_in_order(topics: str, project: Callabl
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
-    while sum(len(read(topics, topic)) for topic in TOPICS) < before + 200:
+    while sum(count(topics, topic) for topic in TOPICS) < before + 200:
         assert time.monotonic() - began < 60
         time.sleep(0.1)
     child.send_signal(signal.SIGINT)
     out, _ = child.communicate(timeout=30)
     assert child.returncode == 0
     done = json.loads(out)
-    assert done["messages"] == sum(len(read(topics, topic)) for topic in TOPICS) - before
+    assert done["messages"] == sum(count(topics, topic) for topic in TOPICS) - before
     assert done["messages"] <= 100 * done["seconds"] + 1
 
 

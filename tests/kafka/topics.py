@@ -124,7 +124,10 @@ def send(producer: Producer, topic: str, messages: Iterable[Message]) -> list[in
 def read(
     bootstrap: str, topic: str, isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
 ) -> list[Message]:
-    """Everything that a plain consumer finds in a topic from its beginning to its end, by partition and offset."""
+    """Everything that a plain consumer finds in a topic from its beginning to its end, by partition and offset.
+
+    Only for a topic that nobody writes to meanwhile: it is at its end when the broker says so.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -145,6 +148,17 @@ def read(
     finally:
         consumer.close()
     return sorted(found, key=lambda message: (message.partition, message.offset or 0))
+
+
+def count(bootstrap: str, topic: str) -> int:
+    """How many offsets a topic has used by now, also while somebody writes to it."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "a reader without positions", **QUIET})
+    try:
+        partitions = consumer.list_topics(topic, timeout=SECONDS).topics[topic].partitions
+        ends = [consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=SECONDS) for each in partitions]
+    finally:
+        consumer.close()
+    return sum(end for _, end in ends)
 
 
 def _until_end(consumer: Consumer, open_partitions: set[int]) -> list[Message]:
