@@ -157,7 +157,13 @@ class DucklakeWarehouse:
     def begin_models(self) -> tuple[datetime, datetime] | None:
         """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
         with self._clear_errors():
+            housekeeping.count_empty_tables(self._writer)
             return self._opened.begin_models()
+
+    def tables_made(self) -> None:
+        """Give the models' new tables statistics: without them, each statement that reads one asks for them again."""
+        with self._clear_errors():
+            housekeeping.count_empty_tables(self._writer)
 
     def note_checks(self, results: Sequence[tuple[Any, ...]]) -> None:
         """Keep the results of one model run's checks."""

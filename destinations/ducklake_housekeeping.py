@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.sql import literal
+from engine.sql import identifier, literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -60,6 +61,40 @@ def needed(history: Sequence[Publication], now: datetime) -> list[Publication]:
 def last_snapshot(connection: DuckDBPyConnection) -> int:
     """Return the catalog's newest snapshot."""
     return int(connection.execute("FROM ducklake_current_snapshot('lake')").fetchall()[0][0])
+
+
+WITHOUT_STATISTICS = """
+SELECT schema_name, table_name
+FROM __ducklake_metadata_lake.main.ducklake_table AS made
+JOIN __ducklake_metadata_lake.main.ducklake_schema USING (schema_id)
+LEFT JOIN __ducklake_metadata_lake.main.ducklake_table_stats AS counted USING (table_id)
+WHERE made.end_snapshot IS NULL AND counted.record_count IS NULL
+ORDER BY ALL
+"""
+
+
+def count_empty_tables(connection: DuckDBPyConnection) -> None:
+    """Give statistics to tables that never had a row, by a row that goes again within the same transaction.
+
+    DuckLake keeps a table's statistics in memory, but asks the catalog anew for those that are not there, about fifty
+    times a statement that filters such a table: 97 ms instead of 7.
+    """
+    import duckdb
+
+    tables = connection.execute(WITHOUT_STATISTICS).fetchall()
+    if not tables:
+        return
+    connection.begin()
+    try:
+        for schema, table in tables:
+            name = f"lake.{identifier(schema)}.{identifier(table)}"
+            connection.execute(f"INSERT INTO {name} DEFAULT VALUES")
+            connection.execute(f"DELETE FROM {name}")
+        connection.commit()
+    except BaseException:
+        with suppress(duckdb.Error):  # a failed COMMIT leaves nothing to roll back
+            connection.rollback()
+        raise
 
 
 def tidy(connection: DuckDBPyConnection, history: Sequence[Publication]) -> None:

@@ -85,6 +85,9 @@ class Warehouse(Destination, Protocol):
         Every later arrival lies behind that instant. None: nothing has arrived yet.
         """
 
+    def tables_made(self) -> None:
+        """Hear that a plan has made the models' tables, before they are filled."""
+
     def note_checks(self, results: Sequence[tuple[Any, ...]]) -> None:
         """Keep the results of one model run's checks, rows of `landing._checks`; old ones go (see Landing)."""
 

@@ -187,6 +187,7 @@ def _build(
                     _plan(context, until, empty=new)
                 if new:
                     tables_are_made(context, until)
+                    warehouse.tables_made()
                 status = context.run(
                     ignore_cron=True,
                     end=until,  # not now: the clock may stand before what has arrived, or jump back behind it

@@ -120,6 +120,7 @@ class Models:
             auto_apply=True, no_prompts=True, no_diff=True, skip_tests=True, run=True, ignore_cron=True,
             execution_time=arrivals[1],
         )  # fmt: skip
+        self.warehouse.tables_made()
         if not again:
             self.empty()
 

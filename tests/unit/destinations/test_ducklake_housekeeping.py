@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from duckdb import DuckDBPyConnection
 
 from destinations import ducklake_housekeeping as housekeeping
 from destinations.ducklake import DucklakeWarehouse
@@ -138,3 +139,34 @@ def test_a_warehouse_may_be_moved(warehouse: DucklakeWarehouse, tmp_path: Path) 
         opened.publish()
     with moved.reader() as reader:
         assert reader.execute("select count(*), sum(trades) from landing.raw_prices").fetchall() == [(10, 45)]
+
+
+def test_empty_tables_are_known_without_asking_the_catalog_again(warehouse: DucklakeWarehouse) -> None:
+    """A filter on a table without statistics asks for them dozens of times a statement."""
+    with warehouse as opened:
+        connection = opened._writer
+        connection.execute('create table lake.landing."odd name" (a text, b decimal(38, 18), c timestamptz)')
+        query = """explain select * from lake.landing."odd name" where a = 'x' and b > 1"""
+        asked = [asked_of_the_catalog(connection, query)]
+        opened.tables_made()
+        asked.append(asked_of_the_catalog(connection, query))
+        assert asked[0] > 2 * asked[1]
+        assert connection.execute('from lake.landing."odd name"').fetchall() == []
+        connection.execute("""insert into lake.landing."odd name" values ('x', 1.5, now()), ('y', 2, now())""")
+        (row,) = connection.execute('select count(*), min(a), max(b) from lake.landing."odd name"').fetchall()
+        assert row == (2, "x", 2)
+        before = housekeeping.last_snapshot(connection)
+        opened.tables_made()
+        assert housekeeping.last_snapshot(connection) == before
+
+
+def asked_of_the_catalog(connection: DuckDBPyConnection, query: str) -> int:
+    """How many queries DuckLake puts to its catalog for one of ours."""
+    connection.execute("CALL truncate_duckdb_logs()")
+    connection.execute("CALL enable_logging('QueryLog')")
+    connection.execute(query).fetchall()
+    (row,) = connection.execute(
+        "select count(*) from duckdb_logs where message like '%__ducklake_metadata_lake%ducklake_table_stats%'"
+    ).fetchall()
+    connection.execute("CALL disable_logging()")
+    return int(row[0])
