@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
     from engine.lake.package import Package
 
+INLINED_ROWS = 0
+"""Rows that DuckLake keeps in the catalog instead of a file: where it keeps some, every commit makes it read all of its
+tables anew and every statement asks for them, half of the time of a run. Small files are merged instead."""
+
 
 def destination(
     name: str,
@@ -178,6 +182,7 @@ class DucklakeWarehouse:
     def publish(self) -> None:
         """Let readers see the catalog's last snapshot."""
         with self._clear_errors():
+            housekeeping.merge_small_files(self._writer)
             snapshot = housekeeping.last_snapshot(self._writer)
             history = housekeeping.published(self._published)
             if not history or history[-1].snapshot != snapshot:
@@ -203,6 +208,7 @@ class DucklakeWarehouse:
                     "path": f"sqlite:{self._catalog}",
                     "data_path": f"{self._data}/",
                     "override_data_path": True,
+                    "data_inlining_row_limit": INLINED_ROWS,
                 }
             },
             "connector_config": {
@@ -256,7 +262,7 @@ class DucklakeWarehouse:
         data = literal(f"{self._data}/")
         connection.execute(
             f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS lake "
-            f"(DATA_PATH {data}, OVERRIDE_DATA_PATH true, {options})"
+            f"(DATA_PATH {data}, OVERRIDE_DATA_PATH true, DATA_INLINING_ROW_LIMIT {INLINED_ROWS}, {options})"
         )
         connection.execute("USE lake")
 

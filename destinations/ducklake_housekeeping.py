@@ -21,6 +21,11 @@ READERS_LAST = timedelta(days=1)
 TIDY_SECONDS = 60.0
 """Merging stops after this long; the next time goes on."""
 
+SMALL_BYTES, SMALL_FILES = 8 << 20, 32
+"""So many files below this size in one table are merged at the next publication: a run adds one a table."""
+DELETED_SHARE = 0.1
+"""A data file of which more has been deleted is written anew; as it is, it can be merged with no other."""
+
 BOOKS = ("_cursor", "_packages", "_model_runs")
 """The engine's own tables in schema landing; every other file there is a lake package's and is never rewritten."""
 
@@ -97,6 +102,29 @@ def count_empty_tables(connection: DuckDBPyConnection) -> None:
         raise
 
 
+SCATTERED = """
+SELECT schema_name, table_name
+FROM __ducklake_metadata_lake.main.ducklake_data_file AS data
+JOIN __ducklake_metadata_lake.main.ducklake_table USING (table_id)
+JOIN __ducklake_metadata_lake.main.ducklake_schema USING (schema_id)
+WHERE data.end_snapshot IS NULL AND data.file_size_bytes < ?
+  AND (schema_name <> 'landing' OR list_contains(?, table_name))
+GROUP BY ALL HAVING count(*) >= ? ORDER BY ALL
+"""
+
+
+def merge_small_files(connection: DuckDBPyConnection) -> None:
+    """Merge what many runs added to one table, a few rows each: every statement opens each file of its table."""
+    for schema, table in connection.execute(SCATTERED, [SMALL_BYTES, list(BOOKS), SMALL_FILES]).fetchall():
+        _merge(connection, str(schema), str(table), f", max_file_size => {SMALL_BYTES}")
+
+
+def _merge(connection: DuckDBPyConnection, schema: str, table: str, limit: str = "") -> None:
+    named = f"'lake', {literal(table)}, schema => {literal(schema)}"
+    connection.execute(f"CALL ducklake_rewrite_data_files({named}, delete_threshold => {DELETED_SHARE})")
+    connection.execute(f"CALL ducklake_merge_adjacent_files({named}{limit})")
+
+
 def tidy(connection: DuckDBPyConnection, history: Sequence[Publication]) -> None:
     """Merge small files of the models' tables and of the books, expire old snapshots, remove what nothing refers to.
 
@@ -116,9 +144,7 @@ def tidy(connection: DuckDBPyConnection, history: Sequence[Publication]) -> None
     for schema, table in tables:
         if time.monotonic() > deadline:
             break
-        connection.execute(
-            f"CALL ducklake_merge_adjacent_files('lake', {literal(str(table))}, schema => {literal(str(schema))})"
-        )
+        _merge(connection, str(schema), str(table))
     now = datetime.now(UTC)
     before = int((now - READERS_LAST).timestamp() * 1_000_000)
     keep = [one.snapshot for one in needed(history, now)]

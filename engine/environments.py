@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.checks import Checks, failure, listen
 from engine.errors import TickhouseError, UsageError
+from engine.model_context import open_context, state_file
 from engine.model_errors import check_references, clear_model_errors, failed_model
 from engine.model_plan import NOTHING, PROD, Document, describe, draw, short
 from engine.model_state import heal, on_trial
@@ -31,8 +32,6 @@ from engine.transform import (
     listening_console,
     model_failure,
     noted_of,
-    open_context,
-    state_file,
 )
 
 if TYPE_CHECKING:

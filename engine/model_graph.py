@@ -18,8 +18,8 @@ from sqlglot import exp
 from engine.compose import every_table
 from engine.derivation import Reading, plain_name, readings
 from engine.errors import UsageError
+from engine.model_context import sqlmesh_config, state_folder
 from engine.table import LINEAGE_COLUMNS
-from engine.transform import sqlmesh_config, state_folder
 
 if TYPE_CHECKING:
     from engine.config.project import Project

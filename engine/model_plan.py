@@ -58,7 +58,8 @@ def model_plan(project: Project, name: str, warehouse: Warehouse, environment: s
 
 def _as_planned(project: Project, name: str) -> bool:
     """Whether the files are those that were last planned; then SQLMesh need not be asked."""
-    from engine.transform import Marker, fingerprint, state_file
+    from engine.model_context import state_file
+    from engine.transform import Marker, fingerprint
 
     planned = Marker(project, name).read().get("planned")
     return state_file(project, name).exists() and planned == fingerprint(project.project_dir / "transforms")

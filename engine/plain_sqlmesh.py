@@ -31,11 +31,11 @@ def configuration(project_dir: Path, arguments: Sequence[str] | None = None) -> 
     """
     from destinations import open_destination
     from engine.config.load import load_project
+    from engine.model_context import sqlmesh_config
     from engine.model_intervals import take_only_what_arrived
     from engine.model_promotion import promote_together
     from engine.plan import model_warehouses
     from engine.planning import first_arrival, published
-    from engine.transform import sqlmesh_config
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     project = load_project(project_dir / "pipelines.yaml")

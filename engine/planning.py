@@ -72,8 +72,8 @@ def planning_context(
     from sqlmesh.core.state_sync import EngineAdapterStateSync
 
     from engine.dbt import with_dbt
+    from engine.model_context import sqlmesh_config, state_file
     from engine.model_intervals import take_only_what_arrived
-    from engine.transform import sqlmesh_config, state_file
 
     set_console(NoopConsole())
     logging.getLogger("sqlmesh").setLevel(logging.CRITICAL)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,30 +20,23 @@ from typing import TYPE_CHECKING, Any
 
 from engine.checks import Checks, failure, listen
 from engine.compose import Composed
-from engine.dbt import model_files, notes, with_dbt
+from engine.dbt import model_files, notes
 from engine.errors import TickhouseError
+from engine.model_context import open_context, state_file, state_folder
 from engine.model_errors import failed_model
-from engine.model_intervals import note_arrivals, tables_are_made, take_only_what_arrived
-from engine.model_promotion import promote_together
+from engine.model_intervals import note_arrivals, tables_are_made
 from engine.model_state import forget, heal, on_trial, start_over
 from engine.table import Column, DataType, Table
 
 if TYPE_CHECKING:
     from sqlmesh import Context
-    from sqlmesh.core.config import Config
 
     from destinations.protocol import Warehouse
     from engine.config.project import Project
 
 log = logging.getLogger(__name__)
-CRON = "*/5 * * * *"
-"""SQLMesh's shortest cron; runs ignore it and take what has arrived, the grid only cuts intervals."""
 ONE_AT_A_TIME = threading.Lock()
 """SQLMesh and dbt keep console, macros, loaded modules and flags in the process; a run may have two warehouses."""
-
-os.environ.setdefault("SQLMESH__DISABLE_ANONYMIZED_ANALYTICS", "true")
-# SQLMesh's forked workers inherit this process's locks and outlive it when it is killed: the locks were never freed
-os.environ["MAX_FORK_WORKERS"] = "1"
 
 
 BUILDING, BUILT = {"building": True}, {"building": False}
@@ -122,6 +114,7 @@ def transform(
             composed,
             arrivals,
             () if held else arrived,  # the files' own graph may not be production's: every model is asked
+            files="" if edited else files,
             edited=edited,
             new=not known,
             say=say,
@@ -159,6 +152,7 @@ def _build(
     arrivals: tuple[datetime, datetime],
     arrived: Sequence[str],
     *,
+    files: str,
     edited: bool,
     new: bool,
     say: Callable[[str], None],
@@ -178,7 +172,7 @@ def _build(
     for note in notes(project.project_dir / "transforms") if edited else ():
         warn(note)
     try:
-        with closing(open_context(project, name, warehouse, first)) as context:
+        with closing(open_context(project, name, warehouse, first, files=files)) as context:
             warehouse.provide(landing_tables(context))
             note_arrivals(context, warehouse.arrivals())
             checks = listen(context)
@@ -226,50 +220,6 @@ def _plan(context: Context, until: datetime, *, empty: bool) -> None:
         execution_time=until,
         skip_backfill=empty,
         no_gaps=empty,  # SQLMesh's condition for leaving a backfill out
-    )
-
-
-def state_file(project: Project, name: str) -> Path:
-    """Where SQLMesh keeps its state for one warehouse: a DuckDB file of its own."""
-    return state_folder(project) / f"sqlmesh-{name}.duckdb"
-
-
-def open_context(
-    project: Project, name: str, warehouse: Warehouse, first_arrival: datetime, *, load: bool = True
-) -> Context:
-    """Open SQLMesh on one warehouse's models; `first_arrival` is from when on there is something to build."""
-    from sqlmesh import Context
-
-    take_only_what_arrived()
-    promote_together()
-    native = sqlmesh_config(project, name, warehouse.sqlmesh_connection(), first_arrival)
-    return Context(config=with_dbt(project.project_dir / "transforms", native), load=load)
-
-
-def sqlmesh_config(project: Project, name: str, connection: Mapping[str, Any], first_arrival: datetime) -> Config:
-    """Return SQLMesh's configuration for one warehouse: its connection, its own state file, the models' start."""
-    from sqlmesh.core.config import Config, DuckDBConnectionConfig, GatewayConfig, ModelDefaultsConfig
-    from sqlmesh.core.config.connection import BaseDuckDBConnectionConfig, parse_connection_config
-
-    BaseDuckDBConnectionConfig._data_file_to_adapter.clear()  # noqa: SLF001 - else a closed connection is used again
-    state = state_file(project, name)
-    state.parent.mkdir(parents=True, exist_ok=True)
-    # a comment is a statement and a snapshot of its own on DuckLake: 30 of them took a third of a first plan
-    comments = connection["type"] != "duckdb"
-    return Config(
-        gateways={
-            name: GatewayConfig(
-                connection=parse_connection_config({**connection, "register_comments": comments}),
-                state_connection=DuckDBConnectionConfig(database=str(state)),
-            )
-        },
-        default_gateway=name,
-        model_defaults=ModelDefaultsConfig(
-            dialect="duckdb", start=f"{first_arrival:%Y-%m-%d}", cron=CRON, optimize_query=False
-        ),
-        cache_dir=str(state_folder(project) / "sqlmesh-cache"),
-        infer_python_dependencies=False,  # reads every installed package's metadata
-        disable_anonymized_analytics=True,
     )
 
 
@@ -385,11 +335,6 @@ def fingerprint(transforms: Path) -> str:
         digest.update(str(path.relative_to(transforms)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def state_folder(project: Project) -> Path:
-    """Where this profile keeps SQLMesh's state and the markers."""
-    return project.data_dir / "state"
 
 
 class Marker:

@@ -74,7 +74,7 @@ class Drain:
         held_bytes = 0
         full = False
         while waiting and not full and self._lost is None:
-            room = min(BATCH - len(held), self.source.max_messages - self.messages - len(held))
+            room = min(BATCH - len(held), self.source.max_messages - self.messages - len(held), self._left(waiting))
             good = self._sorted(self.consumer.consume(room, POLL_SECONDS), waiting)
             held += good
             held_bytes += sum(map(len, good))
@@ -94,6 +94,10 @@ class Drain:
         # what ends a partition may be markers of transactions, which are no messages
         self.positions.next.update(self._ahead)
         self.ended = not waiting
+
+    def _left(self, waiting: set[int]) -> int:
+        """Count what is still to come, the news of an end among it: asked for more, the client waits for its time."""
+        return sum(max(1, self.until[partition] - self._ahead[partition]) for partition in waiting)
 
     def _handed_out(self, held: list[Message], held_bytes: int) -> list[Message]:
         self.messages += len(held)

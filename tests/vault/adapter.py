@@ -89,8 +89,9 @@ class Models:
         from destinations import open_destination
         from engine.compose import every_table
         from engine.lake.lake import open_lake
+        from engine.model_context import open_context, state_file
         from engine.model_state import heal
-        from engine.transform import landing_tables, listening_console, open_context, state_file
+        from engine.transform import landing_tables, listening_console
 
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="vault-"))

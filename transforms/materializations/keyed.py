@@ -27,7 +27,10 @@ if t.TYPE_CHECKING:
 
 
 class Keyed(ABC):
-    """What all have in common: the new rows in a temporary table, then one transaction on the target."""
+    """What all have in common: one transaction that puts the new rows into a temporary table, then into the target.
+
+    One also for what only reads: on DuckLake every transaction asks the catalog which snapshot is the last.
+    """
 
     def insert(
         self,
@@ -46,7 +49,7 @@ class Keyed(ABC):
             return
         columns = ", ".join(f'"{name}"' for name in self.adapter.columns(table_name))
         target = exp.to_table(table_name, dialect="duckdb").sql(dialect=self.adapter.dialect, identify=True)
-        with self._temporary("fresh", query_or_df) as fresh:
+        with self._transaction(), self._temporary("fresh", query_or_df) as fresh:
             if not self._is_empty(fresh):
                 self._merge(target, fresh, columns, model)
 
@@ -57,7 +60,7 @@ class Keyed(ABC):
 
     @abstractmethod
     def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
-        """Put the rows of `fresh`, which has some, into the target, in one transaction."""
+        """Put the rows of `fresh`, which has some, into the target."""
 
     def _known(self, target: str, fresh: str) -> exp.Query:
         """Return the query for the `_key` values that the target has already."""
@@ -85,10 +88,8 @@ class Keyed(ABC):
             return
         own = f'temp."{name}"'
         self._run(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {query.sql(dialect="duckdb", identify=True)}')
-        try:
-            yield own
-        finally:
-            self._run(f"DROP TABLE IF EXISTS {own}")
+        yield own
+        self._run(f"DROP TABLE {own}")  # after an error it goes with the transaction
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -114,7 +115,7 @@ class InsertNew(Keyed, CustomMaterialization):
 
     def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
         (key,) = _named(model, "key")
-        with self._temporary("known", self._known(target, fresh)) as known, self._transaction():
+        with self._temporary("known", self._known(target, fresh)) as known:
             insert = f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh} AS n"
             if not self._is_empty(known):
                 insert += f" WHERE NOT n.{key} IN (SELECT {key} FROM {target} WHERE _key IN (SELECT _key FROM {known}))"
@@ -142,7 +143,7 @@ class KeepNewest(Keyed, CustomMaterialization):
                     f"SELECT {_listed('x', [*key, '_key'])} FROM {fresh} AS o "
                     f"JOIN {present} AS x ON {_same(key)} WHERE {newer}"
                 )
-                with self._temporary("older", self._query(older)) as old, self._transaction():
+                with self._temporary("older", self._query(older)) as old:
                     if not self._is_empty(old):
                         self._run(
                             f"DELETE FROM {target} AS o WHERE o._key IN (SELECT _key FROM {old}) "
@@ -167,11 +168,10 @@ class ReplaceArrived(Keyed, CustomMaterialization):
             for sign, instant in zip((">=", "<="), arrived or (), strict=True)
         )
         again = self.adapter.fetchone(f"SELECT 1 FROM {target} WHERE {between} LIMIT 1")
-        with self._transaction():
-            if again:
-                packages = f"SELECT DISTINCT _load_id FROM {fresh}"
-                self._run(f"DELETE FROM {target} WHERE {between} AND _load_id IN ({packages})")
-            self._run(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh}")
+        if again:
+            packages = f"SELECT DISTINCT _load_id FROM {fresh}"
+            self._run(f"DELETE FROM {target} WHERE {between} AND _load_id IN ({packages})")
+        self._run(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh}")
 
 
 class ReplaceGroups(Keyed, CustomMaterialization):
@@ -203,7 +203,7 @@ class ReplaceGroups(Keyed, CustomMaterialization):
                 )
                 if version:
                     gone += f" AND NOT {self._exists(fresh, [*key, *version])}"
-                with self._temporary("rewritten", self._query(gone)) as rewritten, self._transaction():
+                with self._temporary("rewritten", self._query(gone)) as rewritten:
                     if not self._is_empty(rewritten):
                         self._run(
                             f"DELETE FROM {target} AS o WHERE o._key IN (SELECT _key FROM {rewritten}) "

@@ -13,7 +13,7 @@ from engine.transform import _build, warm_up
 warm_up()
 time.sleep({wait})
 try:
-    _build(None, "", None, None, (None, None), (), edited=False, new=False, say=print)
+    _build(None, "", None, None, (None, None), (), files="", edited=False, new=False, say=print)
 except AttributeError as error:  # there is no project here; the imports before it are what is tried
     print("built" if "sqlmesh" in sys.modules else error)
 """
