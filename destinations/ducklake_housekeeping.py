@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.sql import identifier, literal
+from engine.sql import literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -68,33 +68,41 @@ def last_snapshot(connection: DuckDBPyConnection) -> int:
     return int(connection.execute("FROM ducklake_current_snapshot('lake')").fetchall()[0][0])
 
 
-WITHOUT_STATISTICS = """
-SELECT schema_name, table_name
-FROM __ducklake_metadata_lake.main.ducklake_table AS made
-JOIN __ducklake_metadata_lake.main.ducklake_schema USING (schema_id)
-LEFT JOIN __ducklake_metadata_lake.main.ducklake_table_stats AS counted USING (table_id)
-WHERE made.end_snapshot IS NULL AND counted.record_count IS NULL
-ORDER BY ALL
-"""
+COUNTED_AS_EMPTY = (
+    """
+    INSERT INTO __ducklake_metadata_lake.main.ducklake_table_column_stats
+      (table_id, column_id, contains_null)
+    SELECT made.table_id, column_id, true
+    FROM __ducklake_metadata_lake.main.ducklake_table AS made
+    JOIN __ducklake_metadata_lake.main.ducklake_column AS part USING (table_id)
+    LEFT JOIN __ducklake_metadata_lake.main.ducklake_table_stats AS counted USING (table_id)
+    WHERE made.end_snapshot IS NULL AND part.end_snapshot IS NULL AND part.parent_column IS NULL
+      AND counted.table_id IS NULL
+    """,
+    """
+    INSERT INTO __ducklake_metadata_lake.main.ducklake_table_stats
+      (table_id, record_count, next_row_id, file_size_bytes)
+    SELECT made.table_id, 0, 0, 0
+    FROM __ducklake_metadata_lake.main.ducklake_table AS made
+    LEFT JOIN __ducklake_metadata_lake.main.ducklake_table_stats AS counted USING (table_id)
+    WHERE made.end_snapshot IS NULL AND counted.table_id IS NULL
+    """,
+)
+"""What DuckLake writes itself for a table whose only row was deleted in the transaction that brought it."""
 
 
 def count_empty_tables(connection: DuckDBPyConnection) -> None:
-    """Give statistics to tables that never had a row, by a row that goes again within the same transaction.
+    """Give statistics to tables that never had a row: none, of nothing.
 
     DuckLake keeps a table's statistics in memory, but asks the catalog anew for those that are not there, about fifty
     times a statement that filters such a table: 97 ms instead of 7.
     """
     import duckdb
 
-    tables = connection.execute(WITHOUT_STATISTICS).fetchall()
-    if not tables:
-        return
     connection.begin()
     try:
-        for schema, table in tables:
-            name = f"lake.{identifier(schema)}.{identifier(table)}"
-            connection.execute(f"INSERT INTO {name} DEFAULT VALUES")
-            connection.execute(f"DELETE FROM {name}")
+        for statement in COUNTED_AS_EMPTY:
+            connection.execute(statement)
         connection.commit()
     except BaseException:
         with suppress(duckdb.Error):  # a failed COMMIT leaves nothing to roll back

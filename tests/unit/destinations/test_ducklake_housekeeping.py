@@ -153,11 +153,23 @@ def test_empty_tables_are_known_without_asking_the_catalog_again(warehouse: Duck
         assert asked[0] > 2 * asked[1]
         assert connection.execute('from lake.landing."odd name"').fetchall() == []
         connection.execute("""insert into lake.landing."odd name" values ('x', 1.5, now()), ('y', 2, now())""")
-        (row,) = connection.execute('select count(*), min(a), max(b) from lake.landing."odd name"').fetchall()
-        assert row == (2, "x", 2)
+        connection.execute('alter table lake.landing."odd name" add column d bigint')
+        connection.execute("""insert into lake.landing."odd name" values ('z', 3, now(), 7)""")
+        opened.tables_made()
         before = housekeeping.last_snapshot(connection)
         opened.tables_made()
         assert housekeeping.last_snapshot(connection) == before
+        opened.publish()
+    with warehouse.reader() as reader:  # one that knows only what the catalog says
+        found = 'select count(*), min(a), max(b), sum(d) from landing."odd name" where {}'
+        for condition, row in {
+            "true": (3, "x", 3, 7),
+            "a = 'y'": (1, "y", 2, None),
+            "b > 2": (1, "z", 3, 7),
+            "d is null": (2, "x", 2, None),
+            "d = 7 and c is not null": (1, "z", 3, 7),
+        }.items():
+            assert reader.execute(found.format(condition)).fetchall() == [row], condition
 
 
 def asked_of_the_catalog(connection: DuckDBPyConnection, query: str) -> int:
@@ -170,3 +182,33 @@ def asked_of_the_catalog(connection: DuckDBPyConnection, query: str) -> int:
     ).fetchall()
     connection.execute("CALL disable_logging()")
     return int(row[0])
+
+
+def test_small_files_of_many_runs_are_merged_beside_a_reader(
+    warehouse: DucklakeWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "SMALL_FILES", 8)
+    files = (
+        "select count(*) from __ducklake_metadata_lake.ducklake_data_file "
+        "join __ducklake_metadata_lake.ducklake_table using (table_id) "
+        "where table_name = 't' and ducklake_data_file.end_snapshot is null"
+    )
+    with warehouse as opened:
+        connection = opened._writer
+        connection.execute("create schema marts")
+        connection.execute("create table marts.t as select range as n from range(3000000)")
+        opened.publish()
+        most = 0
+        with opened.reader() as early:
+            for run in range(20):
+                connection.execute("insert into marts.t select -1 - range from range(?, ?)", [run * 10, run * 10 + 10])
+                connection.execute("delete from marts.t where n between ? and ?", [-run * 10, -run * 10 + 2])
+                opened.publish()
+                [(count,)] = connection.execute(files).fetchall()
+                most = max(most, count)
+            assert early.execute("select count(*), min(n) from marts.t").fetchall() == [(3_000_000, 0)]
+        with opened.reader() as late:
+            left = {-1 - n for n in range(200)} - {-run * 10 + k for run in range(20) for k in range(3)}
+            assert {n for (n,) in late.execute("select n from marts.t where n < 0").fetchall()} == left
+            assert late.execute("select count(*) from marts.t where n >= 3").fetchall() == [(2_999_997,)]
+    assert 2 < most <= 9
