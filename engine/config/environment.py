@@ -45,6 +45,10 @@ def read_env_file(path: Path) -> dict[str, str]:
     return values
 
 
+ADDRESSES = frozenset({"account", "brokers", "bucket", "database", "endpoint", "host", "port", "region"})
+"""Keys whose values say where something is: an error must name it. One with an `@` may hold a password."""
+
+
 @dataclass(slots=True)
 class Resolver:
     """Puts variables into the values of one document, and remembers what was missing and what is secret."""
@@ -81,6 +85,8 @@ class Resolver:
                 return ""
             found = self.env.get(name, "") if use_env else ""
             if found:
+                if path[-1:] and path[-1] in ADDRESSES and "@" not in found:
+                    return found
                 self.secrets.add(found)
                 return found
             if default is not None:

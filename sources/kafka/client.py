@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sources.kafka.settings import KafkaSource
 
 log = logging.getLogger(__name__)
+ELECTING = {5, 6, 8, 9, 13, 56, 72, 74, 75, 78}
+"""Leadership moves, or a broker has just come back and is older than what it told before: right again in a moment."""
 FETCH_BYTES = 2 << 20
 """Of one partition in one answer, as it was packed; a larger message comes all the same."""
 QUEUE_KB = 32_768

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import SourceError
-from sources.kafka.client import broken, settings_of, silent
+from sources.kafka.client import ELECTING, broken, settings_of, silent
 from sources.kafka.mock import CLUSTER, MOCK, lifetime
 from sources.kafka.positions import PASSING, Held, Positions
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GLANCE_SECONDS = 3.0
 """How long somebody who only looks waits for brokers that do not answer."""
+ELECTION_PAUSE = 0.2
 UNKNOWN_TOPIC = {3, -188}
 """UNKNOWN_TOPIC_OR_PART, by the broker or by librdkafka."""
 
@@ -39,19 +40,29 @@ def describe(source: KafkaSource, name: str, topic: str) -> Described:
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient(settings_of(source))  # kept until all is answered: the answers of one that is gone never come
-    try:
-        listed = admin.list_topics(topic, timeout=source.timeout_seconds)
-        found = listed.topics[topic]
-        if found.error is not None:
-            raise _refused(source, name, topic, found.error)
-        mock = str(listed.cluster_id).startswith(CLUSTER)
-        # the id comes first: of a topic that is made again right now, the offsets may be too new, never too old
-        topic_id = _mock_id(source) if mock else _topic_id(admin, source, topic)
-        return Described(topic_id, _held(admin, source, topic, sorted(found.partitions)))
-    except KafkaException as error:
-        raise _refused(source, name, topic, error.args[0]) from None
-    except TimeoutError:
-        raise silent(name, source) from None
+    until = time.monotonic() + source.timeout_seconds
+    while True:
+        try:
+            return _asked(admin, source, topic)
+        except KafkaException as error:
+            if error.args[0].code() not in ELECTING or time.monotonic() >= until:
+                raise _refused(source, name, topic, error.args[0]) from None
+            time.sleep(ELECTION_PAUSE)
+        except TimeoutError:
+            raise silent(name, source) from None
+
+
+def _asked(admin: Any, source: KafkaSource, topic: str) -> Described:
+    from confluent_kafka import KafkaException
+
+    listed = admin.list_topics(topic, timeout=source.timeout_seconds)
+    found = listed.topics[topic]
+    if found.error is not None:
+        raise KafkaException(found.error)
+    mock = str(listed.cluster_id).startswith(CLUSTER)
+    # the id comes first: of a topic that is made again right now, the offsets may be too new, never too old
+    topic_id = _mock_id(source) if mock else _topic_id(admin, source, topic)
+    return Described(topic_id, _held(admin, source, topic, sorted(found.partitions)))
 
 
 def ends(source: KafkaSource, name: str, topic: str, state: Mapping[str, Any]) -> dict[int, tuple[int, int]]:

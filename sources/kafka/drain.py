@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sources.kafka.client import ELECTING
 from sources.kafka.positions import Mark, Positions
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ POLL_SECONDS = 0.2
 END_OF_PARTITION = -191
 GONE = {1, -139, -140}
 """OFFSET_OUT_OF_RANGE, _LOG_TRUNCATION, _AUTO_OFFSET_RESET: the position is not in the log."""
-PASSING = {-195, -187, -185, -184, -193}
-"""Brokers that cannot be reached for now: librdkafka tries again by itself."""
+PASSING = {-195, -187, -185, -184, -193} | ELECTING
+"""Brokers that cannot be reached, or that elect a leader for now: librdkafka tries again by itself."""
 
 
 class LostPositionError(Exception):

@@ -32,6 +32,14 @@ def test_variables_and_defaults() -> None:
     )
 
 
+def test_where_something_is_may_be_told_and_what_lets_us_in_may_not() -> None:
+    text = 'brokers: "${B}"\nsecret_key: "${K}"\nlake: {endpoint: "${E}"}\nhost: "${W}"\n'
+    assert resolve(text, B="kafka:9092", K="hidden", E="http://s3:9000", W="me:word@host")[1] == {
+        "hidden",
+        "me:word@host",
+    }
+
+
 @settings(deadline=None)
 @given(st.text(min_size=1))
 def test_a_value_cannot_add_yaml(value: str) -> None:
