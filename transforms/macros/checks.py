@@ -45,16 +45,22 @@ def key_problems(
     named = " ".join(f"WHEN {column} IS NULL THEN 'no {column}'" for column in missing)
     anything = " OR ".join(f"{column} IS NULL" for column in missing)
     empty = f"SELECT CASE {named} END AS problem, {shown} FROM touched WHERE {anything}"
+    # a parent mostly comes with its child: only of those that did not, all of the hub is searched
+    apart = [
+        f"apart_{column} AS (SELECT * FROM touched WHERE NOT {column} IS NULL AND NOT _bits_{column} IN "
+        f"(SELECT _key FROM {hub} WHERE _arrived_at BETWEEN @start_dt AND @end_dt))"
+        for hub, column in parents
+    ]
     orphans = [
-        f"SELECT 'not in {hub}' AS problem, {shown} FROM touched WHERE NOT {column} IS NULL AND NOT _bits_{column} IN "
-        f"(SELECT _key FROM {hub} WHERE _key IN (SELECT _bits_{column} FROM touched))"
+        f"SELECT 'not in {hub}' AS problem, {shown} FROM apart_{column} WHERE NOT _bits_{column} IN "
+        f"(SELECT _key FROM {hub} WHERE _key IN (SELECT _bits_{column} FROM apart_{column}))"
         for hub, column in parents
     ]
     query = parse_one(
         f"""
         WITH touched AS (
           SELECT {", ".join([*carried, "_key"])} FROM {this} WHERE _arrived_at BETWEEN @start_dt AND @end_dt
-        )
+        ){"".join(f", {each}" for each in apart)}
         {" UNION ALL ".join([twice, empty, *orphans])}
         """,
         dialect="duckdb",
