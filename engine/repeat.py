@@ -6,6 +6,7 @@ a queue of the times it missed. Two are never at once: the pipeline's lock refus
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from engine.schedule import parse_schedule
 
 if TYPE_CHECKING:
     from engine.run import Runner
+
+log = logging.getLogger(__name__)
 
 
 def repeated(runner: Runner, pipeline: str, once: Callable[[], object], say: Callable[[str], None]) -> None:
@@ -38,6 +41,9 @@ def repeated(runner: Runner, pipeline: str, once: Callable[[], object], say: Cal
             raise
         except TickhouseError as error:
             say(f"not done: {error}")
+        except Exception as error:  # a full disk, say: whatever it is, the next run finds it mended or says it again
+            log.exception("a repeated run of %s", pipeline)
+            say(f"not done: unexpected {type(error).__name__}: {''.join(str(error).splitlines()[:1])}")
         due = cron.next_runs(began, runner.project.file.timezone)[0]
         began = datetime.now(UTC)
         if runner.stop.is_set():

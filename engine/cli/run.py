@@ -51,7 +51,9 @@ def run(
             raise UsageError(
                 "--repeat takes one pipeline, and no --json", "Ask `engine status --json` beside it; start one each."
             )
-        repeated(runner, names[0], lambda: run_each(runner, names, as_json=False), click.echo)
+        repeated(
+            runner, names[0], lambda: run_each(runner, names, as_json=False), lambda text: click.echo(redact(text))
+        )
         return
     finish(run_each(runner, names, as_json=as_json), as_json=as_json)
 

@@ -64,7 +64,7 @@ def broken(name: str, source: KafkaSource, error: KafkaError) -> SourceError:
     """Return the error that says which brokers failed how, and what to do."""
     text = " ".join(error.str().split())[:200]
     code = error.name()
-    if code in {"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE", "LEADER_NOT_AVAILABLE"}:
+    if code in {"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_MSG_TIMED_OUT", "_RESOLVE", "LEADER_NOT_AVAILABLE"}:
         return SourceError(
             name,
             f"kafka at {source.brokers} does not answer within {source.timeout_seconds:.0f} s ({text})",

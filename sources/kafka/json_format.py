@@ -144,6 +144,8 @@ def row(value: bytes) -> dict[str, Any] | str:
         return f"not UTF-8: {error.reason} at byte {error.start}"
     except RecursionError:
         return "not JSON that can be read: nested too deeply"
+    except ArithmeticError:
+        return "not JSON that can be read: a number beyond all measure"
     except ValueError as error:
         return f"not JSON: {str(error)[:120]}"
     if not isinstance(found, dict):

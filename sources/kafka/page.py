@@ -126,10 +126,18 @@ def _free(field: str) -> str:
     return payload_name(field) if column_name(field).startswith("_kafka") else field
 
 
+VALUE, VALUE_BYTES = "_kafka_value_base64", "_kafka_value_bytes"
+"""Of a message that was set aside unread: what is kept of its value, and how long it was. No payload has such names."""
+LAST_MS = 253_402_300_799_999
+"""The year 9999 ends. A producer that sends microseconds for milliseconds is beyond: its time is no time."""
+
+
 def positions(topic: str, messages: Sequence[Message]) -> dict[str, pa.Array]:
     """Return POSITION_COLUMNS of many messages."""
     times = (message.timestamp() for message in messages)  # never held: many pairs at once wake the garbage collector
-    stamps = pa.array([ms if kind != NO_TIME and ms >= 0 else None for kind, ms in times], pa.timestamp("ms", "UTC"))
+    stamps = pa.array(
+        [ms if kind != NO_TIME and 0 <= ms <= LAST_MS else None for kind, ms in times], pa.timestamp("ms", "UTC")
+    )
     headers = [message.headers() for message in messages]
     return {
         "_kafka_topic": pa.repeat(pa.scalar(topic), len(messages)),
@@ -154,7 +162,7 @@ def set_aside(topic: str, message: Message, reason: str) -> tuple[str, str | Non
     if value is None:
         return reason, None, where
     kept = base64.b64encode(value[:KEPT_BYTES]).decode()
-    return reason, value[:1000].decode(errors="replace"), where | {"value_base64": kept, "value_bytes": len(value)}
+    return reason, value[:1000].decode(errors="replace"), where | {VALUE: kept, VALUE_BYTES: len(value)}
 
 
 def _texts(values: Sequence[bytes | str | None]) -> pa.Array:

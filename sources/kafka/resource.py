@@ -141,7 +141,14 @@ class _Reading:
     def _lost(self, error: LostPositionError) -> list[Hole]:
         """Move a position that the log does not hold: forward to the log's beginning, or back to where it parts."""
         partition = error.partition
-        there = self._described().held[partition]
+        now = self._described()
+        there = now.held.get(partition)
+        if there is None or (now.topic_id and now.topic_id != self.positions.topic_id):
+            raise SourceError(
+                self._ctx.source,
+                f"the topic {self._topic!r} was made again while it was read",
+                "Run again: it is read from its beginning. Of this run nothing of it was landed.",
+            )
         ours, (began, _) = self.positions.next[partition], self.positions.start(partition, 0)
         log.info("%s: partition %s: %s", self._topic, partition, error)
         if ours < there.low:

@@ -166,10 +166,14 @@ class KafkaSource(BaseModel):
 
             return messages(self, topic, settings, table, ctx)
 
+        undeliverable: set[str] = set()
+
         def rejected(ctx: SourceContext, rows: pa.Table) -> None:
             from sources.kafka.dead_letters import send
 
-            send(self, topic, settings, rows, ctx)
+            load_id = rows["_load_id"][0].as_py()
+            if load_id not in undeliverable and not send(self, topic, settings, rows, ctx):
+                undeliverable.add(load_id)
 
         def landed(ctx: SourceContext, state: dict[str, Any]) -> None:
             from sources.kafka.group import write_back

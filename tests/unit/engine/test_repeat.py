@@ -79,6 +79,19 @@ def test_a_run_that_is_refused_is_said_and_tried_again(clock: Callable[[int], Cl
     assert "pipeline five is busy" in said[0]
 
 
+def test_whatever_a_run_meets_is_said_and_tried_again(clock: Callable[[int], Clock]) -> None:
+    time, said = clock(2), []
+
+    def full() -> None:
+        time.run(0)
+        raise OSError("No space left on device")
+
+    repeat.repeated(runner(time), "five", full, said.append)
+    assert len(time.ran_at) == 2
+    assert "unexpected OSError" in said[0]
+    assert "No space left on device" in said[0]
+
+
 def test_a_pipeline_without_a_schedule_is_refused() -> None:
     with pytest.raises(UsageError, match="no schedule"):
         repeat.repeated(runner(threading.Event(), None), "five", lambda: None, lambda _text: None)

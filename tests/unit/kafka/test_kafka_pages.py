@@ -85,7 +85,32 @@ def test_a_letter_of_a_long_value_has_its_beginning_and_says_how_long_it_was() -
     assert letter is not None
     assert letter[1] == b"x" * KEPT_BYTES
     assert headers(letter)["value_bytes"] == str(LIMIT + 1)
-    assert len(base64.b64decode(json.loads(rejected[0]["row"])["value_base64"])) == KEPT_BYTES
+    assert len(base64.b64decode(json.loads(rejected[0]["row"])["_kafka_value_base64"])) == KEPT_BYTES
+
+
+@pytest.mark.parametrize("name", ["cut", "value_bytes", "value_base64", "_kafka_cut", "_kafka_value_bytes"])
+@pytest.mark.parametrize("value", ["5", "null", '"x"'])
+def test_a_payload_may_call_its_fields_as_it_likes(name: str, value: str) -> None:
+    _, rejected = landed([FakeMessage(5, f'{{"id": "one", "{name}": {value}}}'.encode())])
+    letter = _letter(rejected[0])
+    assert letter is not None
+    assert json.loads(letter[1])["id"] == "one"
+    assert json.loads(value) in json.loads(letter[1]).values()
+    assert "value_bytes" not in headers(letter)
+
+
+def test_a_number_beyond_all_measure_is_set_aside() -> None:
+    rows, rejected = landed([FakeMessage(5, b'{"id": 1e9999999999999999999}'), FakeMessage(6, b'{"id": 2}')])
+    assert [row["id"] for row in rows] == [2]
+    assert "beyond all measure" in rejected[0]["reason"]
+
+
+@pytest.mark.parametrize("ms", [1_700_000_000_000_000, 1_700_000_000_000_000_000])
+@pytest.mark.parametrize("count", [1, ONE_BY_ONE * 2])
+def test_a_time_in_another_unit_is_none(ms: int, count: int) -> None:
+    rows, rejected = landed([FakeMessage(at, b'{"id": 1}', time=(1, ms)) for at in range(count)])
+    assert {row["_kafka_timestamp"] for row in rows} == {None}
+    assert (len(rows), rejected) == (count, [])
 
 
 @pytest.mark.parametrize("count", [1, ONE_BY_ONE * 2])
