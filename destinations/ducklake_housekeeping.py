@@ -132,8 +132,9 @@ def merge_small_files(connection: DuckDBPyConnection) -> None:
     for schema, table in connection.execute(SCATTERED, [SMALL_BYTES, list(BOOKS), SMALL_FILES]).fetchall():
         try:
             _merge(connection, str(schema), str(table), f", max_file_size => {SMALL_BYTES}")
-        except duckdb.Error:  # they stay as they are: slower to read, and tried again by the next run
-            log.warning("small files of %s.%s could not be merged", schema, table, exc_info=True)
+        except duckdb.Error as error:  # they stay as they are: slower to read, and tried again by the next run
+            why = str(error).partition("\n")[0]
+            log.warning("small files of %s.%s could not be merged, the next run tries again: %s", schema, table, why)
 
 
 def _merge(connection: DuckDBPyConnection, schema: str, table: str, limit: str = "") -> None:

@@ -42,8 +42,9 @@ def repeated(runner: Runner, pipeline: str, once: Callable[[], object], say: Cal
         except TickhouseError as error:
             say(f"not done: {error}")
         except Exception as error:  # a full disk, say: whatever it is, the next run finds it mended or says it again
-            log.exception("a repeated run of %s", pipeline)
-            say(f"not done: unexpected {type(error).__name__}: {''.join(str(error).splitlines()[:1])}")
+            log.info("a repeated run of %s", pipeline, exc_info=True)
+            first = str(error).partition("\n")[0]
+            say(f"not done: unexpected {type(error).__name__}: {first}")
         due = cron.next_runs(began, runner.project.file.timezone)[0]
         began = datetime.now(UTC)
         if runner.stop.is_set():

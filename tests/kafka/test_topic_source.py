@@ -102,6 +102,22 @@ def test_poison_is_set_aside_and_the_flow_goes_on(topic: Callable[..., str], pro
     assert len(project.set_aside()) == 8
 
 
+def test_a_dead_letter_topic_that_is_not_there_is_said_and_waited_for_once(
+    topic: Callable[..., str], project: TopicProject
+) -> None:
+    bootstrap = topic()
+    spread = [Message(b"k", b"[1]") if number % 300 == 0 else one for number, one in enumerate(orders(range(1, 3_001)))]
+    produce(bootstrap, TOPIC, spread)
+    project.on(bootstrap, topic="max_message_kb: 1000")
+    began = time.monotonic()
+    (said,) = project.notices()
+    seconds = time.monotonic() - began
+    assert len(project.landed()) == 2_990
+    assert len(project.set_aside()) == 10
+    assert "were not sent to the topic 'orders.dead-letter'" in said
+    assert seconds < 4 * 5, "it waits for that topic once, not for every page"
+
+
 def test_new_partitions_are_read_from_their_beginning(topic: Callable[..., str], project: TopicProject) -> None:
     """F05: they are added in mid stream, and have messages before the run knows of them."""
     bootstrap = topic()
