@@ -86,6 +86,13 @@ def _model_error(error: Exception, project_dir: Path) -> ModelError:
     )
 
 
+def reason_of(error: BaseException) -> str:
+    """Return why a macro could not be resolved, without the code around it; of other errors all that they say."""
+    from sqlmesh.utils.errors import ConfigError
+
+    return _sentence(_chain(error)) if isinstance(error, ConfigError) else str(error)
+
+
 def _chain(error: BaseException) -> list[BaseException]:
     """The error and what it was raised from, the innermost last."""
     chain = [error]

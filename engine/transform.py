@@ -23,7 +23,7 @@ from engine.compose import Composed
 from engine.dbt import model_files, notes
 from engine.errors import TickhouseError
 from engine.model_context import open_context, state_file, state_folder
-from engine.model_errors import failed_model
+from engine.model_errors import failed_model, reason_of
 from engine.model_intervals import note_arrivals, tables_are_made
 from engine.model_state import forget, heal, on_trial, start_over
 from engine.table import Column, DataType, Table
@@ -319,8 +319,7 @@ def listening_console(say: Callable[[str], None]) -> Any:
         def log_failed_models(self, errors: Sequence[Any]) -> None:
             for error in errors:
                 name = getattr(error.node, "snapshot_name", str(error.node))
-                cause = error.__cause__ or error
-                self.failures.append(f"model {str(name).replace(chr(34), '')}: {cause}")
+                self.failures.append(f"model {str(name).replace(chr(34), '')}: {reason_of(error.__cause__ or error)}")
 
     return Listening()
 

@@ -3,6 +3,9 @@
 A run takes what has arrived since the last one (`_arrived_at`), never what its load time or business time says, so a
 late row is a new row like any other. Nothing here looks at the table it fills: how the rows get into it is the
 model's kind (materializations/). Staged feeds have load_timestamp, record_source, _load_id and _arrived_at.
+
+A hub's `_arrived_at` is the first arrival of its key, by any feed. What is related to a key that is new in the interval
+has no past, so `@elsewhere` does not look for one: an increment of new transactions searches no history of them.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp, parse_one
 from sqlmesh import macro
+from sqlmesh.utils.errors import SQLMeshError
 
 from macros.dialects import dialect_of, fragment
 from macros.keys import hash_key, hash_of, key_bits
@@ -50,6 +54,9 @@ def link(
     ends = {
         f"{end.name}_hk": hash_key(evaluator, *(column.copy() for column in end.expressions)) for end in _items(hubs)
     }
+    for end in _items(hubs):
+        for feed in _items(feeds):
+            _must_feed(evaluator, feed, exp.table_(f"hub_{end.name}", db="vault"))
     hash_column = f"{name.name}_hk"
     together = {hash_column: _link_key(evaluator, list(ends))}
     return _first_seen(evaluator, hash_column, {**together, **ends}, [], _names(feeds), together)
@@ -80,6 +87,7 @@ def satellite(
     """
     keys = _names(key)
     hash_column = f"{hub_name.name}_hk"
+    own_hub = exp.table_(f"hub_{hub_name.name}", db="vault")
     group = [hash_column, *(one.alias_or_name for one in (_items(child) if child is not None else []))]
     series = ", ".join([*group, "record_source"])
     values = _items(payload)
@@ -113,7 +121,7 @@ def satellite(
           FROM {staged}
           WHERE {ARRIVED} AND NOT {hash_column} IS NULL
         ), known AS (
-          SELECT DISTINCT _key FROM {staged} WHERE NOT {ARRIVED} AND _key IN (SELECT _key FROM touched)
+          {elsewhere(evaluator, feed, exp.to_identifier("touched"), own_hub).sql("duckdb")}
         ), history AS (
           SELECT * FROM {staged} WHERE {ARRIVED} AND NOT {hash_column} IS NULL
           UNION ALL
@@ -136,6 +144,29 @@ def satellite(
         dialect="duckdb",
     )
     return evaluator.transform(query.transform(_in_place_of, {"_hashdiff": hashdiff, "_own_key": own_key}))
+
+
+@macro()
+def elsewhere(
+    evaluator: MacroEvaluator, table: exp.Expression, touched: exp.Expression, hub_table: exp.Expression
+) -> exp.Expression | list[exp.Expression] | None:
+    """Return the `_key` values of `touched` that `table` also has in rows from outside the interval.
+
+    `@elsewhere(stage.customer, touched, vault.hub_customer)`; `touched` has customer_hk and _key. Of keys that the hub
+    has got in this interval there are no earlier rows; later ones, of any key, only where an interval is run again.
+    """
+    _must_feed(evaluator, table, hub_table)
+    name, hub_name = table.sql("duckdb"), hub_table.sql("duckdb")
+    column = _hub_column(hub_name)
+    query = f"""
+        SELECT _key FROM {name} WHERE _arrived_at < @start_dt AND _key IN (
+          SELECT _key FROM {touched.name}
+          WHERE NOT {column} IN (SELECT {column} FROM {hub_name} WHERE {ARRIVED})
+        )
+        UNION
+        SELECT _key FROM {name} WHERE _arrived_at > @end_dt AND _key IN (SELECT _key FROM {touched.name})
+    """
+    return evaluator.transform(parse_one(query, dialect="duckdb"))
 
 
 @macro()
@@ -194,13 +225,14 @@ def _first_seen(
     feeds: Sequence[str],
     together: dict[str, exp.Expression] | None = None,
 ) -> exp.Expression:
-    """Return the query of a hub or a link: the first row of each key in what has arrived.
+    """Return the query of a hub or a link: the first row of each key in what has arrived, and when the key first did.
 
     `hashes` are computed from the feeds' columns, those named in `together` from the others.
     """
     together = together or {}
     own = [name for name in hashes if name not in together]
-    carried = [*columns, "load_timestamp", "record_source", "_load_id", "_arrived_at"]
+    seen = [*columns, "load_timestamp", "record_source", "_load_id"]
+    carried = [*seen, "_arrived_at"]
     arrived = " UNION ALL ".join(
         f"SELECT {', '.join(f'_{name} AS {name}' for name in own)}, {', '.join(carried)} FROM {feed} WHERE {ARRIVED}"
         for feed in feeds
@@ -208,7 +240,7 @@ def _first_seen(
     outer = ", ".join(f"_{name} AS {name}" if name in together else name for name in hashes)
     query = parse_one(
         f"""
-        SELECT *, _bits AS _key
+        SELECT {", ".join([*hashes, *seen])}, MIN(_arrived_at) OVER (PARTITION BY {key}) AS _arrived_at, _bits AS _key
         FROM (SELECT {outer}, {", ".join(carried)} FROM ({arrived}) AS arrived) AS hashed
         WHERE NOT {key} IS NULL
         QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY load_timestamp, record_source, _load_id) = 1
@@ -230,6 +262,25 @@ def _items(value: exp.Expression) -> list[exp.Expression]:
     if isinstance(value, exp.Tuple | exp.Array):
         return list(value.expressions)
     return [value.this] if isinstance(value, exp.Paren) else [value]
+
+
+def _must_feed(evaluator: MacroEvaluator, table: exp.Expression, hub_table: exp.Expression) -> None:
+    """Raise SQLMeshError where the hub does not take the keys of this table: when one came first, it would not know."""
+    hub_model, model = evaluator.get_snapshot(hub_table.sql("duckdb")), evaluator.get_snapshot(table.sql("duckdb"))
+    if hub_model is None or model is None:
+        return  # the models are still being read; they are rendered again before they run
+    feeds = hub_model.model.depends_on
+    if model.name not in feeds and hub_model.name not in model.model.depends_on:
+        raise SQLMeshError(
+            f"{table.sql('duckdb')} is no feed of {hub_table.sql('duckdb')}: add it to that hub's feeds, "
+            "or the hub does not know when a key was first delivered"
+        )
+
+
+def _hub_column(table: str) -> str:
+    """Return the column in which `vault.hub_asset`, or what names it, has its hash key: asset_hk."""
+    name = table.rsplit(".", maxsplit=1)[-1].strip('"')
+    return f"{name.removeprefix('hub_')}_hk"
 
 
 def _names(value: exp.Expression) -> list[str]:

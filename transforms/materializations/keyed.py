@@ -1,12 +1,16 @@
 """How rows get into the tables that keep a row, or a group of rows, a key: in one transaction, whatever dies when.
 
-    insert_new      a key that is there already stays as it is, for ever: hubs and links
+    insert_new      a key that is there already stays as it is: hubs and links
     replace_groups  what the query returns of a key takes the place of what the table had of it: satellites, marts
     keep_newest     of the query's row of a key and the table's the newer one stays: candles
     replace_arrived what the query returns takes the place of what the table had of those packages: staged deliveries
 
 All may be given the same rows again, so a run that died and a run repeated end alike. A look-up in the table goes
 through `_key`, eight bytes a row, and only when it finds something through the key itself: work grows with what is new.
+
+With `hubs`, `materialization_properties (key = ..., hubs = vault.hub_transaction)`, what is of a key that one of those
+hubs has just got is looked up among the rows that came since: a hub's `_arrived_at` is the first arrival of its key, so
+there are no older ones. The model must depend on the hubs, and have their `<name>_hk`.
 """
 
 from __future__ import annotations
@@ -17,10 +21,13 @@ from contextlib import contextmanager, suppress
 
 from sqlglot import exp
 from sqlmesh import CustomMaterialization
+from sqlmesh.core.dialect import normalize_model_name
+from sqlmesh.core.snapshot.definition import to_table_mapping
 from sqlmesh.utils.errors import SQLMeshError
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from sqlmesh.core.engine_adapter._typing import QueryOrDF
     from sqlmesh.core.model import Model
@@ -49,9 +56,10 @@ class Keyed(ABC):
             return
         columns = ", ".join(f'"{name}"' for name in self.adapter.columns(table_name))
         target = exp.to_table(table_name, dialect="duckdb").sql(dialect=self.adapter.dialect, identify=True)
+        hubs = self._hubs(model, kwargs)
         with self._transaction(), self._temporary("fresh", query_or_df) as fresh:
             if not self._is_empty(fresh):
-                self._merge(target, fresh, columns, model)
+                self._merge(target, fresh, columns, model, hubs)
 
     def _lasting(self, query: exp.Query, model: Model) -> exp.Query:
         """Return the query for the rows that the table is to have: all of them, unless the kind knows better."""
@@ -59,12 +67,35 @@ class Keyed(ABC):
         return query
 
     @abstractmethod
-    def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
-        """Put the rows of `fresh`, which has some, into the target."""
+    def _merge(self, target: str, fresh: str, columns: str, model: Model, hubs: dict[str, str]) -> None:
+        """Put the rows of `fresh`, which has some, into the target. `hubs`: physical tables, by their hash columns."""
 
-    def _known(self, target: str, fresh: str) -> exp.Query:
+    def _known(self, target: str, fresh: str, hubs: dict[str, str]) -> exp.Query:
         """Return the query for the `_key` values that the target has already."""
-        return self._query(f"SELECT DISTINCT _key FROM {target} WHERE _key IN (SELECT _key FROM {fresh})")
+        if not hubs:
+            return self._query(f"SELECT DISTINCT _key FROM {target} WHERE _key IN (SELECT _key FROM {fresh})")
+        (since,) = self.adapter.fetchone(f"SELECT MIN(_arrived_at) FROM {fresh}") or (None,)
+        recent = f"_arrived_at >= {_instant(since)}"
+        elder = " AND ".join(
+            f"({column} IS NULL OR NOT {column} IN (SELECT {column} FROM {hub} WHERE {recent}))"
+            for column, hub in hubs.items()
+        )
+        return self._query(
+            f"SELECT _key FROM {target} WHERE _key IN (SELECT _key FROM {fresh} WHERE {elder}) "
+            f"UNION SELECT _key FROM {target} WHERE {recent} AND _key IN (SELECT _key FROM {fresh})"
+        )
+
+    def _hubs(self, model: Model, context: dict[str, t.Any]) -> dict[str, str]:
+        """Return the tables of the hubs that the model's kind names, by the column that has their hash key."""
+        tables = to_table_mapping(context.get("snapshots", {}).values(), context.get("deployability_index"))
+        found: dict[str, str] = {}
+        for hub in _listing(model, "hubs"):
+            name = normalize_model_name(hub, default_catalog=model.default_catalog, dialect=model.dialect)
+            if name not in tables:
+                raise SQLMeshError(f"{model.name}: hubs names {hub.sql()}, which the model does not depend on")
+            table = exp.to_table(tables[name], dialect="duckdb").sql(dialect=self.adapter.dialect, identify=True)
+            found[f'"{hub.name.removeprefix("hub_")}_hk"'] = table
+        return found
 
     def _exists(self, table: str, names: Sequence[str]) -> str:
         """Return the condition that `table` has a row equal to row `o` in these columns, NULL being equal to NULL."""
@@ -109,17 +140,35 @@ class Keyed(ABC):
 
 
 class InsertNew(Keyed, CustomMaterialization):
-    """Insert the rows whose key the table does not have: `materialization_properties (key = customer_hk)`."""
+    """Insert the rows whose key the table does not have: `materialization_properties (key = customer_hk)`.
+
+    Only a row that arrived before the table's takes its place: intervals may be run in another order than they passed.
+    """
 
     NAME = "insert_new"
 
-    def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
+    def _merge(self, target: str, fresh: str, columns: str, model: Model, hubs: dict[str, str]) -> None:
         (key,) = _named(model, "key")
-        with self._temporary("known", self._known(target, fresh)) as known:
-            insert = f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh} AS n"
-            if not self._is_empty(known):
-                insert += f" WHERE NOT n.{key} IN (SELECT {key} FROM {target} WHERE _key IN (SELECT _key FROM {known}))"
-            self._run(insert)
+        with self._temporary("known", self._known(target, fresh, hubs)) as known:
+            if self._is_empty(known):
+                self._run(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh}")
+                return
+            rows = f"SELECT {key}, _arrived_at, _key FROM {target} WHERE _key IN (SELECT _key FROM {known})"
+            with self._temporary("present", self._query(rows)) as present:
+                late = (
+                    f"SELECT x.{key}, x._key FROM {present} AS x "
+                    f"JOIN {fresh} AS o ON {_same([key])} AND o._arrived_at < x._arrived_at"
+                )
+                with self._temporary("late", self._query(late)) as later:
+                    if not self._is_empty(later):
+                        self._run(
+                            f"DELETE FROM {target} AS o WHERE o._key IN (SELECT _key FROM {later}) "
+                            f"AND {self._exists(later, [key])}"
+                        )
+                    self._run(
+                        f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh} AS o "
+                        f"WHERE {self._exists(later, [key])} OR NOT {self._exists(present, [key])}"
+                    )
 
 
 class KeepNewest(Keyed, CustomMaterialization):
@@ -127,9 +176,9 @@ class KeepNewest(Keyed, CustomMaterialization):
 
     NAME = "keep_newest"
 
-    def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
+    def _merge(self, target: str, fresh: str, columns: str, model: Model, hubs: dict[str, str]) -> None:
         key, newest = _named(model, "key"), _named(model, "newest")
-        with self._temporary("known", self._known(target, fresh)) as known:
+        with self._temporary("known", self._known(target, fresh, hubs)) as known:
             if self._is_empty(known):
                 self._run(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {fresh}")
                 return
@@ -160,12 +209,11 @@ class ReplaceArrived(Keyed, CustomMaterialization):
 
     NAME = "replace_arrived"
 
-    def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
-        del model
+    def _merge(self, target: str, fresh: str, columns: str, model: Model, hubs: dict[str, str]) -> None:
+        del model, hubs
         arrived = self.adapter.fetchone(f"SELECT MIN(_arrived_at), MAX(_arrived_at) FROM {fresh}")
         between = " AND ".join(
-            f"_arrived_at {sign} CAST('{instant.isoformat()}' AS TIMESTAMPTZ)"
-            for sign, instant in zip((">=", "<="), arrived or (), strict=True)
+            f"_arrived_at {sign} {_instant(instant)}" for sign, instant in zip((">=", "<="), arrived or (), strict=True)
         )
         again = self.adapter.fetchone(f"SELECT 1 FROM {target} WHERE {between} LIMIT 1")
         if again:
@@ -187,9 +235,9 @@ class ReplaceGroups(Keyed, CustomMaterialization):
         kept = " AND ".join(f"NOT COALESCE({name}, FALSE)" for name in _named(model, "ended"))
         return exp.select("*").from_(query.subquery("every")).where(kept) if kept else query
 
-    def _merge(self, target: str, fresh: str, columns: str, model: Model) -> None:
+    def _merge(self, target: str, fresh: str, columns: str, model: Model, hubs: dict[str, str]) -> None:
         key, version = _named(model, "key"), _named(model, "version")
-        with self._temporary("known", self._known(target, fresh)) as known:
+        with self._temporary("known", self._known(target, fresh, hubs)) as known:
             lasting = self._lasting(self._query(f"SELECT {columns} FROM {fresh}"), model).sql(self.adapter.dialect)
             if self._is_empty(known):
                 self._run(f"INSERT INTO {target} ({columns}) {lasting}")
@@ -217,11 +265,19 @@ class ReplaceGroups(Keyed, CustomMaterialization):
 
 def _named(model: Model, name: str) -> list[str]:
     """Return the columns that a property of the kind lists; none if it is not set."""
+    return [f'"{item.name}"' for item in _listing(model, name)]
+
+
+def _listing(model: Model, name: str) -> list[exp.Expression]:
     value = model.custom_materialization_properties.get(name) if model.kind.is_custom else None
     if value is None:
         return []
     items = value.expressions if isinstance(value, exp.Tuple | exp.Array) else [value]
-    return [f'"{item.name}"' for item in items]
+    return [item.this if isinstance(item, exp.Paren) else item for item in items]
+
+
+def _instant(value: datetime) -> str:
+    return f"CAST('{value.isoformat()}' AS TIMESTAMPTZ)"
 
 
 def _same(names: Sequence[str]) -> str:

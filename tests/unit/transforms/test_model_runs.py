@@ -137,6 +137,19 @@ def test_a_satellite_over_a_feed_of_another_key_is_refused(project: Any) -> None
     assert "the _key of stage.price_crypto is not that of asset_hk" in transformed.error
 
 
+def test_a_satellite_over_what_is_no_feed_of_its_hub_is_refused(project: Any) -> None:
+    """The hub would not know when a key was first delivered, and of a key that it takes for new no history is read."""
+    other = project.folder / "transforms/models/stage/price_other.sql"
+    staged = (other.parent / "price_crypto.sql").read_text()
+    other.write_text(staged.replace("stage.price_crypto", "stage.price_other"))
+    satellite = SATELLITE.replace("stage.price_crypto", "stage.price_other")
+    (project.folder / "transforms/models/vault/sat_asset_symbol.sql").write_text(satellite)
+    project.price("new", "7", hour=1)
+    transformed = project.build()
+    assert transformed.status == "failed"
+    assert "stage.price_other is no feed of vault.hub_asset: add it to that hub's feeds" in transformed.error
+
+
 def test_a_file_that_is_no_model_gives_one_error(project: Any) -> None:
     project.edit("MODEL (", "MODEL ((")
     project.price("new", "7", hour=1)

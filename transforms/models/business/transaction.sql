@@ -2,12 +2,12 @@ MODEL (
   name business.transaction,
   kind CUSTOM (
     materialization 'replace_groups',
-    materialization_properties (key = transaction_hk)
+    materialization_properties (key = transaction_hk, hubs = vault.hub_transaction)
   ),
   tags [transactions],
   allow_partials TRUE,
   grain (transaction_hk),
-  depends_on (stage.transaction_personal, stage.transaction_corporate),
+  depends_on (stage.transaction_personal, stage.transaction_corporate, vault.hub_transaction),
   audits (
     KEY_SOUND(key := transaction_hk, required := (transaction_id, data_quality)),
     TRANSACTIONS_COMPLETE()
@@ -36,10 +36,7 @@ WITH touched AS (
   WHERE
     NOT _arrived_at BETWEEN @start_dt AND @end_dt
     AND _key IN (
-      SELECT _key /* the narrow column alone: where all are new, nothing wide is read */
-      FROM vault.sat_transaction_personal
-      WHERE
-        NOT _arrived_at BETWEEN @start_dt AND @end_dt AND _key IN (SELECT _key FROM touched)
+      @elsewhere(vault.sat_transaction_personal, touched, vault.hub_transaction)
     )
   UNION ALL
   SELECT 'corporate' AS feed, *
@@ -52,10 +49,7 @@ WITH touched AS (
   WHERE
     NOT _arrived_at BETWEEN @start_dt AND @end_dt
     AND _key IN (
-      SELECT _key
-      FROM vault.sat_transaction_corp
-      WHERE
-        NOT _arrived_at BETWEEN @start_dt AND @end_dt AND _key IN (SELECT _key FROM touched)
+      @elsewhere(vault.sat_transaction_corp, touched, vault.hub_transaction)
     )
 ), latest AS (
   SELECT

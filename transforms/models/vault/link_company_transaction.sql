@@ -2,7 +2,7 @@ MODEL (
   name vault.link_company_transaction,
   kind CUSTOM (
     materialization 'insert_new',
-    materialization_properties (key = company_transaction_hk)
+    materialization_properties (key = company_transaction_hk, hubs = (vault.hub_company, vault.hub_transaction))
   ),
   tags [transactions],
   allow_partials TRUE,

@@ -2,7 +2,7 @@ MODEL (
   name vault.link_customer_company,
   kind CUSTOM (
     materialization 'insert_new',
-    materialization_properties (key = customer_company_hk)
+    materialization_properties (key = customer_company_hk, hubs = (vault.hub_customer, vault.hub_company))
   ),
   tags [customers],
   allow_partials TRUE,

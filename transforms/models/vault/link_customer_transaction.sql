@@ -2,7 +2,7 @@ MODEL (
   name vault.link_customer_transaction,
   kind CUSTOM (
     materialization 'insert_new',
-    materialization_properties (key = customer_transaction_hk)
+    materialization_properties (key = customer_transaction_hk, hubs = (vault.hub_customer, vault.hub_transaction))
   ),
   tags [transactions],
   allow_partials TRUE,

@@ -2,7 +2,7 @@ MODEL (
   name vault.link_news_asset,
   kind CUSTOM (
     materialization 'insert_new',
-    materialization_properties (key = news_asset_hk)
+    materialization_properties (key = news_asset_hk, hubs = (vault.hub_news, vault.hub_asset))
   ),
   tags [news],
   allow_partials TRUE,

@@ -2,7 +2,7 @@ MODEL (
   name vault.link_transaction_asset,
   kind CUSTOM (
     materialization 'insert_new',
-    materialization_properties (key = transaction_asset_hk)
+    materialization_properties (key = transaction_asset_hk, hubs = (vault.hub_transaction, vault.hub_asset))
   ),
   tags [transactions],
   allow_partials TRUE,

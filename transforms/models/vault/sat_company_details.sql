@@ -2,7 +2,7 @@ MODEL (
   name vault.sat_company_details,
   kind CUSTOM (
     materialization 'replace_groups',
-    materialization_properties (key = company_hk, version = (record_source, load_timestamp, hashdiff))
+    materialization_properties (key = company_hk, version = (record_source, load_timestamp, hashdiff), hubs = vault.hub_company)
   ),
   tags [customers],
   allow_partials TRUE,

@@ -2,7 +2,7 @@ MODEL (
   name vault.sat_customer_profile,
   kind CUSTOM (
     materialization 'replace_groups',
-    materialization_properties (key = customer_hk, version = (record_source, load_timestamp, hashdiff))
+    materialization_properties (key = customer_hk, version = (record_source, load_timestamp, hashdiff), hubs = vault.hub_customer)
   ),
   tags [customers],
   allow_partials TRUE,

@@ -2,7 +2,7 @@ MODEL (
   name vault.sat_news_content,
   kind CUSTOM (
     materialization 'replace_groups',
-    materialization_properties (key = news_hk, version = (record_source, load_timestamp, hashdiff))
+    materialization_properties (key = news_hk, version = (record_source, load_timestamp, hashdiff), hubs = vault.hub_news)
   ),
   tags [news],
   allow_partials TRUE,

@@ -2,7 +2,7 @@ MODEL (
   name vault.sat_transaction_corp,
   kind CUSTOM (
     materialization 'replace_groups',
-    materialization_properties (key = transaction_hk, version = (record_source, load_timestamp, hashdiff))
+    materialization_properties (key = transaction_hk, version = (record_source, load_timestamp, hashdiff), hubs = vault.hub_transaction)
   ),
   tags [transactions],
   allow_partials TRUE,
