@@ -31,10 +31,12 @@ MARTS = (
     "fct_asset_price_comparison",
     "fct_news_events",
     "fct_asset_news_impact",
+    "fct_asset_candles",
     "eff_sat_customer_company",
     "eff_sat_customer_transaction",
     "semantic_transactions",
     "semantic_customer_overview",
+    "semantic_asset_performance",
 )
 FIRST_SEEN = frozenset({"load_timestamp", "record_source"})
 """Of hubs, links and dimensions: a later run never changes them, so they tell what arrived first."""
@@ -59,21 +61,52 @@ class Delivery:
     """At which statement on the warehouse a run dies."""
 
 
-def _rows(**choices: Sequence[Any]) -> st.SearchStrategy[Any]:
-    row = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in choices.items()})
+def _rows(deleted: Sequence[str] = (), **choices: Sequence[Any]) -> st.SearchStrategy[Any]:
+    """Draw rows of these columns' values; now and then a deletion, which has the columns of `deleted` alone."""
+    values = {name: st.sampled_from(chosen) for name, chosen in choices.items()}
+    row = st.fixed_dictionaries(values)
+    if deleted:
+        gone = {name: values[name] for name in (*deleted, "source", "load_timestamp")}
+        row = st.one_of(row, row, row, st.fixed_dictionaries({**gone, "is_deleted": st.just(value=True)}))
     return st.lists(row, min_size=1, max_size=3).map(tuple)
 
 
 TABLES: Mapping[str, st.SearchStrategy[Any]] = {
+    "raw_assets": _rows(
+        asset_symbol=["BTC", "asml", "ETH"],
+        asset_type=["crypto", "stock"],
+        asset_name=["One", "Two", None],
+        asset_category=["Layer 1", None],
+        source=["assets"],
+        load_timestamp=TIMES,
+    ),
+    "raw_crypto_candles_binance": _rows(
+        symbol=["BTCUSDT"],
+        base_currency=["BTC"],
+        quote_currency=["USDT"],
+        interval=["1h"],
+        open_time=["2024-01-01T00:00:00Z", "2024-01-01T01:00:00Z"],
+        close_time=["2024-01-01T01:59:59.999Z"],  # before some load times, after others: then it is open
+        open=["1"],
+        high=["9"],
+        low=["1"],
+        close=["2", "3", None],
+        source=["binance"],
+        load_timestamp=TIMES,
+    ),
     "raw_customers": _rows(
+        ["customer_id"],
         customer_id=["C-1", " c-2", None],
         company_id=["K-1", "K-2", None],
         country=["GB", "US"],
         source=["CRM", "WEB"],
         load_timestamp=TIMES,
     ),
-    "raw_corporates": _rows(company_id=["K-1", "C-1"], country=["NL", "BE"], source=["ERP"], load_timestamp=TIMES),
+    "raw_corporates": _rows(
+        ["company_id"], company_id=["K-1", "C-1"], country=["NL", "BE"], source=["ERP"], load_timestamp=TIMES
+    ),
     "raw_transaction_personal": _rows(
+        ["transaction_id"],
         transaction_id=["T-1", "t-2"],
         customer_id=["C-1", "C-2"],
         asset_symbol=["BTC", None],
