@@ -3,8 +3,8 @@
     python -m tests.bench.bench_increment [SMALL LARGE]
 
 Builds two DuckLake warehouses (default 200,000 and 20,000,000 transactions, 20 a customer, from the project's own
-Faker source), then lands 10,000 new transactions, 2,000 changed customers and 5,000 prices three times in each and
-runs the models and audits on them, in this one warm process. Prints the median of both sizes and their ratio, which
+Faker source), then lands 10,000 new transactions, 2,000 changed customers and 5,000 prices five times in each, in turn,
+and runs the models and audits on them, in this one warm process. Prints the median of both sizes and their ratio, which
 is to stay below 1.5, and the peak of memory, which is to stay below 2 GB. One more increment of the small history is
 run twice: by the engine, and its very statements by hand in DuckDB, on a copy of the warehouse as it was before; the
 engine is to take at most 3 times as long, and 3 s.
@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,7 +37,7 @@ SIZES = (200_000, 20_000_000)
 CHUNK = 1_000_000
 TRADES_A_CUSTOMER = 20
 NEW_TRADES, CHANGED_CUSTOMERS, NEW_PRICES = 10_000, 2_000, 5_000
-INCREMENTS = 3
+INCREMENTS = 5
 RATIO, MEMORY_GB = 1.5, 2.0
 BY_HAND, AND_SECONDS = 3.0, 3.0
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -144,28 +145,31 @@ def main(sizes: tuple[int, ...] = SIZES) -> int:
     from sqlmesh.core.console import NoopConsole, set_console
 
     set_console(NoopConsole())
-    medians: list[float] = []
-    engine = by_hand = 0.0
-    for size in sorted(sizes, reverse=True):  # both are measured within minutes: the large one takes long to build
-        folder = Path(tempfile.mkdtemp(prefix="increment-"))
-        try:
-            history = History(size, folder)
-            print(f"{size:,} transactions of history: built in {history.build():.0f} s")
-            seconds = [history.increment(number + 1) for number in range(INCREMENTS)]
-            medians.append(statistics.median(seconds))
-            print(f"   increments: {', '.join(f'{second:.2f}' for second in seconds)} s")
-            if size == min(sizes):
-                engine, by_hand = history.beside_by_hand(INCREMENTS + 1, folder)
-                print(f"   by the engine {engine:.2f} s, its statements by hand {by_hand:.2f} s")
-            history.models.close()
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    ratio = medians[0] / medians[-1]
-    print(f"median {medians[-1]:.2f} s and {medians[0]:.2f} s: {ratio:.2f} times (below {RATIO})")
-    print(f"peak memory {memory:.2f} GB (below {MEMORY_GB})")
+    with ExitStack() as stack:
+        histories = {}
+        for size in sorted(sizes, reverse=True):
+            folder = Path(tempfile.mkdtemp(prefix="increment-"))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            histories[size] = History(size, folder)
+            stack.callback(histories[size].models.close)
+            print(f"{size:,} transactions of history: built in {histories[size].build():.0f} s", flush=True)
+        small, large = min(sizes), max(sizes)
+        seconds: dict[int, list[float]] = {size: [] for size in histories}
+        for number in range(1, INCREMENTS + 1):  # in turn: what else the machine does comes to both
+            for size, history in histories.items():
+                seconds[size].append(history.increment(number))
+        for size in histories:
+            print(f"   increments over {size:,}: {', '.join(f'{each:.2f}' for each in seconds[size])} s")
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="by-hand-")))
+        engine, by_hand = histories[small].beside_by_hand(INCREMENTS + 1, folder)
+    medians = {size: statistics.median(seconds[size]) for size in seconds}
+    ratio = medians[large] / medians[small]
+    print(f"median {medians[small]:.2f} s and {medians[large]:.2f} s: {ratio:.2f} times (below {RATIO})")
+    print(f"peak memory, both in one process {memory:.2f} GB (below {MEMORY_GB})")
     limit = BY_HAND * by_hand + AND_SECONDS
-    print(f"one increment {engine:.2f} s (at most {BY_HAND:.0f} times by hand and {AND_SECONDS:.0f} s: {limit:.2f} s)")
+    print(f"one increment {engine:.2f} s, its statements by hand {by_hand:.2f} s (at most {BY_HAND:.0f} times and")
+    print(f"   {AND_SECONDS:.0f} s more: {limit:.2f} s)")
     return int(ratio > RATIO or memory > MEMORY_GB or engine > limit)
 
 
