@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import SourceError
 from sources.kafka.mock import MOCK, address
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError
+    from confluent_kafka import Consumer, KafkaError
 
     from sources.kafka.settings import KafkaSource
 
+Client = TypeVar("Client")
 log = logging.getLogger(__name__)
 ELECTING = {5, 6, 8, 9, 13, 56, 72, 74, 75, 78}
 """Leadership moves, or a broker has just come back and is older than what it told before: right again in a moment."""
+REFUSED = {"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "_SSL"}
+"""Names of librdkafka's errors: the brokers are there, and do not let us in, or we do not trust them."""
 FETCH_BYTES = 2 << 20
 """Of one partition in one answer, as it was packed; a larger message comes all the same."""
 QUEUE_KB = 32_768
@@ -60,6 +64,40 @@ def reader_settings(source: KafkaSource) -> dict[str, Any]:
     }
 
 
+def reader(source: KafkaSource, name: str) -> Consumer:
+    """Make a reader; `name` is the source's, for errors. Raises SourceError: librdkafka refuses the settings."""
+    from confluent_kafka import Consumer
+
+    return _made(Consumer, reader_settings(source), name, source)
+
+
+class Admin:
+    """An administrator's client, which can tell why the brokers let nobody in. Keep it until all is answered."""
+
+    def __init__(self, source: KafkaSource, name: str) -> None:
+        """`name` is the source's, for errors. Raises SourceError: librdkafka refuses the settings."""
+        from confluent_kafka.admin import AdminClient
+
+        self._source = source
+        self._name = name
+        self._heard: list[KafkaError] = []
+        self.client = _made(AdminClient, settings_of(source) | {"error_cb": self._heard.append}, name, source)
+
+    def broken(self, error: KafkaError) -> SourceError:
+        """Return the error to raise: what a call failed with, or the sign-in that was refused meanwhile."""
+        self.client.poll(0.1)  # calls report that no broker answers; why, only those hear who poll
+        return broken(self._name, self._source, next((one for one in self._heard if one.name() in REFUSED), error))
+
+
+def _made(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any], name: str, source: KafkaSource) -> Client:
+    from confluent_kafka import KafkaException
+
+    try:
+        return kind(config)
+    except KafkaException as error:  # a file that is not there, say
+        raise broken(name, source, error.args[0]) from None
+
+
 def broken(name: str, source: KafkaSource, error: KafkaError) -> SourceError:
     """Return the error that says which brokers failed how, and what to do."""
     text = " ".join(error.str().split())[:200]
@@ -70,7 +108,11 @@ def broken(name: str, source: KafkaSource, error: KafkaError) -> SourceError:
             f"kafka at {source.brokers} does not answer within {source.timeout_seconds:.0f} s ({text})",
             "Start the brokers, or correct `brokers`. Nothing is lost: the next run reads on from the same offsets.",
         )
-    if code in {"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "_SSL"}:
+    if code == "_INVALID_ARG":
+        return SourceError(
+            name, f"librdkafka refuses the settings ({text})", "Correct `security`, `ca_file` say.", terminal=True
+        )
+    if code in REFUSED:
         return SourceError(
             name,
             f"kafka at {source.brokers} does not let us in ({text})",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import SourceError
-from sources.kafka.client import ELECTING, broken, settings_of, silent
+from sources.kafka.client import ELECTING, Admin, silent
 from sources.kafka.mock import CLUSTER, MOCK, lifetime
 from sources.kafka.positions import PASSING, Held, Positions
 
@@ -37,16 +37,15 @@ class Described:
 def describe(source: KafkaSource, name: str, topic: str) -> Described:
     """Ask the brokers. Raises SourceError: they do not answer, refuse, or have no such topic."""
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
 
-    admin = AdminClient(settings_of(source))  # kept until all is answered: the answers of one that is gone never come
+    admin = Admin(source, name)
     until = time.monotonic() + source.timeout_seconds
     while True:
         try:
-            return _asked(admin, source, topic)
+            return _asked(admin.client, source, topic)
         except KafkaException as error:
             if error.args[0].code() not in ELECTING or time.monotonic() >= until:
-                raise _refused(source, name, topic, error.args[0]) from None
+                raise _refused(admin, name, topic, error.args[0]) from None
             time.sleep(ELECTION_PAUSE)
         except TimeoutError:
             raise silent(name, source) from None
@@ -79,16 +78,17 @@ def overdue(source: KafkaSource, name: str, topic: str, waiting: Mapping[int, in
     Its age is what the brokers say of its timestamp. Raises SourceError.
     """
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient, OffsetSpec
+    from confluent_kafka.admin import OffsetSpec
 
-    admin = AdminClient(settings_of(source))
+    admin = Admin(source, name)
     since = OffsetSpec.for_timestamp(int((time.time() - source.open_transaction_seconds) * 1000))
     try:
         newer = {
-            each: found.result(source.timeout_seconds) for each, found in _ask(admin, source, topic, waiting, since)
+            each: found.result(source.timeout_seconds)
+            for each, found in _ask(admin.client, source, topic, waiting, since)
         }
     except KafkaException as error:
-        raise broken(name, source, error.args[0]) from None
+        raise admin.broken(error.args[0]) from None
     except TimeoutError:
         raise silent(name, source) from None
     # no offset, -1, where no message is newer
@@ -131,9 +131,9 @@ def _ask(
     return [(each.partition, answer) for each, answer in answers.items()]
 
 
-def _refused(source: KafkaSource, name: str, topic: str, error: Any) -> SourceError:
+def _refused(admin: Admin, name: str, topic: str, error: Any) -> SourceError:
     if error.code() not in UNKNOWN_TOPIC:
-        return broken(name, source, error)
+        return admin.broken(error)
     return SourceError(
         name,
         f"the brokers have no topic {topic!r}",

@@ -14,7 +14,7 @@ import dlt
 from engine.errors import SourceError
 from engine.table import Table
 from sources.kafka.ahead import ahead
-from sources.kafka.client import broken, reader_settings, silent
+from sources.kafka.client import broken, reader, silent
 from sources.kafka.describe import Described, describe, overdue
 from sources.kafka.drain import BrokersGoneError, Drain, LostPositionError
 from sources.kafka.page import MessageFormat, pages
@@ -36,10 +36,8 @@ def messages(source: KafkaSource, topic: str, settings: KafkaTopic, table: Table
     """Build the resource: pages are Arrow batches, lists of dicts, and what is set aside."""
 
     def extract() -> Iterator[Any]:
-        from confluent_kafka import Consumer
-
         state = dlt.current.resource_state()
-        with closing(Consumer(reader_settings(source))) as consumer, _spared():
+        with closing(reader(source, ctx.source)) as consumer, _spared():
             reading = _Reading(consumer, source, topic, settings, ctx, Positions.of(state))
             yield from reading.pages()
         reading.positions.keep(state)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.kafka.client import broken, settings_of, silent
+from sources.kafka.client import Admin, broken, settings_of, silent
 from sources.kafka.mock import CLUSTER
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ BROKER_SETTING = -1
 def create_topics(source: KafkaSource, name: str, topics: Sequence[str]) -> list[str]:
     """Make the topics that the brokers do not have, as they are set to make them; return those. Raises SourceError."""
     from confluent_kafka import KafkaError, KafkaException
-    from confluent_kafka.admin import AdminClient
     from confluent_kafka.cimpl import NewTopic
 
-    admin = AdminClient(settings_of(source))
+    asking = Admin(source, name)
+    admin = asking.client
     try:
         there = admin.list_topics(timeout=source.timeout_seconds)
         missing = [topic for topic in topics if topic not in there.topics]
@@ -51,7 +51,7 @@ def create_topics(source: KafkaSource, name: str, topics: Sequence[str]) -> list
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
     except KafkaException as error:
-        raise broken(name, source, error.args[0]) from None
+        raise asking.broken(error.args[0]) from None
     except TimeoutError:
         raise silent(name, source) from None
     return missing

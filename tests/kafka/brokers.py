@@ -18,6 +18,7 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -61,20 +62,25 @@ class Server(Protocol):
 
 
 class Kraft:
-    """Kafka 4: broker and controller in one process, over storage that is formatted first."""
+    """Kafka 4: broker and controller in one process, over storage that is formatted first.
 
-    def __init__(self, java: Java) -> None:
-        self.java, self.ports = java, (Port(), Port())
+    With `passwords` by name, clients have to sign in with one of them; the broker itself does as the first.
+    """
+
+    def __init__(self, java: Java, passwords: Mapping[str, str]) -> None:
+        self.java, self.ports, self.passwords = java, (Port(), Port()), passwords
 
     def prepare(self) -> Path:
         """Write the settings and format the storage; return the settings."""
         port, controller = self.ports
+        protocol = "SASL_PLAINTEXT" if self.passwords else "PLAINTEXT"
         settings = _settings(
             self.java.folder,
             "server.properties",
             {
-                "listeners": f"PLAINTEXT://127.0.0.1:{port.number},CONTROLLER://127.0.0.1:{controller.number}",
-                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port.number}",
+                **self._sign_in(),
+                "listeners": f"{protocol}://127.0.0.1:{port.number},CONTROLLER://127.0.0.1:{controller.number}",
+                "advertised.listeners": f"{protocol}://127.0.0.1:{port.number}",
                 "controller.quorum.voters": f"1@127.0.0.1:{controller.number}",
                 "broker.session.timeout.ms": "3000",  # a killed broker cannot come back sooner
                 "broker.heartbeat.interval.ms": "500",
@@ -86,6 +92,22 @@ class Kraft:
         if done.returncode:
             raise RuntimeError(f"the storage of Kafka could not be formatted:\n{done.stdout}{done.stderr}")
         return settings
+
+    def _sign_in(self) -> dict[str, str]:
+        if not self.passwords:
+            return {}
+        (name, password), *_ = self.passwords.items()
+        users = " ".join(f'user_{user}="{secret}"' for user, secret in self.passwords.items())
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        return {
+            "listener.security.protocol.map": "SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "SASL_PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config": (
+                f'{module} required username="{name}" password="{password}" {users};'
+            ),
+        }
 
     def before_broker(self) -> None: ...
 
@@ -148,11 +170,16 @@ class WithZookeeper:
 class Broker:
     """A single-node Kafka of one kind over a folder of its own; skips the test where the kind cannot be had."""
 
-    def __init__(self, kind: Kind, folder: Path) -> None:
+    def __init__(self, kind: Kind, folder: Path, passwords: Mapping[str, str] | None = None) -> None:
+        """Prepare it; with `passwords` by name, which Kafka 4 knows here, clients have to sign in."""
         folder.mkdir(parents=True, exist_ok=True)
         self.kind = kind
         self.java = Java(require_broker(kind), folder)
-        self._server: Server = Kraft(self.java) if kind == "kafka-4" else WithZookeeper(self.java)
+        self.sign_in: dict[str, str] = {}
+        for name, password in (passwords or {}).items():
+            self.sign_in = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"}
+            self.sign_in |= {"sasl.username": name, "sasl.password": password}
+        self._server: Server = Kraft(self.java, passwords or {}) if kind == "kafka-4" else WithZookeeper(self.java)
         self._settings: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.bootstrap = f"127.0.0.1:{self._server.ports[0].number}"
@@ -169,7 +196,7 @@ class Broker:
         self._server.before_broker()
         self._process = self.java.start("broker", "kafka.Kafka", str(self._settings))
         deadline = time.monotonic() + READY_SECONDS
-        while not (self._server.ports[0].answers() and _leads_all(self.bootstrap, self.java.folder)):
+        while not (self._server.ports[0].answers() and _leads_all(self.bootstrap, self.sign_in, self.java.folder)):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"{self.kind} did not start: {self.java.tail('broker')}")
@@ -252,13 +279,13 @@ def _settings(folder: Path, name: str, changed: dict[str, str]) -> Path:
     return file
 
 
-def _leads_all(bootstrap: str, folder: Path) -> bool:
+def _leads_all(bootstrap: str, sign_in: Mapping[str, str], folder: Path) -> bool:
     """Whether the broker leads every partition that lies in its folder.
 
     A 3.9 that comes back answers with itself and no topics until the controller has told it what it leads.
     """
     try:
-        found = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=5)
+        found = AdminClient({**sign_in, "bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=5)
     except KafkaException:
         return False
     led = {
