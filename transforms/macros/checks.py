@@ -35,10 +35,19 @@ def key_problems(
     carried = list(dict.fromkeys([*keys, *needed, *(column for _, column in parents)]))
     shown, this = ", ".join(keys), table.sql(dialect="duckdb", identify=True)
     bits = {f"_bits_{column}": key_bits(evaluator, exp.column(column)) for _, column in parents}
+    arrived = "_arrived_at BETWEEN @start_dt AND @end_dt"
+    # of a key that a hub has got now there is no older row: it would have been an orphan, and told as one
+    elder = " AND ".join(
+        f"({column} IS NULL OR NOT _bits_{column} IN (SELECT _key FROM {hub} WHERE {arrived}))"
+        for hub, column in parents
+    )
     twice = (  # keys are compared where their first bits occur twice: one narrow column is read of older rows
-        f"SELECT 'duplicate key' AS problem, {shown} FROM {this} WHERE _key IN ("
-        f"SELECT _key FROM {this} WHERE _key IN (SELECT _key FROM touched) GROUP BY _key HAVING COUNT(*) > 1) "
-        f"GROUP BY {shown} HAVING COUNT(*) > 1"
+        f"SELECT 'duplicate key' AS problem, {shown} FROM {this} WHERE _key IN (SELECT _key FROM ("
+        "SELECT _key FROM touched UNION ALL "
+        f"SELECT _key FROM {this} WHERE _arrived_at < @start_dt AND _key IN "
+        f"(SELECT _key FROM touched WHERE {elder or 'TRUE'}) UNION ALL "
+        f"SELECT _key FROM {this} WHERE _arrived_at > @end_dt AND _key IN (SELECT _key FROM touched)"
+        f") AS there GROUP BY _key HAVING COUNT(*) > 1) GROUP BY {shown} HAVING COUNT(*) > 1"
     )
     nullable = _column_names(optional)
     missing = [column for column in dict.fromkeys([*keys, *needed]) if column not in nullable]
@@ -48,7 +57,7 @@ def key_problems(
     # a parent mostly comes with its child: only of those that did not, all of the hub is searched
     apart = [
         f"apart_{column} AS (SELECT * FROM touched WHERE NOT {column} IS NULL AND NOT _bits_{column} IN "
-        f"(SELECT _key FROM {hub} WHERE _arrived_at BETWEEN @start_dt AND @end_dt))"
+        f"(SELECT _key FROM {hub} WHERE {arrived}))"
         for hub, column in parents
     ]
     orphans = [
@@ -59,7 +68,7 @@ def key_problems(
     query = parse_one(
         f"""
         WITH touched AS (
-          SELECT {", ".join([*carried, "_key"])} FROM {this} WHERE _arrived_at BETWEEN @start_dt AND @end_dt
+          SELECT {", ".join([*carried, "_key"])} FROM {this} WHERE {arrived}
         ){"".join(f", {each}" for each in apart)}
         {" UNION ALL ".join([twice, empty, *orphans])}
         """,

@@ -9,7 +9,7 @@ MODEL (
   grain (transaction_hk),
   depends_on (stage.transaction_personal, stage.transaction_corporate, vault.hub_transaction),
   audits (
-    KEY_SOUND(key := transaction_hk, required := (transaction_id, data_quality)),
+    KEY_SOUND(key := transaction_hk, required := (transaction_id, data_quality), hubs := vault.hub_transaction),
     TRANSACTIONS_COMPLETE()
   ),
   description 'The rule of one transaction, one row: the latest version that any feed and source gave of it, with its keys, its amounts and what was known of its owner at trade time; is_deleted where the last word was that it is no more'
