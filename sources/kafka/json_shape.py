@@ -14,8 +14,8 @@ import pyarrow as pa
 
 QUOTE, COLON, SPACE, BRACE, END = b'":  {}'[0], b":"[0], b" "[0], b"{"[0], b"}"[0]
 LOWER_N, LOWER_U, LOWER_L = b"nul"
-WINDOW = 1 << 16
-"""Bytes looked at in one go: they and what is made of them stay in the processor's cache, and in memory that is there."""
+WINDOW = 1 << 17
+"""Bytes looked at in one go: they and what is made of them stay in the cache, and in memory that is there."""
 
 
 @dataclass(frozen=True, slots=True)

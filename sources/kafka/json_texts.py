@@ -38,13 +38,13 @@ class TextReader:
         fields = json.dumps(dict.fromkeys(names, "VARCHAR"))
         self._connection.register("messages", pa.table({"value": messages}))
         try:
-            found: pa.Table = self._connection.sql(
-                f"SELECT unnest(from_json_strict(value, {literal(fields)})) FROM messages"
-            ).to_arrow_table()
+            # taken apart here: by DuckDB's names "a" and "A" would be one field
+            found = self._connection.sql(f"SELECT from_json_strict(value, {literal(fields)}) FROM messages")
+            rows: pa.StructArray = found.to_arrow_table().column(0).combine_chunks()
         except duckdb.Error:
             return None
         finally:
             self._connection.unregister("messages")
-        if found.schema.names != list(names) or found.num_rows != len(messages):
+        if rows.null_count or len(rows) != len(messages) or [field.name for field in rows.type] != list(names):
             return None
-        return found.combine_chunks().to_batches()[0]
+        return pa.RecordBatch.from_arrays(rows.flatten(), names=list(names))
