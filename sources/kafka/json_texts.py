@@ -20,6 +20,9 @@ from sources.kafka.json_shape import Shape
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+PIECE = 4_096
+"""Rows that DuckDB gives out at a time: larger pieces are copied again and again while they grow."""
+
 
 class TextReader:
     """Reads messages of given fields."""
@@ -40,7 +43,7 @@ class TextReader:
         try:
             # taken apart here: by DuckDB's names "a" and "A" would be one field
             found = self._connection.sql(f"SELECT from_json_strict(value, {literal(fields)}) FROM messages")
-            rows: pa.StructArray = found.to_arrow_table().column(0).combine_chunks()
+            rows: pa.StructArray = found.to_arrow_table(PIECE).column(0).combine_chunks()
         except duckdb.Error:
             return None
         finally:
