@@ -267,13 +267,18 @@ class DucklakeWarehouse:
         connection.execute("USE lake")
 
     def _create(self, connection: DuckDBPyConnection) -> None:
-        """Make the catalog under another name, then rename it: a kill leaves all of it or nothing."""
+        """Make the catalog under another name, then rename it: a kill leaves all of it or nothing.
+
+        The books come in one transaction: each commit of its own would take as long as all of them together.
+        """
         folder = self.path / f".creating-{os.getpid()}"
         folder.mkdir()
         self._data.mkdir(exist_ok=True)
         self._attach(connection, folder / "catalog.sqlite", "META_JOURNAL_MODE 'WAL'")
+        connection.begin()
         for statement in BOOKKEEPING:
             connection.execute(statement)
+        connection.commit()
         connection.execute("CALL lake.set_option('auto_compact', false, schema => 'landing')")
         connection.execute("USE memory")
         connection.execute("DETACH lake")
