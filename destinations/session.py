@@ -1,4 +1,4 @@
-"""DuckDB connections of the embedded warehouses: Landing's session, extensions without a network, locked-down readers."""
+"""DuckDB connections of the embedded warehouses: Landing's session, extensions from packages, locked-down readers."""
 
 from __future__ import annotations
 
