@@ -20,7 +20,6 @@ from destinations.postgres import PostgresDestination
 from engine.errors import DestinationError
 from engine.table import Column, Table
 from tests.conformance.landed_packages import NOON, PRICES, FolderLake, arrow_rows, price_rows
-from tests.servers.databases import database, postgres_server, timescale, timescale_dsn  # noqa: F401 - fixtures
 
 Opened = DuckdbWarehouse | DucklakeWarehouse | PostgresDestination
 Opener = Callable[..., Opened]
