@@ -36,6 +36,8 @@ def destination(
 class TimescaledbDestination(PostgresDestination):
     """One database with TimescaleDB. Without the extension it is plain PostgreSQL, and `notes` says so."""
 
+    timescale = True
+
     def __init__(
         self,
         name: str,
