@@ -36,6 +36,7 @@ class Hypertables:
         self._name = name
         self._session = session
         self._notes = notes
+        self._new_views: set[str] = set()
         self.extension = self._find_extension()
 
     def keep(self, tables: Sequence[Table]) -> None:
@@ -82,9 +83,9 @@ class Hypertables:
             return
         for table in tables:
             retain = table.timeseries.retain if table.timeseries else None
-            # candles of rows that retention has dropped are kept: what lies before is not computed anew
-            start = f"now() - {_interval(retain)}" if retain else "NULL"
             for view in candle_views(table):
+                # candles of rows that retention has dropped are kept: what lies before is computed once
+                start = f"now() - {_interval(retain)}" if retain and view not in self._new_views else "NULL"
                 self._session.execute(f"CALL refresh_continuous_aggregate({_regclass(view)}, {start}, NULL)")
 
     def _find_extension(self) -> bool:
@@ -215,6 +216,7 @@ class Hypertables:
         for view, query in wanted.items():
             if before.get(view) != query:
                 self._session.execute(candle_view(qualified(SCHEMA, view), query))
+                self._new_views.add(view)
 
     def _is_there(self) -> bool:
         return bool(self._session.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [SCHEMA]))

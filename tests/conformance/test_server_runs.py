@@ -22,6 +22,7 @@ from engine.status import status
 from tests.servers.databases import Dsn
 from tests.servers.postgres_server import PostgresServer
 
+pytestmark = pytest.mark.xdist_group("timescale")  # one of its server is enough
 PIPELINES = """
 profiles:
   local:
