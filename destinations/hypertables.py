@@ -59,7 +59,8 @@ class Hypertables:
         for forgotten in applied:
             self._session.change(f"DELETE FROM {SCHEMA}._settings WHERE table_name = %s", [forgotten])
             self._notes.append(
-                f"{SCHEMA}.{forgotten} is declared no more: it stays as it is and is not filled. Drop it if it can go."
+                f"no configured source declares {SCHEMA}.{forgotten} any more: it stays as it is, and is not filled "
+                "until one does. Drop it if it can go."
             )
 
     def take(self, table: Table, incoming: str) -> None:
