@@ -1,7 +1,8 @@
-"""COPY: a package's files into a PostgreSQL table, as CSV text that pyarrow writes in bulk while the server reads.
+"""COPY: a package's files into a PostgreSQL table, in batches that are made in bulk while the server reads.
 
-PostgreSQL's CSV and pyarrow's mean the same: an empty field is NULL, a quoted one a text. Decimals, instants, doubles
-are written exactly. A thread of its own reads and writes ahead; Arrow lets the interpreter go meanwhile.
+A batch goes as binary; where its types are not the table's own, or a text is long, as CSV that pyarrow writes, which
+PostgreSQL reads alike: an empty field is NULL, a quoted one a text. A thread of its own reads and makes batches ahead;
+Arrow and NumPy let the interpreter go meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
+from destinations.postgres_binary import binary_rows
 from engine.errors import DestinationError
 from engine.sql import identifier
 
@@ -30,10 +32,11 @@ END_MARK = r"(^|\n)\\\.\r?(\n|$)"
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Rows on their way: CSV, or the rows themselves where no CSV can hold them."""
+    """Rows on their way: as binary or CSV, or the rows themselves where no CSV can hold them."""
 
     columns: Sequence[str]
-    text: bytes
+    content: bytes
+    form: str
     rows: Sequence[Sequence[Any]] = ()
 
 
@@ -51,7 +54,7 @@ def copy_file(
 
     def written() -> _Batch | None:
         batch = next(batches, None)
-        return None if batch is None else _written(batch, csv_alone=csv_alone)
+        return None if batch is None else _written(batch, types, csv_alone=csv_alone)
 
     copied = 0
     with ThreadPoolExecutor(1, thread_name_prefix="copy") as pool:
@@ -70,32 +73,36 @@ def copy_file(
 def _copied(connection: Connection[tuple[Any, ...]], target: str, batch: _Batch) -> int:
     """Send one batch; return how many rows the server took."""
     columns = ", ".join(identifier(name) for name in batch.columns)
-    as_csv = " (FORMAT csv)" if not batch.rows else ""
     with connection.cursor() as cursor:
-        with cursor.copy(f"COPY {target} ({columns}) FROM STDIN{as_csv}".encode()) as copy:
+        with cursor.copy(f"COPY {target} ({columns}) FROM STDIN (FORMAT {batch.form})".encode()) as copy:
             if batch.rows:
                 for row in batch.rows:
                     copy.write_row(row)
             else:
-                copy.write(batch.text)
+                copy.write(batch.content)
         return int(cursor.rowcount)
 
 
-def _written(batch: pa.RecordBatch, *, csv_alone: bool) -> _Batch:
+def _written(batch: pa.RecordBatch, types: Mapping[str, str], *, csv_alone: bool) -> _Batch:
     import pyarrow as pa
     import pyarrow.compute as pc
     from pyarrow import csv
 
+    binary = binary_rows(batch, types)
+    if binary is not None:
+        return _Batch(batch.schema.names, binary, "binary")
     columns = [
         column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in batch.columns
     ]
     texts = [column for column in columns if pa.types.is_string(column.type)]
     if not csv_alone and any(pc.any(pc.match_substring_regex(text, END_MARK)).as_py() for text in texts):
-        return _Batch(batch.schema.names, b"", list(zip(*(column.to_pylist() for column in columns), strict=True)))
+        return _Batch(
+            batch.schema.names, b"", "text", list(zip(*(column.to_pylist() for column in columns), strict=True))
+        )
     sink = pa.BufferOutputStream()
     table = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
     csv.write_csv(table, sink, csv.WriteOptions(include_header=False, batch_size=BATCH_ROWS, quoting_style="needed"))
-    return _Batch(batch.schema.names, sink.getvalue().to_pybytes())
+    return _Batch(batch.schema.names, sink.getvalue().to_pybytes(), "csv")
 
 
 def _batches(destination: str, file: LandedFile) -> Iterator[pa.RecordBatch]:
