@@ -1,0 +1,175 @@
+"""A real Trino on a loopback port, started from the files of deploy/trino: what docker-compose mounts.
+
+    with trino_server(folder) as server:       # skips the test where it cannot be had, with the reason
+        server.port, server.files
+
+The archive comes from Maven Central (800 MB, once, into the cache that the brokers use); of its plugins those stay that
+the catalogs need. 476 wants Java 24 or newer: JAVA_HOME, PATH, or a JDK under /usr/lib/jvm. It is ready in some 13 s.
+With CI_REQUIRE_SERVERS=1 a server that cannot be had fails the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.kafka.jars import MissingError, fetched
+from tests.kafka.processes import DIES_WITH_PARENT, Port
+from tests.servers.catalog_database import MissingDatabaseError, catalog_database
+
+SETTINGS = Path(__file__).resolve().parents[2] / "deploy" / "trino"
+POM = Path(__file__).with_name("poms") / "trino.xml"
+GROUP = "trino"
+"""The xdist_group of every test that needs the server: two cores do not carry two of them."""
+READY_SECONDS = 120.0
+OLDEST_JAVA = 24
+QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+NOWHERE = "127.0.0.1:9"
+"""Where catalogs point whose server a test does not have: they connect when they are asked, not before."""
+
+_starter = ThreadPoolExecutor(1, "trino-starter")
+"""The server is told to die with the thread that started it: this one ends with the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrinoServer:
+    """How to reach it. `files` is a folder that it can read and write like this process."""
+
+    port: int
+    files: Path
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """End it in mid-air."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def trino_server(folder: Path, catalogs: Mapping[str, str] | None = None) -> Iterator[TrinoServer]:
+    """Start Trino and the database of its catalog over `folder`. `catalogs`: further variables of the settings."""
+    try:
+        home, java = _server(), _java()
+        with contextlib.ExitStack() as stack:
+            database = stack.enter_context(catalog_database(folder / "catalog"))
+            port = Port()
+            stack.callback(port.close)
+            yield stack.enter_context(_started(home, java, folder, port, database.port, catalogs or {}))
+    except (MissingError, MissingDatabaseError) as error:
+        if os.environ.get("CI_REQUIRE_SERVERS") == "1":
+            pytest.fail(f"trino: {error}", pytrace=False)
+        pytest.skip(f"trino: {error}")
+
+
+@contextlib.contextmanager
+def _started(
+    home: Path, java: str, folder: Path, port: Port, database: int, catalogs: Mapping[str, str]
+) -> Iterator[TrinoServer]:
+    files = folder / "files"
+    files.mkdir(exist_ok=True)
+    shutil.copytree(SETTINGS, folder / "etc", dirs_exist_ok=True)
+    variables = {
+        "TRINO_PORT": str(port.number),
+        "TRINO_BIND": "127.0.0.1",
+        "TRINO_PLUGINS": str(home / "plugin"),
+        "TRINO_ETC": str(folder / "etc"),
+        "TRINO_CATALOG_HOST": "127.0.0.1",
+        "TRINO_CATALOG_PORT": str(database),
+        "TRINO_CATALOG_DATABASE": "catalog",
+        "TRINO_CATALOG_USER": "tickhouse",
+        "TRINO_CATALOG_PASSWORD": "any",
+        "TRINO_WAREHOUSE": f"file://{folder / 'warehouse'}",
+        "S3_ENDPOINT": f"http://{NOWHERE}",
+        "S3_REGION": "us-east-1",
+        "S3_ACCESS_KEY": "none",
+        "S3_SECRET_KEY": "none",
+        "TRINO_TIMESERIES_HOST": NOWHERE.split(":", maxsplit=1)[0],
+        "TRINO_TIMESERIES_PORT": NOWHERE.split(":")[1],
+        "TRINO_TIMESERIES_DATABASE": "none",
+        "TRINO_TIMESERIES_USER": "none",
+        "TRINO_TIMESERIES_PASSWORD": "none",
+        "TRINO_KAFKA_NODES": NOWHERE,
+        **catalogs,
+    }
+    options = [line for line in (SETTINGS / "jvm.config").read_text().split("\n") if line and line[0] != "#"]
+    command = [
+        *(java, *options, *QUICK_START, f"-Dconfig={folder}/etc/config.properties", "-Dnode.id=tests"),
+        *(f"-Dlog.levels-file={folder}/etc/log.properties", "-cp", f"{home}/lib/*", "io.trino.server.TrinoServer"),
+    ]
+    log = folder / "trino.log"
+    with log.open("ab") as output:
+        process = _starter.submit(
+            subprocess.Popen,
+            [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid()), *command],
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,
+        ).result()
+    server = TrinoServer(port.number, files, process)
+    try:
+        deadline = time.monotonic() + READY_SECONDS
+        while not _ready(port.number):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Trino did not start:\n{log.read_text(errors='replace')[-3000:]}")
+            time.sleep(0.1)
+        yield server
+    finally:
+        server.kill()  # its folder is the test's: an orderly end takes seconds and saves nothing
+
+
+def _ready(port: int) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/info", timeout=5) as answer:
+            return not json.load(answer)["starting"]
+    return False
+
+
+@cache
+def _server() -> Path:
+    """Return the folder with `lib` and `plugin`. Raises MissingError."""
+    return fetched("trino", POM, prepare=_unpack)
+
+
+def _unpack(folder: Path) -> None:
+    """Replace the archive by what is needed of it. Its plugins share files by hard links: all come out first."""
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as content:
+        content.extractall(folder / "whole", filter="fully_trusted")
+    archive.unlink()
+    (whole,) = (folder / "whole").iterdir()
+    (whole / "lib").rename(folder / "lib")
+    (folder / "plugin").mkdir()
+    for plugin in re.findall(r"<plugins>([a-z ]+)</plugins>", POM.read_text())[0].split():
+        (whole / "plugin" / plugin).rename(folder / "plugin" / plugin)
+    shutil.rmtree(folder / "whole")
+
+
+@cache
+def _java() -> str:
+    """Return a Java that is new enough. Raises MissingError."""
+    homes = [os.environ.get("JAVA_HOME", "")] + sorted(map(str, Path("/usr/lib/jvm").glob("*")), reverse=True)
+    for java in [f"{home}/bin/java" for home in homes if home] + ["java"]:
+        with contextlib.suppress(OSError):
+            said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+            found = re.search(r'version "(\d+)', said)
+            if found and int(found[1]) >= OLDEST_JAVA:
+                return java
+    raise MissingError(f"there is no Java {OLDEST_JAVA} or newer (JAVA_HOME, /usr/lib/jvm, PATH)")
