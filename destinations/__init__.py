@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DESTINATION_TYPES: dict[str, tuple[str, str]] = {
     "ducklake": ("destinations.settings", "DucklakeSettings"),
     "duckdb": ("destinations.settings", "DuckdbSettings"),
+    "trino": ("destinations.trino_settings", "TrinoSettings"),
 }
 
 LOCK_WAIT_SECONDS = 60.0
