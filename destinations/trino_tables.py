@@ -154,12 +154,14 @@ class Tables:
         return SQL_TYPES[DATA_TYPES[stored]] if stored in DATA_TYPES else stored
 
     def _look(self) -> None:
-        """Ask once for every column: it takes two seconds, for one table or for all."""
+        """Ask once for every column. By the tables' names: without them Trino takes two seconds."""
         if self._complete:
             return
+        names = ", ".join(literal(str(name)) for (name,) in self._session.rows("SHOW TABLES FROM landing"))
         self._known = {}
         for table, name, data_type in self._session.rows(
-            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'landing'"
+            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+            f"WHERE table_schema = 'landing' AND table_name IN ({names})"
         ):
             self._known.setdefault(str(table), {})[str(name)] = str(data_type)
         self._complete = True

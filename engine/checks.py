@@ -233,7 +233,7 @@ def _check(context: Context, snapshot: Any, result: Any) -> Check:
     if not count:
         return Check(model, result.audit.name, result.blocking)
     adapter = context.snapshot_evaluator.get_adapter(snapshot.model_gateway)
-    adapter.execute(f"SELECT * FROM ({result.query.sql(adapter.dialect)}) AS failed LIMIT {SAMPLED}")
+    adapter.execute(f"SELECT * FROM ({adapter._to_sql(result.query)}) AS failed LIMIT {SAMPLED}")  # noqa: SLF001 - as SQLMesh ran it
     names = [column[0] for column in adapter.cursor.description]
     sample = [dict(zip(names, row, strict=True)) for row in adapter.cursor.fetchall()]
     if snapshot.is_audit:
