@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 DESTINATION_TYPES: dict[str, tuple[str, str]] = {
     "ducklake": ("destinations.settings", "DucklakeSettings"),
     "duckdb": ("destinations.settings", "DuckdbSettings"),
+    "postgres": ("destinations.settings", "PostgresSettings"),
+    "timescaledb": ("destinations.settings", "TimescaledbSettings"),
     "trino": ("destinations.trino_settings", "TrinoSettings"),
 }
 
