@@ -6,10 +6,10 @@ table), so arrival and cursor cannot part. The order of a load, and what a kill 
 
 1. The files are linked (on S3: copied) to where the tables' files lie. *Killed:* files that nobody reads; the next
    attempt replaces them.
-2. `ALTER TABLE ... EXECUTE add_files` makes a package's files rows of landing.<table>, all of them in one commit of that
-   table; then those of the quarantine. *Killed:* the rows are in the table, and count for nobody: every model reads
-   landed rows through their package's row in `_packages`. The next attempt finds the files among the table's and leaves
-   them; Trino itself refuses to add a file that a table has ("File already exists"), so they cannot double.
+2. `ALTER TABLE ... EXECUTE add_files` makes a package's files rows of landing.<table>, in one commit of that table; then
+   those of the quarantine. *Killed:* the rows are in the table, and count for nobody: every model reads landed rows
+   through their package's row in `_packages`. The next attempt finds the files among the table's and leaves them; Trino
+   itself refuses to add a file that a table has ("File already exists"), so they cannot double.
 3. `MERGE INTO landing._packages` adds the packages' rows, provided that the table's highest number and the last arrival
    are still what they were. *Killed before its commit:* as after 2. *After it, or its answer lost:* the packages are
    loaded, and the cursor, which is these very rows, says so: nothing is lost or loaded twice.
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
+from destinations.landing_rules import check_sequence, landed_files, loaded, overtaken, wanted_columns
 from destinations.package_rows import LandedFile
 from destinations.protocol import Loaded
 from destinations.trino_files import Files, open_files, place
@@ -38,7 +39,7 @@ from destinations.trino_tables import Tables
 from engine.errors import DestinationError
 from engine.locks import hold
 from engine.sql import identifier, literal
-from engine.table import LINEAGE_COLUMNS, QUARANTINE, QUARANTINE_COLUMNS, Table
+from engine.table import QUARANTINE, Table
 
 if TYPE_CHECKING:
     from engine.lake.package import Package
@@ -142,22 +143,15 @@ class TrinoWarehouse:
         """Load consecutive packages of one table; they count with the last statement, all at once."""
         first, last = packages[0].entry.seq, packages[-1].entry.seq
         held, arrived, fence = self._standing(table)
-        self._check_sequence(table, packages, held)
-        columns = {column.name: column for package in packages for column in package.manifest.columns}
-        wanted = [*columns.values(), *(column for column in LINEAGE_COLUMNS if column.name not in columns)]
-        self._landing.prepare(table, wanted)
-        files = [file for package in packages for file in _files_of(table, package)]
+        check_sequence(self.name, table, held, packages)
+        self._landing.prepare(table, wanted_columns(packages))
+        files = list(landed_files(table, packages))
         for target in (table, QUARANTINE):
             into = [file for file in files if file.table == target and file.rows]
             for folder, members in _folders(target, into, f"{table}-{first}-{last}"):
                 self._add(target, folder, members)
         self._arrive(table, packages, arrived, max((i for i in (arrived, fence) if i), default=EPOCH))
-        return Loaded(
-            rows=sum(package.manifest.rows for package in packages),
-            quarantined=sum(package.manifest.quarantined for package in packages),
-            bytes=sum(package.manifest.bytes for package in packages),
-            seq=last,
-        )
+        return loaded(packages)
 
     def begin_models(self) -> tuple[datetime, datetime] | None:
         """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
@@ -211,7 +205,9 @@ class TrinoWarehouse:
     def sqlmesh_connection(self) -> dict[str, Any]:
         """Return SQLMesh's connection."""
         settings = self._settings
-        secret = {"method": "basic", "password": settings.password} if settings.password else {"method": "no-auth"}
+        secret = {"method": "no-auth"}
+        if settings.password:
+            secret = {"method": "basic", "password": settings.password.get_secret_value()}
         return {
             "type": "trino",
             "host": settings.host,
@@ -267,18 +263,6 @@ class TrinoWarehouse:
         )
         return held or 0, arrived, fence
 
-    def _check_sequence(self, table: str, packages: Sequence[Package], held: int) -> None:
-        """Refuse a package that is loaded already or that leaves a gap, before anything is touched."""
-        sequence = [package.entry.seq for package in packages]
-        if sequence == list(range(held + 1, held + 1 + len(sequence))):
-            return
-        why = "is loaded already" if sequence[0] <= held else "does not follow the last one loaded"
-        raise DestinationError(
-            self.name,
-            f"package {sequence[0]} of {table} {why}: the next is {held + 1}",
-            "Run again: the destination catches up from its own cursor.",
-        )
-
     def _add(self, table: str, folder: str, files: Sequence[LandedFile]) -> None:
         """Make files rows of landing.`table`, but for those that an attempt before made so."""
         there = self._ask(
@@ -330,24 +314,7 @@ class TrinoWarehouse:
             """
         )
         if added != len(packages):
-            raise DestinationError(
-                self.name,
-                f"the cursor of {table} is no longer at {before}: another program loads into this warehouse",
-                "Run again: the destination catches up from its own cursor.",
-            )
-
-
-def _files_of(table: str, package: Package) -> Iterator[LandedFile]:
-    manifest = package.manifest
-    for file, path in zip(manifest.files, package.local_files, strict=True):
-        yield LandedFile(
-            path=Path(path),
-            table=QUARANTINE if file.quarantine else table,
-            load_id=manifest.load_id,
-            name=file.name,
-            rows=file.rows,
-            columns=QUARANTINE_COLUMNS if file.quarantine else manifest.columns,
-        )
+            raise overtaken(self.name, table, before)
 
 
 def _folders(table: str, files: Sequence[LandedFile], together: str) -> Iterator[tuple[str, list[LandedFile]]]:

@@ -68,8 +68,8 @@ class Bucket:
 
         self._root = settings.files.removeprefix(S3).strip("/")
         self._fs: Any = s3fs.S3FileSystem(
-            key=settings.access_key,
-            secret=settings.secret_key,
+            key=settings.access_key.get_secret_value() if settings.access_key else None,
+            secret=settings.secret_key.get_secret_value() if settings.secret_key else None,
             endpoint_url=settings.endpoint,
             client_kwargs={"region_name": settings.region},
             use_listings_cache=False,
@@ -112,9 +112,7 @@ def place(
         return files.put(folder, placed)
 
 
-def _written_anew(
-    destination: str, file: LandedFile, types: Mapping[str, tuple[str, DataType]], target: Path
-) -> Path:
+def _written_anew(destination: str, file: LandedFile, types: Mapping[str, tuple[str, DataType]], target: Path) -> Path:
     """Write a file's rows with the columns' types as the table has them."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -43,7 +43,7 @@ class Session:
     def close(self) -> None:
         """Let the connection go."""
         if self._opened is not None:
-            self._opened.close()
+            self._opened.close()  # type: ignore[no-untyped-call]
             self._opened = None
 
     @property
@@ -52,13 +52,13 @@ class Session:
             from trino.auth import BasicAuthentication
             from trino.dbapi import connect
 
-            settings = self._settings
-            self._opened = connect(
+            settings, password = self._settings, self._settings.password
+            self._opened = connect(  # type: ignore[no-untyped-call]
                 host=settings.host,
                 port=settings.port,
                 http_scheme=settings.scheme,
                 user=settings.user,
-                auth=BasicAuthentication(settings.user, settings.password) if settings.password else None,
+                auth=BasicAuthentication(settings.user, password.get_secret_value()) if password else None,
                 catalog=settings.catalog,
                 timezone="UTC",
                 source="tickhouse",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from destinations.settings import DestinationSettings
 
@@ -19,8 +19,8 @@ class TrinoSettings(DestinationSettings):
     port: int = Field(default=8080, ge=1, le=65535, description="its HTTP port")
     scheme: Literal["http", "https"] = Field(default="http", description="https wherever a password is sent")
     user: str = Field(default="tickhouse", description="user that the statements run as")
-    password: str | None = Field(
-        default=None, repr=False, description="password of that user (https only); write ${NAME}, never the word itself"
+    password: SecretStr | None = Field(
+        default=None, description="password of that user (https only); write ${NAME}, never the word itself"
     )
     catalog: str = Field(
         default="lake", pattern="^[a-z][a-z0-9_]*$", description="Trino's Iceberg catalog that the tables are made in"
@@ -30,8 +30,8 @@ class TrinoSettings(DestinationSettings):
     )
     endpoint: str | None = Field(default=None, description="with s3: http(s)://host:port of the server; without it AWS")
     region: str = Field(default="us-east-1", description="with s3: region that requests are signed for")
-    access_key: str | None = Field(default=None, repr=False, description="with s3: access key; write ${NAME}")
-    secret_key: str | None = Field(default=None, repr=False, description="with s3: secret key; write ${NAME}")
+    access_key: SecretStr | None = Field(default=None, description="with s3: access key; write ${NAME}")
+    secret_key: SecretStr | None = Field(default=None, description="with s3: secret key; write ${NAME}")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -21,7 +21,6 @@ import tarfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,8 +28,8 @@ from pathlib import Path
 import pytest
 
 from tests.kafka.jars import MissingError, fetched
-from tests.kafka.processes import DIES_WITH_PARENT, Port
-from tests.servers.catalog_database import MissingDatabaseError, catalog_database
+from tests.kafka.processes import DIES_WITH_PARENT, Port, _starter
+from tests.servers.postgres_server import PostgresServer
 
 SETTINGS = Path(__file__).resolve().parents[2] / "deploy" / "trino"
 POM = Path(__file__).with_name("poms") / "trino.xml"
@@ -41,9 +40,6 @@ OLDEST_JAVA = 24
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 NOWHERE = "127.0.0.1:9"
 """Where catalogs point whose server a test does not have: they connect when they are asked, not before."""
-
-_starter = ThreadPoolExecutor(1, "trino-starter")
-"""The server is told to die with the thread that started it: this one ends with the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +59,37 @@ class TrinoServer:
 @contextlib.contextmanager
 def trino_server(folder: Path, catalogs: Mapping[str, str] | None = None) -> Iterator[TrinoServer]:
     """Start Trino and the database of its catalog over `folder`. `catalogs`: further variables of the settings."""
+    home, java = require_trino()
+    with PostgresServer() as database, contextlib.ExitStack() as stack:
+        database.execute("CREATE DATABASE catalog")
+        for statement in (SETTINGS / "catalog.sql").read_text().split(";\n"):
+            database.execute(statement, "catalog")
+        port = Port()
+        stack.callback(port.close)
+        yield stack.enter_context(_started(home, java, folder, port, database, catalogs or {}))
+
+
+def require_trino() -> tuple[Path, str]:
+    """Return the server's folder and a Java, or skip the test, or fail it where CI_REQUIRE_SERVERS=1."""
+    found = _found()
+    if isinstance(found, tuple):
+        return found
+    if os.environ.get("CI_REQUIRE_SERVERS") == "1":
+        pytest.fail(f"trino: {found}", pytrace=False)
+    pytest.skip(f"trino: {found}")
+
+
+@cache
+def _found() -> tuple[Path, str] | str:
     try:
-        home, java = _server(), _java()
-        with contextlib.ExitStack() as stack:
-            database = stack.enter_context(catalog_database(folder / "catalog"))
-            port = Port()
-            stack.callback(port.close)
-            yield stack.enter_context(_started(home, java, folder, port, database.port, catalogs or {}))
-    except (MissingError, MissingDatabaseError) as error:
-        if os.environ.get("CI_REQUIRE_SERVERS") == "1":
-            pytest.fail(f"trino: {error}", pytrace=False)
-        pytest.skip(f"trino: {error}")
+        return fetched("trino", POM, prepare=_unpack), _java()
+    except MissingError as error:
+        return str(error)
 
 
 @contextlib.contextmanager
 def _started(
-    home: Path, java: str, folder: Path, port: Port, database: int, catalogs: Mapping[str, str]
+    home: Path, java: str, folder: Path, port: Port, database: PostgresServer, catalogs: Mapping[str, str]
 ) -> Iterator[TrinoServer]:
     files = folder / "files"
     files.mkdir(exist_ok=True)
@@ -89,10 +100,10 @@ def _started(
         "TRINO_PLUGINS": str(home / "plugin"),
         "TRINO_ETC": str(folder / "etc"),
         "TRINO_CATALOG_HOST": "127.0.0.1",
-        "TRINO_CATALOG_PORT": str(database),
+        "TRINO_CATALOG_PORT": str(database.port.number),
         "TRINO_CATALOG_DATABASE": "catalog",
-        "TRINO_CATALOG_USER": "tickhouse",
-        "TRINO_CATALOG_PASSWORD": "any",
+        "TRINO_CATALOG_USER": database.user,
+        "TRINO_CATALOG_PASSWORD": database.password,
         "TRINO_WAREHOUSE": f"file://{folder / 'warehouse'}",
         "S3_ENDPOINT": f"http://{NOWHERE}",
         "S3_REGION": "us-east-1",
@@ -136,23 +147,17 @@ def _started(
 
 
 def _ready(port: int) -> bool:
-    with contextlib.suppress(OSError, ValueError):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/info", timeout=5) as answer:
-            return not json.load(answer)["starting"]
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/v1/info")
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(asked, timeout=5) as answer:
+        return not json.load(answer)["starting"]
     return False
-
-
-@cache
-def _server() -> Path:
-    """Return the folder with `lib` and `plugin`. Raises MissingError."""
-    return fetched("trino", POM, prepare=_unpack)
 
 
 def _unpack(folder: Path) -> None:
     """Replace the archive by what is needed of it. Its plugins share files by hard links: all come out first."""
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as content:
-        content.extractall(folder / "whole", filter="fully_trusted")
+        content.extractall(folder / "whole", filter="fully_trusted")  # noqa: S202 - from Maven Central, checked by Maven
     archive.unlink()
     (whole,) = (folder / "whole").iterdir()
     (whole / "lib").rename(folder / "lib")
@@ -162,11 +167,10 @@ def _unpack(folder: Path) -> None:
     shutil.rmtree(folder / "whole")
 
 
-@cache
 def _java() -> str:
     """Return a Java that is new enough. Raises MissingError."""
-    homes = [os.environ.get("JAVA_HOME", "")] + sorted(map(str, Path("/usr/lib/jvm").glob("*")), reverse=True)
-    for java in [f"{home}/bin/java" for home in homes if home] + ["java"]:
+    homes = [os.environ.get("JAVA_HOME", ""), *sorted(map(str, Path("/usr/lib/jvm").glob("*")), reverse=True)]
+    for java in [*(f"{home}/bin/java" for home in homes if home), "java"]:
         with contextlib.suppress(OSError):
             said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
             found = re.search(r'version "(\d+)', said)

@@ -5,8 +5,9 @@
     keep_newest     of the query's row of a key and the table's the newer one stays: candles
     replace_arrived what the query returns takes the place of what the table had of those packages: staged deliveries
 
-On Trino each is one statement (merging.py). All may be given the same rows again, so a run that died and a run repeated end alike. A look-up in the table goes
+All may be given the same rows again, so a run that died and a run repeated end alike. A look-up in the table goes
 through `_key`, eight bytes a row, and only when it finds something through the key itself: work grows with what is new.
+On Trino, whose transactions end with a statement, each is one MERGE (merging.py).
 
 With `hubs`, `materialization_properties (key = ..., hubs = vault.hub_transaction)`, what is of a key that one of those
 hubs has just got is looked up among the rows that came since: a hub's `_arrived_at` is the first arrival of its key, so
@@ -19,13 +20,12 @@ import typing as t
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 
+from materializations import merging
 from sqlglot import exp
 from sqlmesh import CustomMaterialization
 from sqlmesh.core.dialect import normalize_model_name
 from sqlmesh.core.snapshot.definition import to_table_mapping
 from sqlmesh.utils.errors import SQLMeshError
-
-from materializations import merging
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
