@@ -6,7 +6,7 @@ table), so arrival and cursor cannot part. The order of a load, and what a kill 
 
 1. The files are linked (on S3: copied) to where the tables' files lie. *Killed:* files that nobody reads; the next
    attempt replaces them.
-2. `ALTER TABLE ... EXECUTE add_files` makes a package's files rows of landing.<table>, in one commit of that table; then
+2. `ALTER TABLE ... EXECUTE add_files` makes a package's files rows of landing.<table>, in one commit of the table; then
    those of the quarantine. *Killed:* the rows are in the table, and count for nobody: every model reads landed rows
    through their package's row in `_packages`. The next attempt finds the files among the table's and leaves them; Trino
    itself refuses to add a file that a table has ("File already exists"), so they cannot double.

@@ -11,23 +11,26 @@ With CI_REQUIRE_SERVERS=1 a server that cannot be had fails the test.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
 import tarfile
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
-from tests.kafka.jars import MissingError, fetched
+from destinations.trino_settings import TrinoSettings
+from tests.kafka.brokers import Broker
+from tests.kafka.jars import MissingError, fetched, jars
 from tests.kafka.processes import DIES_WITH_PARENT, Port, _starter
 from tests.servers.postgres_server import PostgresServer
 
@@ -39,16 +42,29 @@ READY_SECONDS = 120.0
 OLDEST_JAVA = 24
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 NOWHERE = "127.0.0.1:9"
-"""Where catalogs point whose server a test does not have: they connect when they are asked, not before."""
+"""Where catalogs point whose server the tests do not have: they connect when they are asked, not before."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrinoServer:
-    """How to reach it. `files` is a folder that it can read and write like this process."""
+    """How to reach it. `files` is a folder that it can read and write like this process.
+
+    Its catalog `timeseries` is the database of that name in `postgres`; its catalog `kafka` is `broker`, which a test
+    starts if it needs it (None where Kafka's jars cannot be had).
+    """
 
     port: int
     files: Path
     process: subprocess.Popen[bytes]
+    postgres: PostgresServer
+    broker: Broker | None
+
+    def execute(self, statement: str) -> list[list[Any]]:
+        """Run one statement in the catalog `lake`."""
+        from trino.dbapi import connect
+
+        with connect(host="127.0.0.1", port=self.port, user="tests", catalog="lake", timezone="UTC") as connection:
+            return connection.cursor().execute(statement).fetchall()
 
     def kill(self) -> None:
         """End it in mid-air."""
@@ -57,16 +73,42 @@ class TrinoServer:
 
 
 @contextlib.contextmanager
-def trino_server(folder: Path, catalogs: Mapping[str, str] | None = None) -> Iterator[TrinoServer]:
-    """Start Trino and the database of its catalog over `folder`. `catalogs`: further variables of the settings."""
+def trino_server(folder: Path) -> Iterator[TrinoServer]:
+    """Start Trino and the database of its catalog over `folder`."""
     home, java = require_trino()
     with PostgresServer() as database, contextlib.ExitStack() as stack:
         database.execute("CREATE DATABASE catalog")
+        database.execute("CREATE DATABASE timeseries")
         for statement in (SETTINGS / "catalog.sql").read_text().split(";\n"):
             database.execute(statement, "catalog")
         port = Port()
         stack.callback(port.close)
-        yield stack.enter_context(_started(home, java, folder, port, database, catalogs or {}))
+        broker = _broker(folder / "kafka")
+        if broker is not None:
+            stack.callback(broker.__exit__, None, None, None)
+        yield stack.enter_context(_started(home, java, folder, port, database, broker))
+
+
+@pytest.fixture(scope="session")
+def trino(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrinoServer]:
+    """One Trino for all tests of a process."""
+    with trino_server(tmp_path_factory.mktemp("trino")) as server:
+        yield server
+
+
+@pytest.fixture
+def trino_landing(trino: TrinoServer) -> Callable[[str], TrinoSettings]:
+    """Settings of a Trino destination without schema landing; by another name it is emptied again."""
+    current: list[str] = []
+
+    def settings(name: str = "warehouse") -> TrinoSettings:
+        if current != [name]:
+            trino.execute("DROP SCHEMA IF EXISTS landing CASCADE")
+            current[:] = [name]
+        folder = f"{trino.files}/{secrets.token_hex(4)}"
+        return TrinoSettings(type="trino", port=trino.port, files=folder)
+
+    return settings
 
 
 def require_trino() -> tuple[Path, str]:
@@ -89,7 +131,7 @@ def _found() -> tuple[Path, str] | str:
 
 @contextlib.contextmanager
 def _started(
-    home: Path, java: str, folder: Path, port: Port, database: PostgresServer, catalogs: Mapping[str, str]
+    home: Path, java: str, folder: Path, port: Port, database: PostgresServer, broker: Broker | None
 ) -> Iterator[TrinoServer]:
     files = folder / "files"
     files.mkdir(exist_ok=True)
@@ -109,13 +151,12 @@ def _started(
         "S3_REGION": "us-east-1",
         "S3_ACCESS_KEY": "none",
         "S3_SECRET_KEY": "none",
-        "TRINO_TIMESERIES_HOST": NOWHERE.split(":", maxsplit=1)[0],
-        "TRINO_TIMESERIES_PORT": NOWHERE.split(":")[1],
-        "TRINO_TIMESERIES_DATABASE": "none",
-        "TRINO_TIMESERIES_USER": "none",
-        "TRINO_TIMESERIES_PASSWORD": "none",
-        "TRINO_KAFKA_NODES": NOWHERE,
-        **catalogs,
+        "TRINO_TIMESERIES_HOST": "127.0.0.1",
+        "TRINO_TIMESERIES_PORT": str(database.port.number),
+        "TRINO_TIMESERIES_DATABASE": "timeseries",
+        "TRINO_TIMESERIES_USER": database.user,
+        "TRINO_TIMESERIES_PASSWORD": database.password,
+        "TRINO_KAFKA_NODES": broker.bootstrap if broker else NOWHERE,
     }
     options = [line for line in (SETTINGS / "jvm.config").read_text().split("\n") if line and line[0] != "#"]
     command = [
@@ -134,7 +175,7 @@ def _started(
             cwd=folder,
             start_new_session=True,
         ).result()
-    server = TrinoServer(port.number, files, process)
+    server = TrinoServer(port.number, files, process, database, broker)
     try:
         deadline = time.monotonic() + READY_SECONDS
         while not _ready(port.number):
@@ -146,11 +187,20 @@ def _started(
         server.kill()  # its folder is the test's: an orderly end takes seconds and saves nothing
 
 
+def _broker(folder: Path) -> Broker | None:
+    """A broker that has an address and is not started."""
+    try:
+        jars("kafka-4")
+    except MissingError:
+        return None
+    return Broker("kafka-4", folder)
+
+
 def _ready(port: int) -> bool:
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}/v1/info")
-    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(asked, timeout=5) as answer:
-        return not json.load(answer)["starting"]
-    return False
+    try:
+        return not requests.get(f"http://127.0.0.1:{port}/v1/info", timeout=5).json()["starting"]
+    except (requests.RequestException, KeyError):
+        return False
 
 
 def _unpack(folder: Path) -> None:

@@ -85,8 +85,11 @@ def published(table: str) -> str:
 class Models:
     """One project folder with a lake, a warehouse held open for writing, and SQLMesh's context on it."""
 
-    def __init__(self, kind: str, folder: Path | None = None) -> None:
-        """Build the folder and plan the models once, over an empty landing; or open again what was built there."""
+    def __init__(self, kind: str, folder: Path | None = None, *, empty: bool = True) -> None:
+        """Build the folder and plan the models once, over an empty landing; or open again what was built there.
+
+        The plan needs a first delivery; without `empty` it stays.
+        """
         import sqlmesh  # noqa: F401 - whole before its parts
         from sqlmesh.core.console import set_console
 
@@ -126,7 +129,7 @@ class Models:
             execution_time=arrivals[1],
         )  # fmt: skip
         self.warehouse.tables_made()
-        if not again:
+        if empty and not again:
             self.empty()
 
     def land(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
