@@ -1,7 +1,7 @@
 """Trino over an Iceberg catalog: the lake's files become table data without being read; the models run on Trino.
 
 Trino has no transaction over several tables, so a load has ONE commit point, a single statement on a single table: the
-rows of `landing._packages`. That table is the cursor too (`landing._cursor` is a view of it: the highest number of each
+rows of `landing._packages`. That table is the cursor too (`landing._cursor` is a view: the highest number of each
 table), so arrival and cursor cannot part. The order of a load, and what a kill after each step leaves:
 
 1. The files are linked (on S3: copied) to where the tables' files lie. *Killed:* files that nobody reads; the next
@@ -112,7 +112,8 @@ class TrinoWarehouse:
 
     def cursors(self) -> Mapping[str, int]:
         """Return the sequence number of the last package loaded, by table."""
-        return {str(table): int(seq) for table, seq in self._ask("SELECT table_name, seq FROM landing._cursor")}
+        asked = self._ask("SELECT table_name, MAX(seq) FROM landing._packages GROUP BY table_name")
+        return {str(table): int(seq) for table, seq in asked}
 
     def newest(self) -> Mapping[str, str]:
         """Return the load id of the last package loaded, by table."""

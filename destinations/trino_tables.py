@@ -39,11 +39,15 @@ BOOKKEEPING: Mapping[str, str] = {
         "model varchar, audit varchar, blocking boolean, status varchar, failed_rows bigint, sample varchar, "
         "look varchar)"
     ),
-    "_cursor": (
-        "CREATE OR REPLACE VIEW landing._cursor AS "
-        "SELECT table_name, MAX(seq) AS seq FROM landing._packages GROUP BY table_name"
-    ),
 }
+CURSOR = """
+CREATE OR REPLACE VIEW landing._cursor AS
+SELECT t.table_name, COALESCE(MAX(p.seq), 0) AS seq
+FROM {catalog}.information_schema.tables AS t
+LEFT JOIN landing._packages AS p ON p.table_name = t.table_name
+WHERE t.table_schema = 'landing' AND NOT t.table_name LIKE '!_%' ESCAPE '!'
+GROUP BY t.table_name
+"""
 WIDER = "__wider"
 """What the name of a table that is being made anew ends in."""
 
@@ -65,6 +69,8 @@ class Tables:
         for name, statement in BOOKKEEPING.items():
             if name not in there:
                 self._session.rows(statement)
+        if "_cursor" not in there:
+            self._session.rows(CURSOR.format(catalog=identifier(self._catalog)))
         if QUARANTINE not in there:
             self._create(QUARANTINE, QUARANTINE_COLUMNS)
         for name in there:
@@ -124,7 +130,8 @@ class Tables:
                 if (stored, delivered) != ("bigint", "double"):
                     raise DestinationError(
                         self._session.name,
-                        f"column {column.name!r} of landing.{table} is stored as {stored}, not as {delivered}",
+                        f"column {column.name!r} of landing.{table} is stored as {self.sql_type(stored)}, "
+                        f"not as {SQL_TYPES[column.data_type]}",
                         "Give the column one type in pipelines.yaml, then run `engine replay` for this destination.",
                     )
                 widened.append(column.name.lower())

@@ -270,7 +270,10 @@ def test_declared_tables_exist_before_the_first_package_and_only_once(warehouse:
 def test_arrival_never_goes_back(warehouse: Opener, lake: FolderLake) -> None:
     with warehouse() as opened:
         opened.load("raw_prices", [lake.land(price_rows(0, 1))])
-        opened._writer.execute("update landing._packages set arrived_at = timestamptz '2999-01-01 00:00:00+00'")
+        if isinstance(opened, TrinoWarehouse):
+            opened._ask("update landing._packages set arrived_at = timestamp '2999-01-01 00:00:00 UTC'")
+        else:
+            opened._writer.execute("update landing._packages set arrived_at = timestamptz '2999-01-01 00:00:00+00'")
         opened.load("raw_prices", [lake.land(price_rows(1, 1)), lake.land(price_rows(2, 1))])
         arrived = rows(opened, "select arrived_at from landing._packages order by seq")
         assert [at[0].replace(tzinfo=UTC) for at in arrived] == [
