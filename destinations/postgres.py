@@ -15,6 +15,7 @@ from destinations.landing import Landing
 from destinations.landing_rules import bookkeeping
 from destinations.package_rows import LandedFile
 from destinations.postgres_copy import copy_file
+from destinations.postgres_doctor import Examined, examine
 from destinations.postgres_failures import clear_errors, place, unreadable_dsn
 from destinations.postgres_session import POSTGRES, PostgresSession, connect, take_writer_lock
 from destinations.protocol import Loaded
@@ -45,6 +46,9 @@ def destination(
 class PostgresDestination:
     """One database of a PostgreSQL server. `with` opens it for writing; `reader()` works at any time."""
 
+    timescale = False
+    """Whether TimescaleDB is wanted there."""
+
     def __init__(
         self,
         name: str,
@@ -54,9 +58,13 @@ class PostgresDestination:
         waiting: Callable[[str], None] | None = None,
     ) -> None:
         """Wait at most `wait_seconds` for another writer, saying so by `waiting`. Raises DestinationError."""
-        from psycopg import ProgrammingError
-        from psycopg.conninfo import conninfo_to_dict
-
+        try:
+            from psycopg import ProgrammingError
+            from psycopg.conninfo import conninfo_to_dict
+        except ModuleNotFoundError:
+            raise DestinationError(
+                name, "PostgreSQL's client is not installed", "Install tickhouse[postgres]: it brings psycopg."
+            ) from None
         self.name = name
         self._dsn = dsn
         try:
@@ -132,6 +140,11 @@ class PostgresDestination:
             connection.read_only = True
             with connection:
                 yield connection
+
+    def examine(self) -> list[Examined]:
+        """Check the server for `engine doctor`, beside any writer; nothing is changed there."""
+        with self._clear_errors(), connect(self._dsn) as connection:
+            return list(examine(PostgresSession(connection), self.where, timescale=self.timescale))
 
     @property
     def _opened(self) -> Landing:

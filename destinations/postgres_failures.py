@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import DestinationError, GoneError
+from engine.errors import DestinationError, GoneError, NotPublishedError
 
 if TYPE_CHECKING:
     import psycopg
@@ -46,6 +46,7 @@ STATES = {
     ),
 }
 """SQLSTATE: what is wrong (`{said}` is the server's own first line), and what to do."""
+NOTHING_THERE = {"42P01", "3F000"}
 SHUTDOWN = {"57P01": "was shut down", "57P02": "crashed", "57P03": "is starting, stopping or recovering"}
 UNREACHED = {
     "Connection refused": "nothing listens there",
@@ -82,6 +83,8 @@ def explain(name: str, where: str, error: psycopg.Error) -> DestinationError:
 
     said = _first_line(str(error))
     state = error.sqlstate or ""
+    if state in NOTHING_THERE and "landing" in said:
+        return NotPublishedError(name)
     known = STATES.get(state) or _from_words(said)
     if known:
         return DestinationError(name, f"{where}: {known[0].format(said=said)}", known[1])

@@ -21,7 +21,6 @@ from destinations.trino import TrinoWarehouse
 from engine.errors import DestinationError
 from engine.table import Column, Table
 from tests.conformance.landed_packages import NOON, PRICES, FolderLake, arrow_rows, price_rows
-from tests.servers.databases import database, postgres_server, timescale, timescale_dsn  # noqa: F401 - fixtures
 from tests.servers.trino_server import GROUP
 
 Opened = DuckdbWarehouse | DucklakeWarehouse | PostgresDestination | TrinoWarehouse
