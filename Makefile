@@ -41,8 +41,8 @@ chaos: .venv/.ready
 	$(BIN)/python -m pytest -m chaos --timeout 3600
 
 vault-engines: .venv/.ready
-	TICKHOUSE_VAULT_WAREHOUSE=trino $(BIN)/python -m pytest tests/vault/test_vault_cases.py -k "of_the_contract or of_our_own" \
-	  -p no:randomly --timeout 3600
+	TICKHOUSE_VAULT_WAREHOUSE=trino $(BIN)/python -m pytest -p no:randomly --timeout 3600 \
+	  tests/vault/test_vault_engines.py tests/vault/test_vault_cases.py -k "on_trino or of_the_contract or of_our_own"
 
 lock: .venv/.ready
 	@python3 deploy/bootstrap.py lock

@@ -28,6 +28,10 @@ PROFILE = """\
 """
 SERVER = "TICKHOUSE_TRINO_PORT"
 """The port of a Trino that runs already; without it kind `trino` starts one."""
+Delivery = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Rows by landed table."""
+FIRST: Delivery = {"raw_customers": [{"customer_id": "FIRST", "load_timestamp": "2024-01-01T00:00:00Z"}]}
+"""What a plan is made over that needs some delivery."""
 PREFIXES = {"hub": "vault", "link": "vault", "sat": "vault", "eff": "vault", "rejects": "vault", "semantic": "semantic"}
 
 
@@ -85,10 +89,12 @@ def published(table: str) -> str:
 class Models:
     """One project folder with a lake, a warehouse held open for writing, and SQLMesh's context on it."""
 
-    def __init__(self, kind: str, folder: Path | None = None, *, empty: bool = True) -> None:
+    def __init__(
+        self, kind: str, folder: Path | None = None, *, first: Delivery | None = None, only: Sequence[str] = ()
+    ) -> None:
         """Build the folder and plan the models once, over an empty landing; or open again what was built there.
 
-        The plan needs a first delivery; without `empty` it stays.
+        With `first` the landing is not empty: it has that. `only` selects models.
         """
         import sqlmesh  # noqa: F401 - whole before its parts
         from sqlmesh.core.console import set_console
@@ -118,7 +124,8 @@ class Models:
         if again:
             heal(state_file(self.project, "warehouse"))
         else:
-            self.land("raw_customers", [{"customer_id": "FIRST", "load_timestamp": "2024-01-01T00:00:00Z"}])
+            for table, rows in (first or FIRST).items():
+                self.land(table, rows)
         self._console = listening_console(str)  # hears what failed, prints nothing
         arrivals = self.warehouse.begin_models()
         set_console(self._console)
@@ -126,10 +133,11 @@ class Models:
         self.warehouse.provide(landing_tables(self.context))
         self.context.plan(
             auto_apply=True, no_prompts=True, no_diff=True, skip_tests=True, run=True, ignore_cron=True,
-            execution_time=arrivals[1],
+            execution_time=arrivals[1], select_models=list(only) or None,
         )  # fmt: skip
         self.warehouse.tables_made()
-        if empty and not again:
+        self._landed.clear()
+        if not (first or again):
             self.empty()
 
     def land(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:

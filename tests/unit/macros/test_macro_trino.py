@@ -36,7 +36,18 @@ TEXTS = [
     "x" * 5_000,
 ]
 TINY, HUGE = Decimal("0.000000000000000001"), Decimal("99999999999999999999.999999999999999999")
-NUMBERS = [None, Decimal(0), Decimal(1), -TINY, TINY, HUGE, HUGE.copy_negate(), Decimal("12.5"), Decimal(3), Decimal(10) ** 14 - 1]
+NUMBERS = [
+    None,
+    Decimal(0),
+    Decimal(1),
+    -TINY,
+    TINY,
+    HUGE,
+    HUGE.copy_negate(),
+    Decimal("12.5"),
+    Decimal(3),
+    Decimal(10) ** 14 - 1,
+]
 INSTANTS = [
     None,
     datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
@@ -77,7 +88,10 @@ def answers(trino: TrinoServer, engines: Engines) -> dict[str, list[Any]]:
     trino.execute(f"CREATE OR REPLACE TABLE src.t AS SELECT * FROM (VALUES {values}) AS v (i, a, b, n, m, t, d, k, f)")
     found = {}
     for probe in PROBES:
-        query = said_for_trino(sqlglot.parse_one(engines.rendered["trino"][probe], dialect="trino")).sql("trino")
+        tree = said_for_trino(sqlglot.parse_one(engines.rendered["trino"][probe], dialect="trino"))
+        for table in tree.find_all(sqlglot.exp.Table):
+            table.set("catalog", None)
+        query = tree.sql("trino")
         found[probe] = [answer for (answer,) in trino.execute(f"{query}{'' if probe == 'mean' else ' ORDER BY i'}")]
     trino.execute("DROP SCHEMA src CASCADE")
     return found
@@ -90,5 +104,5 @@ def test_trino_answers_as_duckdb(probe: str, answers: dict[str, list[Any]], engi
 
 def test_the_answers_tell_rows_apart(answers: dict[str, list[Any]]) -> None:
     assert len(set(answers["row"])) == len(ROWS)
-    assert sum(key is None for key in answers["key"]) == 4
+    assert sum(text is None for text in answers["trimmed"]) == 4
     assert any(answer is not None and answer != 0 for answer in answers["ratio"])
