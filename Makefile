@@ -10,7 +10,7 @@ help:
 	@echo "make docs   write the generated pages and the JSON Schema anew"
 	@echo "make bench  the benchmarks, each against the plain tool"
 	@echo "make chaos  the long kill sweeps"
-	@echo "make vault-engines  every case of the vault on a real Trino (hours on two cores)"
+	@echo "make vault-engines  every case of the vault on a real Trino (takes hours)"
 	@echo "make lock   resolve the dependencies anew"
 
 .venv/.ready: requirements.lock pyproject.toml deploy/bootstrap.py

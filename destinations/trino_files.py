@@ -17,11 +17,14 @@ from typing import Any, Protocol
 from destinations.links import link, sync_directory
 from destinations.package_rows import LandedFile, arrow_type, csv_rows, fit_of_file
 from destinations.trino_settings import S3, TrinoSettings
+from engine.errors import DestinationError
 from engine.table import DataType
 
 
 class Files(Protocol):
-    """A place that Trino reads too."""
+    """A place that Trino reads too. `where` names it in errors."""
+
+    where: str
 
     def put(self, folder: str, files: Sequence[tuple[str, Path]]) -> str:
         """Put files (name, path) there, alone in `folder`; return the folder's URL for Trino."""
@@ -42,7 +45,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         """Made with the first file."""
-        self._root = root
+        self._root, self.where = root, str(root)
 
     def put(self, folder: str, files: Sequence[tuple[str, Path]]) -> str:
         """Link the files."""
@@ -66,7 +69,7 @@ class Bucket:
         """Connects with the first file."""
         import s3fs
 
-        self._root = settings.files.removeprefix(S3).strip("/")
+        self._root, self.where = settings.files.removeprefix(S3).strip("/"), settings.files
         self._fs: Any = s3fs.S3FileSystem(
             key=settings.access_key.get_secret_value() if settings.access_key else None,
             secret=settings.secret_key.get_secret_value() if settings.secret_key else None,
@@ -109,7 +112,15 @@ def place(
                 name = f"{name}.parquet" if file.is_csv else name
                 path = _written_anew(destination, file, types, Path(scratch) / name)
             placed.append((name, path))
-        return files.put(folder, placed)
+        try:
+            return files.put(folder, placed)
+        except Exception as error:  # whatever a file system or s3fs and what lies below it raise
+            first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+            raise DestinationError(
+                destination,
+                f"files cannot be written to {files.where}: {type(error).__name__}: {first[:300]}".rstrip(": "),
+                "Check `files:` of the destination (for S3 its endpoint, bucket and keys), then run again.",
+            ) from error
 
 
 def _written_anew(destination: str, file: LandedFile, types: Mapping[str, tuple[str, DataType]], target: Path) -> Path:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from destinations.trino import TrinoWarehouse
 from destinations.trino_settings import TrinoSettings
 from engine.errors import DestinationError
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
-from tests.servers.trino_server import GROUP
+from tests.servers.trino_server import BUCKET, GROUP, TrinoServer
 
 pytestmark = pytest.mark.xdist_group(GROUP)
 BAD = {"table_name": "raw_prices", "reason": "no number", "row": "{}"}
@@ -136,6 +137,27 @@ def test_the_lake_is_untouched_by_what_happens_to_the_tables(warehouse: Warehous
         assert counted(opened)[:2] == (24, 24)
         opened._ask("DROP TABLE landing.raw_prices")
     assert lake.checksums() == before
+
+
+def test_files_lie_on_s3(
+    trino: TrinoServer, trino_landing: Callable[[str], TrinoSettings], lake: FolderLake, tmp_path: Path
+) -> None:
+    trino_landing("warehouse")
+    where = {"files": f"s3://{BUCKET}/landing", "endpoint": trino.s3.url, "access_key": trino.s3.access_key}
+    settings = TrinoSettings(type="trino", port=trino.port, secret_key=trino.s3.secret_key, **where)
+    packages = [lake.land(price_rows(0, 3), quarantined=[BAD]), lake.land(price_rows(3, 3), file_format="csv")]
+    with Warehouse(settings, tmp_path)() as opened:
+        opened.load("raw_prices", packages)
+        assert counted(opened) == (6, 6, 1)
+        ((path,), *_) = opened._ask('SELECT file_path FROM landing."raw_prices$files"')
+        assert path.startswith(f"s3://{BUCKET}/landing/raw_prices/raw_prices-00000")
+        opened.reset()
+        opened.load("raw_prices", packages)
+        assert counted(opened) == (6, 6, 1)
+    wrong = settings.model_copy(update={"secret_key": SecretStr("wrong-secret")})
+    with Warehouse(wrong, tmp_path)() as opened, pytest.raises(DestinationError, match="cannot be written") as raised:
+        opened.load("raw_prices", [lake.land(price_rows(6, 3))])
+    assert "wrong-secret" not in raised.value.reason
 
 
 def test_a_server_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:

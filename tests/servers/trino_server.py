@@ -29,6 +29,7 @@ import pytest
 import requests
 
 from destinations.trino_settings import TrinoSettings
+from tests.conformance.s3_server import S3Server, s3_server
 from tests.kafka.brokers import Broker
 from tests.kafka.jars import MissingError, fetched, jars
 from tests.kafka.processes import DIES_WITH_PARENT, Port, _starter
@@ -38,6 +39,7 @@ SETTINGS = Path(__file__).resolve().parents[2] / "deploy" / "trino"
 POM = Path(__file__).with_name("poms") / "trino.xml"
 GROUP = "trino"
 """The xdist_group of every test that needs the server: two cores do not carry two of them."""
+BUCKET = "warehouse"
 READY_SECONDS = 120.0
 OLDEST_JAVA = 24
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
@@ -50,7 +52,7 @@ class TrinoServer:
     """How to reach it. `files` is a folder that it can read and write like this process.
 
     Its catalog `timeseries` is the database of that name in `postgres`; its catalog `kafka` is `broker`, which a test
-    starts if it needs it (None where Kafka's jars cannot be had).
+    starts if it needs it (None where Kafka's jars cannot be had). `s3` has a bucket `warehouse`, which it may read.
     """
 
     port: int
@@ -58,6 +60,7 @@ class TrinoServer:
     process: subprocess.Popen[bytes]
     postgres: PostgresServer
     broker: Broker | None
+    s3: S3Server
 
     def execute(self, statement: str) -> list[list[Any]]:
         """Run one statement in the catalog `lake`."""
@@ -86,7 +89,9 @@ def trino_server(folder: Path) -> Iterator[TrinoServer]:
         broker = _broker(folder / "kafka")
         if broker is not None:
             stack.callback(broker.__exit__, None, None, None)
-        yield stack.enter_context(_started(home, java, folder, port, database, broker))
+        s3 = stack.enter_context(s3_server(folder / "s3"))
+        _make_bucket(s3)
+        yield stack.enter_context(_started(home, java, folder, port, database, broker, s3))
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +136,7 @@ def _found() -> tuple[Path, str] | str:
 
 @contextlib.contextmanager
 def _started(
-    home: Path, java: str, folder: Path, port: Port, database: PostgresServer, broker: Broker | None
+    home: Path, java: str, folder: Path, port: Port, database: PostgresServer, broker: Broker | None, s3: S3Server
 ) -> Iterator[TrinoServer]:
     files = folder / "files"
     files.mkdir(exist_ok=True)
@@ -147,10 +152,10 @@ def _started(
         "TRINO_CATALOG_USER": database.user,
         "TRINO_CATALOG_PASSWORD": database.password,
         "TRINO_WAREHOUSE": f"file://{folder / 'warehouse'}",
-        "S3_ENDPOINT": f"http://{NOWHERE}",
+        "S3_ENDPOINT": s3.url,
         "S3_REGION": "us-east-1",
-        "S3_ACCESS_KEY": "none",
-        "S3_SECRET_KEY": "none",
+        "S3_ACCESS_KEY": s3.access_key,
+        "S3_SECRET_KEY": s3.secret_key,
         "TRINO_TIMESERIES_HOST": "127.0.0.1",
         "TRINO_TIMESERIES_PORT": str(database.port.number),
         "TRINO_TIMESERIES_DATABASE": "timeseries",
@@ -175,7 +180,7 @@ def _started(
             cwd=folder,
             start_new_session=True,
         ).result()
-    server = TrinoServer(port.number, files, process, database, broker)
+    server = TrinoServer(port.number, files, process, database, broker, s3)
     try:
         deadline = time.monotonic() + READY_SECONDS
         while not _ready(port.number):
@@ -194,6 +199,13 @@ def _broker(folder: Path) -> Broker | None:
     except MissingError:
         return None
     return Broker("kafka-4", folder)
+
+
+def _make_bucket(s3: S3Server) -> None:
+    import s3fs
+
+    key = {"key": s3.access_key, "secret": s3.secret_key, "endpoint_url": s3.url}
+    s3fs.S3FileSystem(**key, skip_instance_cache=True).mkdir(BUCKET)
 
 
 def _ready(port: int) -> bool:
