@@ -34,8 +34,8 @@ def open_destination(
     """Build the destination `name` from its settings; `with` opens it for writing, `reader()` needs no `with`.
 
     It is a Warehouse where the settings' `runs_models` is true, else a Server (destinations.protocol). Relative paths
-    are relative to `project_dir`; extensions and spilled data go below `data_dir`. Opening waits `wait_seconds` for another
-    writer and calls `waiting` once with a sentence about it.
+    are relative to `project_dir`; extensions and spilled data go below `data_dir`. Opening waits `wait_seconds` for
+    another writer and calls `waiting` once with a sentence about it.
     """
     from importlib import import_module
 

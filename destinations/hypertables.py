@@ -36,6 +36,7 @@ class Hypertables:
         self._name = name
         self._session = session
         self._notes = notes
+        self._new_views: set[str] = set()
         self.extension = self._find_extension()
 
     def keep(self, tables: Sequence[Table]) -> None:
@@ -58,7 +59,8 @@ class Hypertables:
         for forgotten in applied:
             self._session.change(f"DELETE FROM {SCHEMA}._settings WHERE table_name = %s", [forgotten])
             self._notes.append(
-                f"{SCHEMA}.{forgotten} is declared no more: it stays as it is and is not filled. Drop it if it can go."
+                f"no configured source declares {SCHEMA}.{forgotten} any more: it stays as it is, and is not filled "
+                "until one does. Drop it if it can go."
             )
 
     def take(self, table: Table, incoming: str) -> None:
@@ -82,9 +84,9 @@ class Hypertables:
             return
         for table in tables:
             retain = table.timeseries.retain if table.timeseries else None
-            # candles of rows that retention has dropped are kept: what lies before is not computed anew
-            start = f"now() - {_interval(retain)}" if retain else "NULL"
             for view in candle_views(table):
+                # candles of rows that retention has dropped are kept: what lies before is computed once
+                start = f"now() - {_interval(retain)}" if retain and view not in self._new_views else "NULL"
                 self._session.execute(f"CALL refresh_continuous_aggregate({_regclass(view)}, {start}, NULL)")
 
     def _find_extension(self) -> bool:
@@ -215,6 +217,7 @@ class Hypertables:
         for view, query in wanted.items():
             if before.get(view) != query:
                 self._session.execute(candle_view(qualified(SCHEMA, view), query))
+                self._new_views.add(view)
 
     def _is_there(self) -> bool:
         return bool(self._session.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [SCHEMA]))

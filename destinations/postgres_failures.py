@@ -47,7 +47,13 @@ STATES = {
 }
 """SQLSTATE: what is wrong (`{said}` is the server's own first line), and what to do."""
 NOTHING_THERE = {"42P01", "3F000"}
-SHUTDOWN = {"57P01": "was shut down", "57P02": "crashed", "57P03": "is starting, stopping or recovering"}
+ENDED = {
+    "57P01": "was shut down, or this session was ended there",
+    "57P02": "crashed",
+    "57P03": "is starting, stopping or recovering",
+    "25P03": "ended this session: it stalled inside a transaction",
+    "57P05": "ended this session: it was idle for too long",
+}
 UNREACHED = {
     "Connection refused": "nothing listens there",
     "could not translate host name": "the host name is not known",
@@ -88,9 +94,9 @@ def explain(name: str, where: str, error: psycopg.Error) -> DestinationError:
     known = STATES.get(state) or _from_words(said)
     if known:
         return DestinationError(name, f"{where}: {known[0].format(said=said)}", known[1])
-    if state in SHUTDOWN:
-        return GoneError(name, f"{where} {SHUTDOWN[state]}", AGAIN)
-    if not state and isinstance(error, psycopg.OperationalError):
+    if state in ENDED:
+        return GoneError(name, f"{where} {ENDED[state]}", AGAIN)
+    if (not state or state.startswith("08")) and isinstance(error, psycopg.OperationalError):
         unreached = next((why for words, why in UNREACHED.items() if words in str(error)), None)
         if unreached:
             return GoneError(name, f"{where} cannot be reached: {unreached}", f"Start it, or correct the DSN. {AGAIN}")

@@ -50,10 +50,10 @@ POSTGRES = Dialect(
     microseconds="(extract(epoch FROM {0}) * 1000000)::bigint",
     # in two exact parts: an interval is multiplied as a double, which has no microseconds left in the far future
     instant=(
-        "(timestamptz 'epoch' + ({0}) / 1000000 * interval '1 second' + ({0}) % 1000000 * interval '1 microsecond')"
+        "(timestamptz 'epoch' + ({0}) / 1000000 * interval '1 second' + mod({0}, 1000000) * interval '1 microsecond')"
     ),
 )
-"""PostgreSQL and everything that speaks its SQL. The percent sign is doubled where values are bound (see execute)."""
+"""PostgreSQL and everything that speaks its SQL; without a percent sign, which starts a mark where values are bound."""
 
 
 def connect(dsn: str) -> Connection[tuple[Any, ...]]:
@@ -130,9 +130,7 @@ class PostgresSession:
             raise
 
     def _run(self, statement: str, values: Sequence[Any]) -> Any:
-        if not values:
-            return self.connection.execute(statement.encode())
-        return self.connection.execute(statement.replace(" % ", " %% ").encode(), list(values))
+        return self.connection.execute(statement.encode(), list(values) or None)
 
 
 def take_writer_lock(

@@ -26,7 +26,12 @@ from tests.servers.trino_server import GROUP
 Opened = DuckdbWarehouse | DucklakeWarehouse | PostgresDestination | TrinoWarehouse
 Opener = Callable[..., Opened]
 WAREHOUSES = ["ducklake", "duckdb"]
-EVERY = [*WAREHOUSES, "postgres", "timescaledb", pytest.param("trino", marks=pytest.mark.xdist_group(GROUP))]
+EVERY = [
+    *WAREHOUSES,
+    "postgres",
+    pytest.param("timescaledb", marks=pytest.mark.xdist_group("timescale")),
+    pytest.param("trino", marks=pytest.mark.xdist_group(GROUP)),
+]
 only_warehouses = pytest.mark.parametrize("warehouse", WAREHOUSES, indirect=True)
 
 
@@ -366,7 +371,7 @@ def test_a_million_rows_load_in_seconds(
     warehouse: Opener, lake: FolderLake, record_property: Callable[[str, object], None]
 ) -> None:
     """The figure is printed with -rP; the bound is generous because machines differ."""
-    count = 100_000 if warehouse.kind == "timescaledb" else 1_000_000  # type: ignore[attr-defined]  # WebAssembly
+    count = {"postgres": 250_000, "timescaledb": 100_000}.get(warehouse.kind, 1_000_000)  # type: ignore[attr-defined]
     numbers = pa.array(range(count), pa.int64())
     lineage = {
         name: pa.array(["x"]).take(pa.nulls(count, pa.int64()).fill_null(0))

@@ -16,6 +16,7 @@ from engine.timeseries import TimeSeries
 from tests.conformance.landed_packages import FolderLake
 from tests.servers.databases import Dsn
 
+pytestmark = pytest.mark.xdist_group("timescale")  # one of its server is enough
 SERIES = TimeSeries("at", timedelta(days=7), candles=("1h", "1d"))
 TRADES = Table(
     "raw_trades",
@@ -124,9 +125,8 @@ def test_a_table_that_becomes_a_time_series_later_is_filled_from_what_is_landed(
     assert ask(dsn, "select to_regclass('timeseries.raw_trades')") == [(None,)]
     run(dsn, lake)
     assert [row[2] for row in ask(dsn, NOW)] == [Decimal(99) if n == 5 else Decimal(n) for n in range(30)]
-    assert run(dsn, lake, replace(TRADES, timeseries=None)) == [
-        "timeseries.raw_trades is declared no more: it stays as it is and is not filled. Drop it if it can go."
-    ]
+    [note] = run(dsn, lake, replace(TRADES, timeseries=None))
+    assert note.startswith("no configured source declares timeseries.raw_trades any more: it stays as it is")
     lake.land(trades(30, 2), TRADES)
     run(dsn, lake, replace(TRADES, timeseries=None))
     run(dsn, lake)
@@ -175,6 +175,21 @@ def test_a_compressed_chunk_still_takes_corrections_and_new_columns(timescale: D
     found = ask(dsn, "select price, note from timeseries.raw_trades where note is not null order by at")
     assert found == [(Decimal(1000), "late")] * 2
     assert len(ask(dsn, NOW)) == 400
+
+
+def test_candles_outlive_the_rows_that_retention_drops(timescale: Dsn, lake: FolderLake) -> None:
+    dsn, table = timescale(), replace(TRADES, timeseries=replace(SERIES, retain=timedelta(days=1)))
+    lake.land(trades(0, 400), table)
+    run(dsn, lake, table)
+    with TimescaledbDestination("timeseries", dsn) as opened:
+        [(job,)] = opened._writer.execute(
+            "select job_id from timescaledb_information.jobs where proc_name = 'policy_retention'"
+        )
+        opened._writer.execute(f"call run_job({job})")
+    run(dsn, lake, table)
+    assert ask(dsn, NOW) == []
+    assert ask(dsn, "select count(*) from landing.raw_trades") == [(400,)]
+    assert ask(dsn, CANDLES.format("1d")) == candles_of(trades(0, 400), timedelta(days=1))
 
 
 def test_a_column_that_widens_is_followed(timescale: Dsn, lake: FolderLake) -> None:
