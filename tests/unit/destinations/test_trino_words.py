@@ -54,13 +54,13 @@ def test_every_column_beside_a_qualify_comes_once() -> None:
     [
         ("HTTPConnectionPool: Max retries exceeded", "T does not answer"),
         (
-            "TrinoUserError(type=USER_ERROR, name=CATALOG_NOT_FOUND, message=\"line 1:1: Catalog 'x' not found\", q)",
-            "x",
+            "TrinoUserError(type=USER_ERROR, name=CATALOG_NOT_FOUND, message=\"Catalog 'x' not found\", query_id=1)",
+            "T: Catalog 'x' not found",
         ),
         ("error 401: Unauthorized", "T refuses"),
         (
             "TrinoUserError(type=USER_ERROR, name=TABLE_NOT_FOUND, message=\"Table 't' does not exist\", query_id=1)",
-            "t",
+            "Table 't' does not exist (T)",
         ),
     ],
 )
