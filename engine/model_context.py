@@ -112,7 +112,8 @@ def sqlmesh_config(project: Project, name: str, connection: Mapping[str, Any], f
         model_defaults=ModelDefaultsConfig(
             dialect="duckdb", start=f"{first_arrival:%Y-%m-%d}", cron=CRON, optimize_query=False
         ),
-        variables={"warehouse_dialect": connection["type"]},
+        # not for DuckDB, which the macros take for granted: a variable is part of what makes a model another one
+        variables={} if connection["type"] == "duckdb" else {"warehouse_dialect": connection["type"]},
         cache_dir=str(state_folder(project) / "sqlmesh-cache"),
         infer_python_dependencies=False,  # reads every installed package's metadata
         disable_anonymized_analytics=True,
