@@ -1,4 +1,4 @@
-"""One body over every destination of the lake's packages: both embedded warehouses, PostgreSQL 18, TimescaleDB.
+"""One body over every destination of the lake's packages: both embedded warehouses, PostgreSQL 18, TimescaleDB, Trino.
 
 What only a warehouse has (what is published, maintenance) runs over the warehouses alone.
 """
@@ -17,14 +17,21 @@ import pytest
 from destinations.duckdb import DuckdbWarehouse
 from destinations.ducklake import DucklakeWarehouse
 from destinations.postgres import PostgresDestination
+from destinations.trino import TrinoWarehouse
 from engine.errors import DestinationError
 from engine.table import Column, Table
 from tests.conformance.landed_packages import NOON, PRICES, FolderLake, arrow_rows, price_rows
+from tests.servers.trino_server import GROUP
 
-Opened = DuckdbWarehouse | DucklakeWarehouse | PostgresDestination
+Opened = DuckdbWarehouse | DucklakeWarehouse | PostgresDestination | TrinoWarehouse
 Opener = Callable[..., Opened]
 WAREHOUSES = ["ducklake", "duckdb"]
-EVERY = [*WAREHOUSES, "postgres", pytest.param("timescaledb", marks=pytest.mark.xdist_group("timescale"))]
+EVERY = [
+    *WAREHOUSES,
+    "postgres",
+    pytest.param("timescaledb", marks=pytest.mark.xdist_group("timescale")),
+    pytest.param("trino", marks=pytest.mark.xdist_group(GROUP)),
+]
 only_warehouses = pytest.mark.parametrize("warehouse", WAREHOUSES, indirect=True)
 
 
@@ -37,7 +44,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path, data_dir: Path) -> Opener:
     """Build the same destination, or another one by name, as often as a test asks."""
     kind = request.param
-    servers = {"postgres": "database", "timescaledb": "timescale"}
+    servers = {"postgres": "database", "timescaledb": "timescale", "trino": "trino_landing"}
     dsn = request.getfixturevalue(servers[kind]) if kind in servers else None
 
     def build(name: str = "warehouse", **settings: float) -> Opened:
@@ -45,6 +52,8 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, data_dir: Path) ->
             return DucklakeWarehouse(name, tmp_path / name, data_dir, **settings)
         if kind == "duckdb":
             return DuckdbWarehouse(name, tmp_path / f"{name}.duckdb", data_dir, **settings)
+        if kind == "trino":
+            return TrinoWarehouse(name, dsn(name), tmp_path, tmp_path / "data", **settings)
         return PostgresDestination(name, dsn(name), **settings)
 
     build.kind = kind  # type: ignore[attr-defined]
@@ -59,6 +68,8 @@ def lake(tmp_path: Path) -> FolderLake:
 def rows(opened: Opened, sql: str) -> list[tuple]:
     """Ask the published state, as Python values."""
     opened.publish()
+    if isinstance(opened, TrinoWarehouse):
+        return [tuple(row) for row in opened._ask(sql)]
     with opened.reader() as connection:
         if isinstance(opened, PostgresDestination):
             return connection.execute(sql).fetchall()
@@ -112,7 +123,10 @@ def test_the_cursor_is_compared_again_inside_the_transaction(
     package = lake.land(price_rows(0, 3))
     with warehouse() as opened:
         opened.load("raw_prices", [package])
-        monkeypatch.setattr(opened._landing, "_check_sequence", lambda *_: None)
+        if isinstance(opened, TrinoWarehouse):
+            monkeypatch.setattr("destinations.trino.check_sequence", lambda *_: None)
+        else:
+            monkeypatch.setattr(opened._landing, "_check_sequence", lambda *_: None)
         with pytest.raises(DestinationError, match="no longer at 0"):
             opened.load("raw_prices", [package])
         assert rows(opened, "select count(*) from landing.raw_prices") == [(3,)]
@@ -260,7 +274,10 @@ def test_declared_tables_exist_before_the_first_package_and_only_once(warehouse:
 def test_arrival_never_goes_back(warehouse: Opener, lake: FolderLake) -> None:
     with warehouse() as opened:
         opened.load("raw_prices", [lake.land(price_rows(0, 1))])
-        opened._writer.execute("update landing._packages set arrived_at = timestamptz '2999-01-01 00:00:00+00'")
+        if isinstance(opened, TrinoWarehouse):
+            opened._ask("update landing._packages set arrived_at = timestamp '2999-01-01 00:00:00 UTC'")
+        else:
+            opened._writer.execute("update landing._packages set arrived_at = timestamptz '2999-01-01 00:00:00+00'")
         opened.load("raw_prices", [lake.land(price_rows(1, 1)), lake.land(price_rows(2, 1))])
         arrived = rows(opened, "select arrived_at from landing._packages order by seq")
         assert [at[0].replace(tzinfo=UTC) for at in arrived] == [
