@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help demo test lint docs bench chaos lock clean
+.PHONY: help demo test lint docs bench chaos vault-engines lock clean
 help:
 	@echo "make demo   set up, then land, load and model a simulated market (no key, no network)"
 	@echo "make test   set up, then run every test"
@@ -10,6 +10,7 @@ help:
 	@echo "make docs   write the generated pages and the JSON Schema anew"
 	@echo "make bench  the benchmarks, each against the plain tool"
 	@echo "make chaos  the long kill sweeps"
+	@echo "make vault-engines  every case of the vault on a real Trino (takes hours)"
 	@echo "make lock   resolve the dependencies anew"
 
 .venv/.ready: requirements.lock pyproject.toml deploy/bootstrap.py
@@ -38,6 +39,10 @@ bench: .venv/.ready
 
 chaos: .venv/.ready
 	$(BIN)/python -m pytest -m chaos --timeout 3600
+
+vault-engines: .venv/.ready
+	TICKHOUSE_VAULT_WAREHOUSE=trino $(BIN)/python -m pytest -p no:randomly --timeout 3600 \
+	  tests/vault/test_vault_engines.py tests/vault/test_vault_cases.py -k "on_trino or of_the_contract or of_our_own"
 
 lock: .venv/.ready
 	@python3 deploy/bootstrap.py lock

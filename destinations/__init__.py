@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from destinations.protocol import Warehouse
+from typing import Any
 
 DESTINATION_TYPES: dict[str, tuple[str, str]] = {
     "ducklake": ("destinations.settings", "DucklakeSettings"),
     "duckdb": ("destinations.settings", "DuckdbSettings"),
+    "postgres": ("destinations.settings", "PostgresSettings"),
+    "timescaledb": ("destinations.settings", "TimescaledbSettings"),
+    "trino": ("destinations.trino_settings", "TrinoSettings"),
 }
 
 LOCK_WAIT_SECONDS = 60.0
@@ -30,16 +30,14 @@ def open_destination(
     *,
     wait_seconds: float = LOCK_WAIT_SECONDS,
     waiting: Callable[[str], None] | None = None,
-) -> Warehouse:
+) -> Any:
     """Build the destination `name` from its settings; `with` opens it for writing, `reader()` needs no `with`.
 
-    Relative paths are relative to `project_dir`; extensions and spilled data go below `data_dir`. Opening waits
-    `wait_seconds` for another writer and calls `waiting` once with a sentence about it.
+    It is a Warehouse where the settings' `runs_models` is true, else a Server (destinations.protocol). Relative paths
+    are relative to `project_dir`; extensions and spilled data go below `data_dir`. Opening waits `wait_seconds` for
+    another writer and calls `waiting` once with a sentence about it.
     """
     from importlib import import_module
 
     module = import_module(f"destinations.{settings.type}")
-    opened: Warehouse = module.destination(
-        name, settings, project_dir, data_dir, wait_seconds=wait_seconds, waiting=waiting
-    )
-    return opened
+    return module.destination(name, settings, project_dir, data_dir, wait_seconds=wait_seconds, waiting=waiting)

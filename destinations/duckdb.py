@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
+from destinations.dialect import DUCKDB
 from destinations.failures import clear_errors, keep_aside
-from destinations.landing import BOOKKEEPING, Landing
+from destinations.landing import Landing
+from destinations.landing_rules import bookkeeping
 from destinations.links import replace_text, sync_directory, sync_file
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
 from destinations.protocol import Loaded
-from destinations.session import connect, lock_down
+from destinations.session import DuckdbSession, connect, lock_down
 from destinations.settings import DuckdbSettings
 from engine.errors import DestinationError, NotPublishedError
 from engine.locks import hold
@@ -88,10 +90,10 @@ class DuckdbWarehouse:
             connection = duckdb.connect(str(self.path))
             stack.callback(connection.close)
             connection.execute("SET TimeZone = 'UTC'")
-            for statement in BOOKKEEPING:
+            for statement in bookkeeping(DUCKDB):
                 connection.execute(statement)
             self._connection = connection
-            self._landing = Landing(self.name, connection, self._add)
+            self._landing = Landing(self.name, DuckdbSession(connection), DUCKDB, self._add)
             self._stack = stack.pop_all()
         return self
 
@@ -268,7 +270,7 @@ class DuckdbWarehouse:
         self._remove(f"{self.path.name}.creating-*")
         unfinished = self._beside(f"creating-{os.getpid()}")
         with duckdb.connect(str(unfinished)) as connection:
-            for statement in BOOKKEEPING:
+            for statement in bookkeeping(DUCKDB):
                 connection.execute(statement)
             connection.execute("CHECKPOINT")
         sync_file(unfinished)

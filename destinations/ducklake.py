@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations import ducklake_housekeeping as housekeeping
+from destinations.dialect import DUCKDB
 from destinations.failures import clear_errors, keep_aside
-from destinations.landing import BOOKKEEPING, Landing
+from destinations.landing import Landing
+from destinations.landing_rules import bookkeeping
 from destinations.links import link, put_back, replace_text, sync_directory, sync_file
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
 from destinations.protocol import Loaded
-from destinations.session import connect, extension_directory, lock_down
+from destinations.session import DuckdbSession, connect, extension_directory, lock_down
 from destinations.settings import DucklakeSettings
 from engine.errors import DestinationError, NotPublishedError
 from engine.locks import hold
@@ -93,10 +95,10 @@ class DucklakeWarehouse:
             if not self._catalog.exists():
                 self._create(connection)
             self._attach(connection, self._catalog, "META_BUSY_TIMEOUT 5000")
-            for statement in BOOKKEEPING:
+            for statement in bookkeeping(DUCKDB):
                 connection.execute(statement)
             self._connection = connection
-            self._landing = Landing(self.name, connection, self._add)
+            self._landing = Landing(self.name, DuckdbSession(connection), DUCKDB, self._add)
             self._sweep()
             self._stack = stack.pop_all()
         return self
@@ -267,13 +269,18 @@ class DucklakeWarehouse:
         connection.execute("USE lake")
 
     def _create(self, connection: DuckDBPyConnection) -> None:
-        """Make the catalog under another name, then rename it: a kill leaves all of it or nothing."""
+        """Make the catalog under another name, then rename it: a kill leaves all of it or nothing.
+
+        The books come in one transaction: each commit of its own would take as long as all of them together.
+        """
         folder = self.path / f".creating-{os.getpid()}"
         folder.mkdir()
         self._data.mkdir(exist_ok=True)
         self._attach(connection, folder / "catalog.sqlite", "META_JOURNAL_MODE 'WAL'")
-        for statement in BOOKKEEPING:
+        connection.begin()
+        for statement in bookkeeping(DUCKDB):
             connection.execute(statement)
+        connection.commit()
         connection.execute("CALL lake.set_option('auto_compact', false, schema => 'landing')")
         connection.execute("USE memory")
         connection.execute("DETACH lake")

@@ -61,6 +61,16 @@ class Destination(Protocol):
         """Let readers see everything up to now (called once the models are finished)."""
 
 
+class Server(Destination, Protocol):
+    """A destination on a server, on which no models run."""
+
+    def examine(self) -> Sequence[tuple[str, bool, str, str]]:
+        """Return what `engine doctor` shows: what, whether it is right, the detail, the remedy. Changes nothing."""
+
+    def reader(self) -> Any:
+        """Return a context manager that gives a read-only connection (DB-API) beside any writer."""
+
+
 class Warehouse(Destination, Protocol):
     """A destination on which the models run."""
 

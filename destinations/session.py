@@ -1,13 +1,14 @@
-"""DuckDB connections of the embedded warehouses: extensions without a network, UTC, readers that are locked down."""
+"""DuckDB connections of the embedded warehouses: Landing's session, extensions from packages, locked-down readers."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import TickhouseError
 from engine.sql import literal
@@ -17,6 +18,43 @@ if TYPE_CHECKING:
 
 EXTENSIONS = {"ducklake": "ducklake", "sqlite": "sqlite_scanner"}
 """The package `duckdb-extension-<key>` ships the extension that DuckDB calls <value>."""
+
+
+class DuckdbSession:
+    """A DuckDB connection as Landing speaks to it (destinations.dialect.Session)."""
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        """The connection's default catalog is the warehouse."""
+        self._connection = connection
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows; of one that changes rows, how many they were."""
+        rows: list[tuple[Any, ...]] = self._connection.execute(statement, values or None).fetchall()
+        return rows
+
+    def change(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Run a statement and return how many rows it changed."""
+        return int(self.execute(statement, values)[0][0])
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Hold one transaction."""
+        self._connection.begin()
+        try:
+            yield
+            self._connection.commit()
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        """Roll back; after a failed COMMIT there is nothing left to roll back, which is as good."""
+        import duckdb
+
+        try:
+            self._connection.rollback()
+        except duckdb.Error:
+            return
 
 
 def extension_directory(data_dir: Path) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class DestinationSettings(BaseModel):
     """What every destination has."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     runs_models: ClassVar[bool] = True
     """Whether it is a warehouse, on which the models run."""
 
@@ -27,3 +27,30 @@ class DuckdbSettings(DestinationSettings):
 
     type: Literal["duckdb"] = Field(description="one DuckDB file")
     path: str = Field(description="the database file, relative to the project; readers' copies lie beside it")
+
+
+DSN = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, libpq's parameters behind it (?sslmode=require); write ${NAME}"
+
+
+class PostgresSettings(DestinationSettings):
+    """PostgreSQL: schema landing, loaded by COPY. No models run there."""
+
+    runs_models: ClassVar[bool] = False
+
+    type: Literal["postgres"] = Field(description="a database of a PostgreSQL server")
+    dsn: SecretStr = Field(description=DSN)
+
+    @field_validator("dsn")
+    @classmethod
+    def is_a_dsn(cls, dsn: SecretStr) -> SecretStr:
+        """A URL of PostgreSQL, or libpq's own `key=value` words; the rest is libpq's to say."""
+        text = dsn.get_secret_value().strip()
+        if not text.startswith(("postgresql://", "postgres://")) and "=" not in text:
+            raise ValueError("this is no dsn\nWrite it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+        return dsn
+
+
+class TimescaledbSettings(PostgresSettings):
+    """TimescaleDB: as postgres, and for each table with `timeseries:` a hypertable and its candles."""
+
+    type: Literal["timescaledb"] = Field(description="a database of a PostgreSQL server with TimescaleDB")  # type: ignore[assignment]

@@ -208,16 +208,19 @@ def _as_last(row: Sequence[Any]) -> dict[str, Any]:
 
 def _is_idle(context: Context, snapshot: Any, interval: Mapping[str, Any]) -> bool:
     """Whether the interval brought nothing to a table that knows when its rows arrived: no audit can fail there."""
+    from sqlglot import exp
     from sqlmesh.utils.date import to_datetime
 
     if not snapshot.node.audits_with_args or not (snapshot.is_model and snapshot.model.kind.is_custom):
         return False
-    start, end = to_datetime(interval["start"]), to_datetime(interval["end"])
-    deployable = interval["deployability_index"].is_deployable(snapshot)
-    return not context.snapshot_evaluator.get_adapter(snapshot.model_gateway).fetchone(
-        f"SELECT 1 FROM {snapshot.table_name(deployable)} "
-        f"WHERE _arrived_at BETWEEN '{start.isoformat()}' AND '{end.isoformat()}' LIMIT 1"
+    low, high = (
+        exp.cast(exp.Literal.string(to_datetime(interval[name]).isoformat(" ")), "TIMESTAMPTZ")
+        for name in ("start", "end")
     )
+    arrived = exp.Between(this=exp.column("_arrived_at"), low=low, high=high)
+    table = snapshot.table_name(interval["deployability_index"].is_deployable(snapshot))
+    query = exp.select("1").from_(exp.to_table(table)).where(arrived).limit(1)
+    return not context.snapshot_evaluator.get_adapter(snapshot.model_gateway).fetchone(query)
 
 
 def _name(snapshot: Any) -> str:
@@ -233,7 +236,7 @@ def _check(context: Context, snapshot: Any, result: Any) -> Check:
     if not count:
         return Check(model, result.audit.name, result.blocking)
     adapter = context.snapshot_evaluator.get_adapter(snapshot.model_gateway)
-    adapter.execute(f"SELECT * FROM ({result.query.sql(adapter.dialect)}) AS failed LIMIT {SAMPLED}")
+    adapter.execute(f"SELECT * FROM ({adapter._to_sql(result.query)}) AS failed LIMIT {SAMPLED}")  # noqa: SLF001 - as SQLMesh ran it
     names = [column[0] for column in adapter.cursor.description]
     sample = [dict(zip(names, row, strict=True)) for row in adapter.cursor.fetchall()]
     if snapshot.is_audit:

@@ -106,6 +106,7 @@ class Delivery:
                 if composed.rebuild and report.errors:  # half of the rows: readers keep what they have
                     return report, None
                 transformed = self._transform(name, destination, composed)
+                report.notes += getattr(destination, "notes", ())
                 if composed.rebuild and (transformed is None or transformed.status != "failed"):
                     rebuilding.unlink(missing_ok=True)
                 self._maintain(name, destination)
@@ -177,7 +178,8 @@ class Delivery:
         """Run the models downstream of what this pipeline loads, then let readers see the result."""
         from engine.transform import transform
 
-        if not hasattr(destination, "sqlmesh_connection"):
+        if not hasattr(destination, "sqlmesh_connection"):  # no warehouse: what is loaded is finished
+            destination.publish()
             return None
         report = TransformReport(name)
         if not composed.transform or (composed.on and name not in composed.on):

@@ -23,6 +23,7 @@ NEEDED = {
     "karpet": "crypto news",
     "faker": "synthetic customers and transactions",
     "s3fs": "lakes and files on S3",
+    "psycopg": "PostgreSQL and TimescaleDB",
 }
 
 
@@ -83,7 +84,12 @@ def _destinations(project: Project) -> Iterator[Finding]:
 
     for name, settings in project.destinations.items():
         try:
-            with open_destination(name, settings, project.project_dir, project.data_dir) as destination:
+            opened = open_destination(name, settings, project.project_dir, project.data_dir)
+            if not settings.runs_models:
+                for what, ok, detail, remedy in opened.examine():
+                    yield Finding(f"destination {name}: {what}", ok, detail, remedy)
+                continue
+            with opened as destination:
                 loaded = len(destination.cursors())
             yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} tables loaded")
         except TickhouseError as error:
@@ -121,7 +127,7 @@ def _catalogue(project: Project) -> Iterator[Finding]:
         yield Finding("semantic catalogue", ok=False, detail=error.reason, remedy=error.remedy)
         return
     found = problems(catalogue)
-    for name, settings in project.destinations.items():
+    for name, settings in project.warehouses.items():
         try:
             warehouse = open_destination(name, settings, project.project_dir, project.data_dir)
             columns = by_table(query(warehouse, COLUMNS).rows)

@@ -67,6 +67,10 @@ class DestinationError(TickhouseError):
         self.destination = destination
 
 
+class GoneError(DestinationError):
+    """A destination's server cannot be reached, or was lost in mid-load: nothing more can be loaded now."""
+
+
 class NotPublishedError(DestinationError):
     """Readers find nothing in a destination yet. `also` are the profiles that do have data."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from engine.errors import BusyError, TickhouseError
+from engine.errors import BusyError, GoneError, TickhouseError
 from engine.table import Table
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def catch_up(
     """Load every package of `tables` that the opened destination lacks, in order, in bounded transactions.
 
     A package that is damaged, or that the destination refuses, stops its own table only: what stands before it is
-    loaded, what stands behind it waits, and the error is in the report. Raises BusyError, and LakeError or
-    DestinationError if not even the cursors can be read.
+    loaded, what stands behind it waits, and the error is in the report. A server that is gone ends it all, with one
+    error. Raises BusyError, and LakeError or DestinationError if not even the cursors can be read.
     """
     cursors, newest = destination.cursors(), destination.newest()
     report = LoadReport()
@@ -103,7 +103,10 @@ def catch_up(
             raise
         except TickhouseError as error:
             load.error = error.line
-        load.seconds = time.monotonic() - started
+            if isinstance(error, GoneError):  # one line says it: the other tables wait for the next run
+                break
+        finally:
+            load.seconds = time.monotonic() - started
     return report
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.dbt import with_dbt
 from engine.model_intervals import take_only_what_arrived
 from engine.model_promotion import promote_together
+from engine.model_trino import speak_trino
 
 if TYPE_CHECKING:
     from sqlmesh import Context
@@ -69,6 +70,7 @@ def open_context(
 
     take_only_what_arrived()
     promote_together()
+    speak_trino()
     transforms = project.project_dir / "transforms"
     native = sqlmesh_config(project, name, warehouse.sqlmesh_connection(), first_arrival)
     native = native.model_copy(update={"loader": models_alone()})
@@ -96,8 +98,9 @@ def sqlmesh_config(project: Project, name: str, connection: Mapping[str, Any], f
     BaseDuckDBConnectionConfig._data_file_to_adapter.clear()  # noqa: SLF001 - else a closed connection is used again
     state = state_file(project, name)
     state.parent.mkdir(parents=True, exist_ok=True)
-    # a comment is a statement and a snapshot of its own on DuckLake: 30 of them took a third of a first plan
-    comments = connection["type"] != "duckdb"
+    # a comment is a statement and a snapshot of its own on DuckLake: 30 of them took a third of a first plan; so on
+    # Iceberg
+    comments = connection["type"] not in {"duckdb", "trino"}
     return Config(
         gateways={
             name: GatewayConfig(
@@ -109,6 +112,8 @@ def sqlmesh_config(project: Project, name: str, connection: Mapping[str, Any], f
         model_defaults=ModelDefaultsConfig(
             dialect="duckdb", start=f"{first_arrival:%Y-%m-%d}", cron=CRON, optimize_query=False
         ),
+        # not for DuckDB, which the macros take for granted: a variable is part of what makes a model another one
+        variables={} if connection["type"] == "duckdb" else {"warehouse_dialect": connection["type"]},
         cache_dir=str(state_folder(project) / "sqlmesh-cache"),
         infer_python_dependencies=False,  # reads every installed package's metadata
         disable_anonymized_analytics=True,

@@ -34,6 +34,7 @@ def configuration(project_dir: Path, arguments: Sequence[str] | None = None) -> 
     from engine.model_context import sqlmesh_config
     from engine.model_intervals import take_only_what_arrived
     from engine.model_promotion import promote_together
+    from engine.model_trino import speak_trino
     from engine.plan import model_warehouses
     from engine.planning import first_arrival, published
 
@@ -43,6 +44,7 @@ def configuration(project_dir: Path, arguments: Sequence[str] | None = None) -> 
     warehouse = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
     take_only_what_arrived()
     promote_together()
+    speak_trino()
     if WRITING.isdisjoint(words):
         with published(warehouse) as reader:
             first = first_arrival(reader)

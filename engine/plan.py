@@ -159,7 +159,7 @@ def model_warehouses(project: Project, only: str | None = None) -> list[str]:
         return []
     pipelines = [compose(project, name) for name in ([only] if only else project.file.pipelines)]
     found = []
-    for name, settings in project.destinations.items():
+    for name, settings in project.warehouses.items():
         wanted = any(p.transform and name in p.destinations and (not p.on or name in p.on) for p in pipelines)
         opened = open_destination(name, settings, project.project_dir, project.data_dir)
         if wanted and hasattr(opened, "sqlmesh_connection"):

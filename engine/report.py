@@ -50,6 +50,8 @@ class DestinationReport:
     bytes: int = 0
     seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a person should know of it, though nothing failed."""
 
 
 @dataclass(slots=True)
@@ -106,7 +108,8 @@ class RunReport:
     def told_notices(self) -> list[str]:
         """Notes, and what resources that landed could not deliver; what else a failed one met is in its failure."""
         met = (notice for r in self.resources if r.status != "failed" for notice in r.notices)
-        return list(dict.fromkeys([*self.notes, *met]))
+        told = (f"{d.name}: {note}" for d in self.destinations for note in d.notes)
+        return list(dict.fromkeys([*self.notes, *met, *told]))
 
     @property
     def _failed(self) -> list[ResourceReport]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ def _checks(project: Project) -> list[dict[str, Any]]:
     from engine.checks import last_checks, shown
 
     found = []
-    for name, settings in project.destinations.items():
+    for name, settings in project.warehouses.items():
         with suppress(TickhouseError):  # said where its tables are; one that an older version made has no checks
             warehouse = open_destination(name, settings, project.project_dir, project.data_dir)
             results = last_checks(warehouse)
@@ -81,18 +81,26 @@ def _notices(report: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(met))
 
 
-def _tables(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], list[str]]:
+def _freshness(project: Project, name: str) -> Sequence[Sequence[Any]]:
     from destinations import open_destination
     from engine.query import query
 
+    destination: Any = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
+    if name in project.warehouses:
+        return query(destination, FRESHNESS).rows
+    with destination.reader() as connection:
+        rows: list[Sequence[Any]] = connection.execute(FRESHNESS).fetchall()
+        return rows
+
+
+def _tables(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], list[str]]:
     notes: list[str] = []
     heads = {table.name: lake.head(table.name) for table in every_table(project)}
     rows = []
     for name in project.destinations:
         found: dict[str, Any] = {}
         try:
-            destination = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
-            found = {row[0]: row for row in query(destination, FRESHNESS).rows}
+            found = {row[0]: row for row in _freshness(project, name)}
         except TickhouseError as error:
             notes.append(f"{name}: {error.reason.removeprefix(f'{name}: ')}")
         for table, head in heads.items():

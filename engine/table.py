@@ -6,9 +6,11 @@ Data types are dlt's words, cut down to those that every destination stores exac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from engine.timeseries import TimeSeries
 
 DataType = Literal["text", "bigint", "double", "decimal", "bool", "date", "timestamp", "json"]
 """text (NFC), bigint (64 bit), double, decimal (38,18), bool, date, timestamp (UTC, microseconds), json (text)."""
@@ -49,7 +51,7 @@ class Table:
     primary_key: tuple[str, ...] = ()
     contract: Contract = Contract()
     description: str = ""
-    timeseries: Mapping[str, Any] | None = field(default=None, hash=False)
+    timeseries: TimeSeries | None = None
 
 
 LINEAGE_COLUMNS: tuple[Column, ...] = (

@@ -191,7 +191,7 @@ def _build(
                 )
             finally:
                 place = _place(context, project, console.failures)
-    except (SQLMeshError, duckdb.Error) as error:
+    except (SQLMeshError, duckdb.Error, *_errors_of(warehouse)) as error:
         if not checks.blocked:
             raise model_failure(console.failures, str(error), place) from error
     finally:
@@ -203,6 +203,11 @@ def _build(
     if status is CompletionStatus.FAILURE or console.failures:
         raise model_failure(console.failures, "a model failed", place)
     return len(console.models)
+
+
+def _errors_of(warehouse: Warehouse) -> tuple[type[Exception], ...]:
+    """The errors of a warehouse's own client, for one that is no DuckDB."""
+    return warehouse.model_errors() if hasattr(warehouse, "model_errors") else ()
 
 
 def _plan(context: Context, until: datetime, *, empty: bool) -> None:

@@ -191,9 +191,9 @@ def query(
     from engine import query_output
     from engine.query import query as ask
 
-    name = warehouse or next(iter(project.destinations), "")
-    if name not in project.destinations:
-        known = ", ".join(project.destinations) or "none"
+    name = warehouse or next(iter(project.warehouses), "")
+    if name not in project.warehouses:
+        known = ", ".join(project.warehouses) or "none"
         raise UsageError(f"profile {project.profile_name} has no warehouse {name!r}", f"It has: {known}.")
     opened = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
     result = ask(opened, sql, unpublished=unpublished)

@@ -81,9 +81,9 @@ def trace(
     from engine.model_graph import read_models
     from engine.trace import trace as follow
 
-    name = warehouse or next(iter(project.destinations), "")
-    if name not in project.destinations:
-        known = ", ".join(project.destinations) or "none"
+    name = warehouse or next(iter(project.warehouses), "")
+    if name not in project.warehouses:
+        known = ", ".join(project.warehouses) or "none"
         raise UsageError(f"profile {project.profile_name} has no warehouse {name!r}", f"It has: {known}.")
     graph = read_models(project)
     model = graph.find(table)

@@ -104,6 +104,8 @@ class Links:
     """Settings by (profile, name), of every profile; one whose block is wrong is missing."""
     notes: list[str] = field(default_factory=list)
     schedules: dict[str, Schedule] = field(default_factory=dict)
+    lacking: dict[str, list[str]] = field(default_factory=dict)
+    """Destinations that only other profiles have: the pipelines that name them."""
 
     def check(self) -> QuotaReport:
         """Collect every problem and note; return the quota report."""
@@ -115,6 +117,9 @@ class Links:
             self._extract(pipeline, path)
             self._load(name, pipeline, path)
             self._schedule(name, pipeline, path)
+        for wanted, pipelines in self.lacking.items():
+            whose = pipelines[0] if len(pipelines) == 1 else f"{len(pipelines)} pipelines"
+            self.notes.append(f"{whose}: destination {wanted} is skipped, profile {self.profile} has none of that name")
         self._carried()
         return self._quota()
 
@@ -181,9 +186,7 @@ class Links:
                         (*prefix, index), f"{wanted!r} stands twice: a duplicate", "Fix it: remove one of the two."
                     )
                 elif wanted not in by_profile[self.profile]:
-                    self.notes.append(
-                        f"{name}: destination {wanted} is skipped, profile {self.profile} has none of that name"
-                    )
+                    self.lacking.setdefault(wanted, []).append(name)
 
         if pipeline.transform and not pipeline.load and "transform" in pipeline.model_fields_set:
             remedy = f"Add `load:` with one of: {choices(everywhere)}; or set `transform: false`."
@@ -214,13 +217,18 @@ class Links:
             if isinstance(block.lake, FilesystemLake):
                 taken[self._place(block.lake.path)] = "the lake"
             for (of, name), settings in self.destinations.items():
-                path = getattr(settings, "path", None) if of == profile else None
-                if path is None:
+                if of != profile:
                     continue
-                other = taken.setdefault(self._place(path), f"destination {name!r}")
+                key = "path" if hasattr(settings, "path") else "dsn"
+                place = getattr(settings, key, None)
+                if place is None or (key == "dsn" and profile != self.profile):  # of others the variables are not read
+                    continue
+                here = self._place(place) if key == "path" else place.get_secret_value()
+                other = taken.setdefault(here, f"destination {name!r}")
                 if other != f"destination {name!r}":
-                    reason = f"{other} of profile {profile!r} is at the same path: one would overwrite the other"
-                    self._add(("profiles", profile, name, "path"), reason, "Set a path of its own.")
+                    what = "path" if key == "path" else "database"
+                    reason = f"{other} of profile {profile!r} is at the same {what}: one would overwrite the other"
+                    self._add(("profiles", profile, name, key), reason, f"Set a {what} of its own.")
 
     def _place(self, path: str) -> str:
         return os.path.normpath(self.project_dir / path)

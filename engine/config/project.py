@@ -41,6 +41,11 @@ class Project:
         """The active profile's data folder (state, locks, caches), absolute."""
         return self.project_dir / self.profile.data
 
+    @property
+    def warehouses(self) -> dict[str, Any]:
+        """The destinations of the active profile that can run models and answer queries, in the file's order."""
+        return {name: settings for name, settings in self.destinations.items() if settings.runs_models}
+
     def resources_of(self, pipeline: str) -> list[tuple[str, Resource]]:
         """What a pipeline extracts, (source, resource) in the order of the file, without skipped sources."""
         found = []

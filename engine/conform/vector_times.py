@@ -31,6 +31,8 @@ _FIRST_OF_ZONES, _END_OF_ZONES = year_start(1902), year_start(2037)
 _FIRST_OF_ZONES, _END_OF_ZONES = year_start(1902), year_start(2037)
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 """0001-01-01 and 9999-12-31, in days since 1970."""
+_FIRST_PLAIN_DAY, _END_OF_PLAIN_DAYS = -25_567, 84_006
+"""1900-01-01 and 2200-01-01."""
 
 
 def timestamps(values: pa.ChunkedArray, column: Column) -> Typed:
@@ -64,11 +66,23 @@ def dates(values: pa.ChunkedArray, column: Column) -> Typed:
         return Typed(pc.if_else(allowed, values, pa.scalar(None, values.type)), faults)
     if pa.types.is_string(kind):
         values = without_empty(values)
+        days = _plain_dates(values)
+        if days is not None:
+            return Typed(days)
         sure = pc.match_substring_regex(values, _DATE)
         return patched(values, sure, lambda part: part.cast(pa.date32()), column)
     if pa.types.is_timestamp(kind):
         return _dates_of_timestamps(values, column)
     return by_value(values, column)
+
+
+def _plain_dates(values: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Cast text; None unless all of it is days of the years that the pattern knows: a fifth of the pattern's time."""
+    try:
+        days = values.cast(pa.date32())
+    except pa.ArrowInvalid:
+        return None
+    return days if _every(_between(days.cast(pa.int32()), _FIRST_PLAIN_DAY, _END_OF_PLAIN_DAYS)) else None
 
 
 def _dates_of_timestamps(values: pa.ChunkedArray, column: Column) -> Typed:

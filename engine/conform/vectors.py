@@ -22,9 +22,10 @@ _PLAIN = r"^-?[0-9]{1,20}(\.[0-9]{1,18})?$"
 _TOO_FINE = r"(\.[0-9]{18})[0-9]+"
 _CUTTABLE = r"^-?[0-9]{1,20}(\.[0-9]+)?$"
 _FLOAT = r"^-?[0-9]{1,30}(\.[0-9]{1,30})?$"
-_PIECE = 4 << 20
+_PIECE = 1 << 16
+"""Bytes looked at in one go: copied to memory that is there, which a large copy has to ask for each time."""
 _SAFE_CHARS = 20
-"""No plain number of so many characters has more digits than a decimal."""
+"""No plain number of so many characters, or with so many before its point, has more whole digits than a decimal."""
 _SAFE_SIZE = 9e19
 _BOOLS = pa.array(["true", "false", "1", "0", "True", "False", "TRUE", "FALSE"])
 _BOOL_VALUES = pa.array([True, False] * 4)
@@ -157,9 +158,11 @@ def _text_to_decimal(values: pa.ChunkedArray, column: Column) -> Typed:
 
 def _casts_safely(values: pa.ChunkedArray) -> bool:
     """Whether Arrow's cast to decimal is right or refuses: from 20 whole digits on it may overflow without a word."""
-    longest = pc.max(pc.binary_length(values)).as_py()
-    if longest <= _SAFE_CHARS and not any(b"e" in piece or b"E" in piece for piece in _pieces(values)):
-        return True
+    if not any(sign in piece for piece in _pieces(values) for sign in (b"e", b"E", b"+")):
+        point = pc.find_substring(values, ".")
+        whole = pc.if_else(pc.less(point, 0), pc.binary_length(values), point)
+        if pc.max(whole).as_py() <= _SAFE_CHARS:
+            return True
     try:
         return pc.all(pc.less(pc.abs(values.cast(pa.float64())), _SAFE_SIZE)).as_py() is not False
     except pa.ArrowInvalid:

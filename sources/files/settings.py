@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from engine.table import Column, Table
 from sources.columns import ColumnSettings, ContractSettings, columns_of
 from sources.protocol import AssetLists, Resource, SourceContext
+from sources.timeseries import TimeseriesSettings, checked_beside
 
 FILE_COLUMN = Column("_file", "text", nullable=False, description="name of the file, relative to the source's path")
 
@@ -37,6 +38,9 @@ class FilesResource(BaseModel):
         default=[], description="columns that name a row; every delivery is kept all the same"
     )
     contract: ContractSettings = Field(default=ContractSettings(), description="what may change in what is delivered")
+    timeseries: TimeseriesSettings | None = Field(
+        default=None, description="how a destination of `type: timescaledb` keeps the table; without it as landed only"
+    )
     description: str = Field(default="", description="one line for readers of the table")
     delimiter: str = Field(default=",", min_length=1, max_length=1, description="of CSV")
     encoding: str = Field(default="utf-8", description="of CSV")
@@ -52,6 +56,12 @@ class FilesResource(BaseModel):
         except LookupError:
             raise ValueError(f"{encoding!r} is not a text encoding; try utf-8, latin-1 or cp1252") from None
         return encoding
+
+    @field_validator("timeseries")
+    @classmethod
+    def is_a_time_series(cls, block: TimeseriesSettings | None, info: ValidationInfo) -> TimeseriesSettings | None:
+        """Check the block against the columns and the key."""
+        return checked_beside(block, info.data)
 
     @model_validator(mode="after")
     def keys_and_positions_exist(self) -> Self:
@@ -116,6 +126,7 @@ class FilesSource(BaseModel):
             primary_key=tuple(settings.primary_key),
             contract=settings.contract.contract(),
             description=settings.description,
+            timeseries=settings.timeseries.series() if settings.timeseries else None,
         )
 
         def build(ctx: SourceContext) -> object:

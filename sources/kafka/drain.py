@@ -117,10 +117,9 @@ class Drain:
         """Take events out, and strike out the partitions that are read up."""
         good = [message for message in found if message.error() is None]
         # a partition's messages come in order: its last one counts
-        last = dict(zip([message.partition() for message in good], [message.offset() for message in good], strict=True))
-        for partition, offset in last.items():
-            self._ahead[partition] = offset + 1
-            if offset + 1 >= self.until[partition]:
+        for partition, message in {message.partition(): message for message in good}.items():
+            self._ahead[partition] = end = message.offset() + 1
+            if end >= self.until[partition]:
                 waiting.discard(partition)
         if len(good) < len(found):
             for message in found:

@@ -17,6 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from sources.kafka.json_shape import Shape, shape_of
+from sources.kafka.json_texts import TextReader
+
 WIDE = pa.decimal256(76, 18)
 DECIMAL = pa.decimal128(38, 18)
 NESTED = pa.null()
@@ -25,6 +28,8 @@ SAMPLE = 20
 """Messages of a batch whose fields are looked at."""
 ONE_BY_ONE = 64
 """Messages below which halves are read one by one."""
+MANY = 5_000
+"""Messages from which on another parser is worth its preparations."""
 DEPTH = 100
 """Brackets in a row that no honest message has: Arrow's parser must not see them."""
 
@@ -45,6 +50,7 @@ class JsonFormat:
 
     def __init__(self) -> None:
         self._schema: pa.Schema | None = None
+        self._texts = TextReader()
 
     def parse(self, values: Sequence[bytes]) -> Iterator[Parsed]:
         """Yield the batch in parts, in order."""
@@ -64,30 +70,57 @@ class JsonFormat:
 
     def _arrow(self, values: Sequence[bytes]) -> pa.RecordBatch | None:
         """Return the batch as Arrow, None if it is not all of one kind."""
-        text = pa.array(values, pa.binary())
-        if not pc.all(pc.starts_with(text, b"{")).as_py():
-            return None
-        joined = b"\n".join(values)
-        if joined.count(b"\n") != len(values) - 1 or b"[" * DEPTH in joined or b'{"' * DEPTH in joined:
+        given = pa.array(values, pa.binary())
+        if not pc.all(pc.starts_with(given, b"{")).as_py():
             return None
         try:
-            text.cast(pa.string())  # the parser takes bytes that are no UTF-8 for text
+            batch = _Batch(values, given.cast(pa.string()), shape_of(given))  # the parsers take bytes that are no UTF-8
         except pa.ArrowInvalid:
             return None
-        if self._schema is not None and (columns := _read(joined, self._schema, len(values))) is not None:
+        if self._schema is not None and (columns := self._read(batch, self._schema)) is not None:
             return columns
         schema = fields_of(values[:: max(1, len(values) // SAMPLE)])
-        columns = None if schema is None else _read(joined, schema, len(values))
+        if schema is None or schema == self._schema:
+            return None
+        columns = self._read(batch, schema)
         if columns is not None:
             self._schema = schema
         return columns
 
+    def _read(self, batch: _Batch, schema: pa.Schema) -> pa.RecordBatch | None:
+        if batch.shape is not None and len(batch.values) >= MANY and set(schema.types) == {pa.string()}:
+            columns = self._texts.read(batch.texts, schema.names, batch.shape)
+            if columns is not None:
+                return columns
+        joined = batch.joined()
+        return None if joined is None else _read(joined, schema, len(batch.values), batch.shape)
 
-def _read(joined: bytes, schema: pa.Schema, count: int) -> pa.RecordBatch | None:
+
+@dataclass(slots=True)
+class _Batch:
+    """Messages that begin with `{` and are UTF-8."""
+
+    values: Sequence[bytes]
+    texts: pa.StringArray
+    shape: Shape | None
+    _joined: bytes | None = None
+
+    def joined(self) -> bytes | None:
+        """Return the messages as lines; None where a message is no single line, or nested as none should be."""
+        if self._joined is None:
+            joined = b"\n".join(self.values)
+            if joined.count(b"\n") != len(self.values) - 1 or b"[" * DEPTH in joined or b'{"' * DEPTH in joined:
+                joined = b""
+            self._joined = joined
+        return self._joined or None
+
+
+def _read(joined: bytes, schema: pa.Schema, count: int, shape: Shape | None) -> pa.RecordBatch | None:
     try:
         table = _table(joined, schema, "error")
         numbers = pa.schema([(field.name, pa.float64()) for field in schema if field.type == WIDE])
-        if numbers:  # for a decimal the parser takes the text "007" too, and makes it 7; for a float it refuses texts
+        # for a decimal the parser takes the text "007" too, and makes it 7; for a float it refuses texts
+        if numbers and (shape is None or shape.texts != _texts(table)):
             _table(joined, numbers, "ignore")
         if table.num_rows != count:
             return None
@@ -95,6 +128,11 @@ def _read(joined: bytes, schema: pa.Schema, count: int) -> pa.RecordBatch | None
         return table.select(schema.names).cast(narrow).combine_chunks().to_batches()[0]
     except pa.ArrowException:
         return None
+
+
+def _texts(table: pa.Table) -> int:
+    """Count the texts in columns of text: as many as in all of the messages, and none is in a column of numbers."""
+    return sum(table.num_rows - column.null_count for column in table.columns if pa.types.is_string(column.type))
 
 
 def _table(joined: bytes, schema: pa.Schema, others: Literal["error", "ignore"]) -> pa.Table:

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from engine.errors import UsageError
 from engine.table import Table
@@ -27,6 +27,7 @@ from sources.rest.words import (
     WeightSteps,
     duration,
 )
+from sources.timeseries import TimeseriesSettings, checked_beside
 
 Value = str | int | bool
 
@@ -170,9 +171,15 @@ class RestResource(BaseModel):
         default={}, description="declared columns; other fields are kept beside them"
     )
     contract: ContractSettings = Field(default=ContractSettings(), description="what may change in what is delivered")
-    timeseries: dict[str, Any] | None = Field(
-        default=None, description="for a time-series destination; none uses it yet"
+    timeseries: TimeseriesSettings | None = Field(
+        default=None, description="how a destination of `type: timescaledb` keeps the table; without it as landed only"
     )
+
+    @field_validator("timeseries")
+    @classmethod
+    def is_a_time_series(cls, block: TimeseriesSettings | None, info: ValidationInfo) -> TimeseriesSettings | None:
+        """Check the block against the columns and the key."""
+        return checked_beside(block, info.data)
 
     @model_validator(mode="after")
     def words_agree(self) -> Self:
@@ -280,7 +287,7 @@ class RestSource(BaseModel):
             tuple(settings.primary_key),
             settings.contract.contract(),
             settings.description,
-            settings.timeseries,
+            settings.timeseries.series() if settings.timeseries else None,
         )
 
         def build(ctx: Any) -> Any:

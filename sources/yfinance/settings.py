@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sources.protocol import Asset, AssetLists, Calls, Resource, SourceContext
-from sources.yfinance.tables import crypto_table, stock_table
+from sources.timeseries import TimeseriesSettings, checked
+from sources.yfinance.tables import CRYPTO_COLUMNS, crypto_table, stock_table
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource
@@ -62,6 +64,15 @@ class YfinanceResource(Strict):
         default=True,
         description="stocks only: ask for the company's name, sector, market capitalisation, once a run and ticker",
     )
+    timeseries: TimeseriesSettings | None = Field(
+        default=None, description="how a destination of `type: timescaledb` keeps the table; without it as landed only"
+    )
+
+    @field_validator("timeseries")
+    @classmethod
+    def is_a_time_series(cls, block: TimeseriesSettings | None) -> TimeseriesSettings | None:
+        """Both tables have the same instants and keys alike."""
+        return checked(block, CRYPTO_COLUMNS, crypto_table("any").primary_key)
 
 
 class YfinanceSource(Strict):
@@ -98,6 +109,8 @@ class YfinanceSource(Strict):
             if kind == "crypto"
             else stock_table(settings.table or f"raw_stockprices_{name}")
         )
+        if settings.timeseries:
+            table = replace(table, timeseries=settings.timeseries.series())
         limits = self.client.limits
         backfill = BACKFILL.get(settings.interval)
         if backfill is None:

@@ -62,7 +62,6 @@ def crypto_table(name: str) -> Table:
         columns=CRYPTO_COLUMNS,
         primary_key=("symbol", "observed_at"),
         description="Crypto prices from Yahoo Finance",
-        timeseries={"hypertable": "observed_at"},
     )
 
 
@@ -73,5 +72,4 @@ def stock_table(name: str) -> Table:
         columns=STOCK_COLUMNS,
         primary_key=("ticker", "observed_at"),
         description="Stock prices, dividends, splits and company facts from Yahoo Finance",
-        timeseries={"hypertable": "observed_at"},
     )

@@ -2,9 +2,10 @@
 
     python -m tests.conformance.load_until_killed KIND DATA_DIR LAKE.pickle JOBS.json
 
-A job is {"path": warehouse} and either "at": [function, nth] (the nth call of module:attribute or module:Class.method
-kills the process before it does anything), or "after": seconds, or neither; "seen": FILE makes it stop after its third
-publish until the file exists (a reader has seen that state). Prints {"signals": [...]}: 9 for a kill.
+A job is {"path": warehouse, or a DSN} and either "at": [function, nth] (the nth call of module:attribute or
+module:Class.method kills the process before it does anything), or "after": seconds, or neither; "seen": FILE makes it
+stop after its third publish until the file exists (a reader has seen that state). Prints {"signals": [...]}: 9 for a
+kill.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from destinations.duckdb import DuckdbWarehouse
 from destinations.ducklake import DucklakeWarehouse
+from destinations.postgres import PostgresDestination
 from engine import load
 from tests.conformance.landed_packages import PRICES, FolderLake
 
@@ -47,7 +49,15 @@ def kill_at(point: str, nth: int) -> None:
     setattr(owner, attribute, counted)
 
 
-def load_everything(kind: str, path: Path, data_dir: Path, lake: FolderLake, seen: Path | None = None) -> None:
+def build(kind: str, path: str, data_dir: Path) -> DuckdbWarehouse | DucklakeWarehouse | PostgresDestination:
+    """Build the destination; on a server, its path is a DSN."""
+    if kind == "postgres":
+        return PostgresDestination("warehouse", path)
+    made = DucklakeWarehouse if kind == "ducklake" else DuckdbWarehouse
+    return made("warehouse", Path(path), data_dir)
+
+
+def load_everything(kind: str, path: str, data_dir: Path, lake: FolderLake, seen: Path | None = None) -> None:
     """Load two packages a transaction, publishing each."""
     published = 0
 
@@ -61,8 +71,7 @@ def load_everything(kind: str, path: Path, data_dir: Path, lake: FolderLake, see
             time.sleep(0.01)
 
     load.BATCH_PACKAGES = 2
-    build = DucklakeWarehouse if kind == "ducklake" else DuckdbWarehouse
-    with build("warehouse", path, data_dir) as opened:
+    with build(kind, path, data_dir) as opened:
         report = load.catch_up(opened, lake, [PRICES], publish)
     assert report.errors == [], report.errors
 
@@ -74,7 +83,7 @@ def run(job: dict[str, Any], kind: str, data_dir: Path, lake: FolderLake) -> int
         try:
             if "at" in job:
                 kill_at(*job["at"])
-            load_everything(kind, Path(job["path"]), data_dir, lake, Path(job["seen"]) if "seen" in job else None)
+            load_everything(kind, job["path"], data_dir, lake, Path(job["seen"]) if "seen" in job else None)
         except BaseException as error:
             sys.stderr.write(f"{error!r}\n")
             sys.stderr.flush()

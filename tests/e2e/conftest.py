@@ -55,7 +55,7 @@ def small_project(tmp_path: Path) -> Callable[..., EngineProject]:
         if not models:
             text = project.file.read_text(encoding="utf-8")
             project.file.write_text(
-                text.replace("    load: [warehouse]\n", "    load: [warehouse]\n    transform: false\n")
+                text.replace("    load: [warehouse, timeseries]\n", "    load: [warehouse]\n    transform: false\n")
             )
         return project
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -54,31 +55,41 @@ def _found(kind: Kind) -> Path | str:
 
 def jars(kind: Kind, cache_folder: Path | None = None) -> Path:
     """Return the folder that holds the jars of a kind, after fetching them if need be. Raises MissingError."""
-    for command in ("java", "mvn"):
-        if shutil.which(command) is None:
-            raise MissingError(f"there is no `{command}` on PATH")
-    pom = POMS / f"{kind}.xml"
+    if shutil.which("java") is None:
+        raise MissingError("there is no `java` on PATH")
+    return fetched(kind, POMS / f"{kind}.xml", cache_folder)
+
+
+def fetched(
+    name: str, pom: Path, cache_folder: Path | None = None, prepare: Callable[[Path], None] = lambda _: None
+) -> Path:
+    """Return the folder with what a pom depends on, after fetching it if need be. Raises MissingError.
+
+    `prepare` is given the folder before anyone else sees it, to unpack what is in there.
+    """
+    if shutil.which("mvn") is None:
+        raise MissingError("there is no `mvn` on PATH")
     home = cache_folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tickhouse"
-    folder = home / f"{kind}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
+    folder = home / f"{name}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
     if folder.exists():
         return folder
     try:
-        with hold(home / f"{folder.name}.lock", f"the cache of {kind}", wait_seconds=FETCH_SECONDS):
+        with hold(home / f"{folder.name}.lock", f"the cache of {name}", wait_seconds=FETCH_SECONDS):
             if not folder.exists():
-                _fetch(pom, folder)
+                _fetch(pom, folder, prepare)
     except BusyError as error:
         raise MissingError(str(error)) from None
     return folder
 
 
-def _fetch(pom: Path, folder: Path) -> None:
+def _fetch(pom: Path, folder: Path, prepare: Callable[[Path], None]) -> None:
     """Fetch beside `folder` and rename: a folder of that name is whole."""
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        fetched = Path(scratch) / "jars"
+        found = Path(scratch) / "jars"
         command = ["mvn", "--quiet", "--batch-mode", f"--file={pom}", "dependency:copy-dependencies"]
         try:
             subprocess.run(
-                [*command, "-DincludeScope=runtime", f"-DoutputDirectory={fetched}"],
+                [*command, "-DincludeScope=runtime", f"-DoutputDirectory={found}"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -91,4 +102,5 @@ def _fetch(pom: Path, folder: Path) -> None:
             raise MissingError(f"Maven could not fetch it: {said}") from None
         except subprocess.TimeoutExpired:
             raise MissingError(f"Maven did not fetch it within {FETCH_SECONDS:.0f} s") from None
-        fetched.rename(folder)
+        prepare(found)
+        found.rename(folder)

@@ -12,7 +12,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,14 @@ QUARANTINE = "_quarantine"
 PROFILE = """\
   local:
     lake: {{type: filesystem, path: lake}}
-    warehouse: {{type: {kind}, path: {path}}}
+    warehouse: {warehouse}
 """
+SERVER = "TICKHOUSE_TRINO_PORT"
+"""The port of a Trino that runs already; without it kind `trino` starts one."""
+Delivery = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Rows by landed table."""
+FIRST: Delivery = {"raw_customers": [{"customer_id": "FIRST", "load_timestamp": "2024-01-01T00:00:00Z"}]}
+"""What a plan is made over that needs some delivery."""
 PREFIXES = {"hub": "vault", "link": "vault", "sat": "vault", "eff": "vault", "rejects": "vault", "semantic": "semantic"}
 
 
@@ -81,8 +89,13 @@ def published(table: str) -> str:
 class Models:
     """One project folder with a lake, a warehouse held open for writing, and SQLMesh's context on it."""
 
-    def __init__(self, kind: str, folder: Path | None = None) -> None:
-        """Build the folder and plan the models once, over an empty landing; or open again what was built there."""
+    def __init__(
+        self, kind: str, folder: Path | None = None, *, first: Delivery | None = None, only: Sequence[str] = ()
+    ) -> None:
+        """Build the folder and plan the models once, over an empty landing; or open again what was built there.
+
+        With `first` the landing is not empty: it has that. `only` selects models.
+        """
         import sqlmesh  # noqa: F401 - whole before its parts
         from sqlmesh.core.console import set_console
 
@@ -111,7 +124,8 @@ class Models:
         if again:
             heal(state_file(self.project, "warehouse"))
         else:
-            self.land("raw_customers", [{"customer_id": "FIRST", "load_timestamp": "2024-01-01T00:00:00Z"}])
+            for table, rows in (first or FIRST).items():
+                self.land(table, rows)
         self._console = listening_console(str)  # hears what failed, prints nothing
         arrivals = self.warehouse.begin_models()
         set_console(self._console)
@@ -119,10 +133,11 @@ class Models:
         self.warehouse.provide(landing_tables(self.context))
         self.context.plan(
             auto_apply=True, no_prompts=True, no_diff=True, skip_tests=True, run=True, ignore_cron=True,
-            execution_time=arrivals[1],
+            execution_time=arrivals[1], select_models=list(only) or None,
         )  # fmt: skip
         self.warehouse.tables_made()
-        if not again:
+        self._landed.clear()
+        if not (first or again):
             self.empty()
 
     def land(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -199,25 +214,47 @@ class Models:
     def empty(self) -> None:
         """Empty every landed table and every model's table. Arrival goes on: what is gone does not come back."""
         adapter = self.context.engine_adapter
+        whole = adapter.dialect == "duckdb"
         models = [snapshot for snapshot in self.context.snapshots.values() if snapshot.is_model]
         tables = [f"landing.{name}" for name in (*self.tables, QUARANTINE)]
         tables += [snapshot.table_name() for snapshot in models if snapshot.model.kind.is_materialized]
         filled = " UNION ALL ".join(f"(SELECT '{table}' FROM {table} LIMIT 1)" for table in tables)
-        adapter.execute("BEGIN TRANSACTION")
+        if whole:
+            adapter.execute("BEGIN TRANSACTION")
         for (table,) in adapter.fetchall(filled):
             adapter.execute(f"DELETE FROM {table}")
-        adapter.execute("COMMIT")
+        if whole:
+            adapter.execute("COMMIT")
 
 
 def project_at(folder: Path, kind: str) -> Any:
     """Write a project into `folder`: this repository's pipelines.yaml and models, a warehouse of this type."""
-    path = "warehouse" if kind == "ducklake" else "warehouse.duckdb"
     text = (ROOT / "pipelines.yaml").read_text(encoding="utf-8")
-    text = re.sub(r"(?m)^  local:.*\n(?:    .*\n)+", PROFILE.format(kind=kind, path=path), text)
+    profile = PROFILE.format(warehouse=warehouse_of(kind))
+    text = re.sub(r"(?m)^  local:.*\n(?:    .*\n)+", lambda _: profile, text)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipelines.yaml").write_text(text, encoding="utf-8")
     shutil.copytree(ROOT / "transforms", folder / "transforms", ignore=shutil.ignore_patterns("__pycache__", ".cache"))
     return project_in(folder)
+
+
+def warehouse_of(kind: str) -> str:
+    """Return a warehouse's block in pipelines.yaml; a Trino is started for it, or the one that SERVER names is used."""
+    if kind != "trino":
+        return f"{{type: {kind}, path: {'warehouse' if kind == 'ducklake' else 'warehouse.duckdb'}}}"
+    port = os.environ.get(SERVER) or _trino_port()
+    return f"{{type: trino, port: {port}, files: files}}"
+
+
+@cache
+def _trino_port() -> int:
+    from tests.servers.trino_server import trino_server
+
+    folder = Path(tempfile.mkdtemp(prefix="trino-"))
+    stack = ExitStack()
+    atexit.register(stack.close)
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    return stack.enter_context(trino_server(folder)).port
 
 
 def project_in(folder: Path) -> Any:

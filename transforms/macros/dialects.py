@@ -53,8 +53,13 @@ would not survive that. tests/unit/macros looks at what comes out for each engin
 
 
 def dialect_of(evaluator: MacroEvaluator) -> str:
-    """Name of the engine that the models are rendered for."""
-    return str(evaluator.var(VARIABLE, "duckdb"))
+    """Name of the engine that the models are rendered for.
+
+    An audit is rendered with what its model has: where no macro of that asks for the variable, the engine says it.
+    """
+    adapter = evaluator.locals.get("engine_adapter")
+    running = getattr(adapter, "dialect", "")
+    return str(evaluator.var(VARIABLE) or (running if running in DIALECTS else "duckdb"))
 
 
 def fragment(name: str, dialect: str, x: exp.Expression, **others: exp.Expression) -> exp.Expression:

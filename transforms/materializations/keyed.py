@@ -7,6 +7,7 @@
 
 All may be given the same rows again, so a run that died and a run repeated end alike. A look-up in the table goes
 through `_key`, eight bytes a row, and only when it finds something through the key itself: work grows with what is new.
+On Trino, whose transactions end with a statement, each is one MERGE (merging.py).
 
 With `hubs`, `materialization_properties (key = ..., hubs = vault.hub_transaction)`, what is of a key that one of those
 hubs has just got is looked up among the rows that came since: a hub's `_arrived_at` is the first arrival of its key, so
@@ -19,6 +20,7 @@ import typing as t
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 
+from materializations import merging
 from sqlglot import exp
 from sqlmesh import CustomMaterialization
 from sqlmesh.core.dialect import normalize_model_name
@@ -54,8 +56,12 @@ class Keyed(ABC):
         if is_first_insert:
             self._replace_query_for_model(model, table_name, self._lasting(query_or_df, model), render_kwargs, **kwargs)
             return
-        columns = ", ".join(f'"{name}"' for name in self.adapter.columns(table_name))
+        names = [f'"{name}"' for name in self.adapter.columns(table_name)]
+        columns = ", ".join(names)
         target = exp.to_table(table_name, dialect="duckdb").sql(dialect=self.adapter.dialect, identify=True)
+        if self.adapter.dialect == "trino":
+            self._in_one_statement(target, query_or_df, names, model)
+            return
         hubs = self._hubs(model, kwargs)
         with self._transaction(), self._temporary("fresh", query_or_df) as fresh:
             if not self._is_empty(fresh):
@@ -65,6 +71,14 @@ class Keyed(ABC):
         """Return the query for the rows that the table is to have: all of them, unless the kind knows better."""
         del model
         return query
+
+    def _in_one_statement(self, target: str, query: exp.Query, columns: Sequence[str], model: Model) -> None:
+        """Put the query's rows into the target, on an engine whose transactions end with a statement."""
+        self._run(self._merging(target, self.adapter._to_sql(query), columns, model))  # noqa: SLF001
+
+    @abstractmethod
+    def _merging(self, target: str, query: str, columns: Sequence[str], model: Model) -> str:
+        """Return that statement."""
 
     @abstractmethod
     def _merge(self, target: str, fresh: str, columns: str, model: Model, hubs: dict[str, str]) -> None:
@@ -111,10 +125,10 @@ class Keyed(ABC):
         return not self.adapter.fetchone(f"SELECT 1 FROM {table} LIMIT 1")
 
     @contextmanager
-    def _temporary(self, name: str, query: exp.Query) -> Iterator[str]:
+    def _temporary(self, name: str | exp.Table, query: exp.Query) -> Iterator[str]:
         """Yield the name of a table with the query's rows: in DuckDB's own memory, elsewhere beside the models."""
         if self.adapter.dialect != "duckdb":
-            with self.adapter.temp_table(query) as table:
+            with self.adapter.temp_table(query, name=name) as table:
                 yield table.sql(dialect=self.adapter.dialect, identify=True)
             return
         own = f'temp."{name}"'
@@ -147,6 +161,9 @@ class InsertNew(Keyed, CustomMaterialization):
 
     NAME = "insert_new"
 
+    def _merging(self, target: str, query: str, columns: Sequence[str], model: Model) -> str:
+        return merging.insert_new(target, query, columns, _named(model, "key"))
+
     def _merge(self, target: str, fresh: str, columns: str, model: Model, hubs: dict[str, str]) -> None:
         (key,) = _named(model, "key")
         with self._temporary("known", self._known(target, fresh, hubs)) as known:
@@ -175,6 +192,9 @@ class KeepNewest(Keyed, CustomMaterialization):
     """Keep one row a key, the greatest in some columns: `materialization_properties (key = (...), newest = (...))`."""
 
     NAME = "keep_newest"
+
+    def _merging(self, target: str, query: str, columns: Sequence[str], model: Model) -> str:
+        return merging.keep_newest(target, query, columns, _named(model, "key"), _named(model, "newest"))
 
     def _merge(self, target: str, fresh: str, columns: str, model: Model, hubs: dict[str, str]) -> None:
         key, newest = _named(model, "key"), _named(model, "newest")
@@ -209,6 +229,10 @@ class ReplaceArrived(Keyed, CustomMaterialization):
 
     NAME = "replace_arrived"
 
+    def _merging(self, target: str, query: str, columns: Sequence[str], model: Model) -> str:
+        del model
+        return merging.replace_keys(target, query, columns, [], by=['"_load_id"', '"_arrived_at"'])
+
     def _merge(self, target: str, fresh: str, columns: str, model: Model, hubs: dict[str, str]) -> None:
         del model, hubs
         arrived = self.adapter.fetchone(f"SELECT MIN(_arrived_at), MAX(_arrived_at) FROM {fresh}")
@@ -230,6 +254,19 @@ class ReplaceGroups(Keyed, CustomMaterialization):
     """
 
     NAME = "replace_groups"
+
+    def _in_one_statement(self, target: str, query: exp.Query, columns: Sequence[str], model: Model) -> None:
+        version = _named(model, "version")
+        if not version:
+            super()._in_one_statement(target, query, columns, model)
+            return
+        with self._temporary(exp.to_table(target, dialect="trino"), query) as fresh:
+            if not self._is_empty(fresh):
+                self._run(merging.replace_versions(target, fresh, columns, _named(model, "key"), version))
+
+    def _merging(self, target: str, query: str, columns: Sequence[str], model: Model) -> str:
+        lasting = " AND ".join(f"NOT COALESCE(q.{name}, FALSE)" for name in _named(model, "ended")) or "TRUE"
+        return merging.replace_keys(target, query, columns, _named(model, "key"), by=['"_key"'], lasting=lasting)
 
     def _lasting(self, query: exp.Query, model: Model) -> exp.Query:
         kept = " AND ".join(f"NOT COALESCE({name}, FALSE)" for name in _named(model, "ended"))

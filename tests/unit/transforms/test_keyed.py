@@ -25,12 +25,14 @@ class Table:
         from sqlmesh.core.dialect import parse
         from sqlmesh.core.engine_adapter import create_engine_adapter
         from sqlmesh.core.model import load_sql_based_model
+        from sqlmesh.utils import sys_path
 
         spec = importlib.util.spec_from_file_location("keyed_under_test", KEYED)
         assert spec is not None
         assert spec.loader is not None
         self.keyed = sys.modules["keyed_under_test"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.keyed)
+        with sys_path(KEYED.parents[1]):
+            spec.loader.exec_module(self.keyed)
         connection = connect(folder, extensions=False)
         self.adapter = create_engine_adapter(lambda: connection, "duckdb")
         self.adapter.execute(f"CREATE TABLE thing ({columns})")

@@ -75,7 +75,23 @@ WITH delivered AS (
   FROM folded
 )
 SELECT
-  *
+  asset_symbol,
+  asset_type,
+  price_source,
+  quote_currency,
+  "interval",
+  open_time,
+  open,
+  high,
+  low,
+  close,
+  volume,
+  volume_unit,
+  load_timestamp,
+  _version,
+  _load_id,
+  _arrived_at,
+  _key
 FROM closed
 QUALIFY
   ROW_NUMBER() OVER (

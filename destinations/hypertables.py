@@ -1,0 +1,253 @@
+"""Schema `timeseries`: hypertables and candles, kept in step with what pipelines.yaml declares.
+
+`timeseries._settings` remembers what was applied to each table. A table that is missing, or whose key or instant is
+declared anew, is made and filled from landing in one transaction; everything else is changed in place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from destinations.candles import candle_view, candle_views
+from destinations.postgres_session import PostgresSession
+from engine.errors import DestinationError
+from engine.sql import identifier, literal, qualified
+from engine.table import Table
+
+SCHEMA = "timeseries"
+SETTINGS = f"""
+    CREATE TABLE IF NOT EXISTS {SCHEMA}._settings (table_name text PRIMARY KEY, settings text NOT NULL)
+"""
+MISSING = (
+    "this server has no TimescaleDB: the tables of schema timeseries are plain ones, without chunks, compression, "
+    "retention and candles. Install the extension there; the next run takes it up."
+)
+LONGEST_NAME = 63
+
+
+class Hypertables:
+    """The time series of one database, through its writer's session."""
+
+    def __init__(self, name: str, session: PostgresSession, notes: list[str]) -> None:
+        """`name` is the destination's, for errors; what a person should know is added to `notes`."""
+        self._name = name
+        self._session = session
+        self._notes = notes
+        self._new_views: set[str] = set()
+        self.extension = self._find_extension()
+
+    def keep(self, tables: Sequence[Table]) -> None:
+        """Make, fill and change what these declarations ask for; forget what was applied to tables beyond them."""
+        if not tables and not self._is_there():
+            return
+        execute = self._session.execute
+        if not self._is_there():
+            execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        execute(SETTINGS)
+        applied = {table: json.loads(text) for table, text in execute(f"SELECT * FROM {SCHEMA}._settings")}
+        if tables and not self.extension:
+            self._notes.append(MISSING)
+        for table in tables:
+            wanted = self._wanted(table)
+            before = applied.pop(table.name, None)
+            if before != wanted or not self._columns(SCHEMA, table.name):
+                with self._session.transaction():
+                    self._apply(table, before, wanted)
+        for forgotten in applied:
+            self._session.change(f"DELETE FROM {SCHEMA}._settings WHERE table_name = %s", [forgotten])
+            self._notes.append(
+                f"no configured source declares {SCHEMA}.{forgotten} any more: it stays as it is, and is not filled "
+                "until one does. Drop it if it can go."
+            )
+
+    def take(self, table: Table, incoming: str) -> None:
+        """Upsert new rows, the last of a key counting, from a table in which they lie in the order of delivery."""
+        self._follow_columns(table)
+        self._fill(table, incoming, "ctid DESC")
+
+    def drop_all(self) -> None:
+        """Drop every table that is kept here, with its candles."""
+        if not self._is_there():
+            return
+        with self._session.transaction():
+            self._session.execute(SETTINGS)
+            for (table,) in self._session.execute(f"SELECT table_name FROM {SCHEMA}._settings"):
+                self._session.execute(f"DROP TABLE IF EXISTS {qualified(SCHEMA, table)} CASCADE")
+            self._session.execute(f"DELETE FROM {SCHEMA}._settings")
+
+    def refresh(self, tables: Sequence[Table]) -> None:
+        """Bring the candles of these tables up to their rows: only where rows have changed since the last time."""
+        if not self.extension:
+            return
+        for table in tables:
+            retain = table.timeseries.retain if table.timeseries else None
+            for view in candle_views(table):
+                # candles of rows that retention has dropped are kept: what lies before is computed once
+                start = f"now() - {_interval(retain)}" if retain and view not in self._new_views else "NULL"
+                self._session.execute(f"CALL refresh_continuous_aggregate({_regclass(view)}, {start}, NULL)")
+
+    def _find_extension(self) -> bool:
+        """Whether TimescaleDB is in this database; it is put there where the server has it and the user may."""
+        import psycopg
+
+        execute = self._session.execute
+        if execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
+            return True
+        if not execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"):
+            return False
+        try:
+            execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        except psycopg.Error as error:
+            self._notes.append(f"CREATE EXTENSION timescaledb failed: {str(error).splitlines()[0]}")
+            return False
+        return True
+
+    def _wanted(self, table: Table) -> dict[str, Any]:
+        series = table.timeseries
+        assert series is not None  # noqa: S101
+        return {
+            "key": _key(table),
+            "time": series.hypertable,
+            "extension": self.extension,
+            "chunk": _seconds(series.chunk),
+            "compress_after": _seconds(series.compress_after),
+            "retain": _seconds(series.retain),
+            "candles": candle_views(table),
+        }
+
+    def _apply(self, table: Table, before: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> None:
+        target = qualified(SCHEMA, table.name)
+        known = self._columns(SCHEMA, table.name)
+        same = before is not None and all(before[part] == wanted[part] for part in ("key", "time", "extension"))
+        if not (same and known):
+            before = None
+            self._make(table)
+        before = before or {"chunk": wanted["chunk"], "compress_after": None, "retain": None, "candles": {}}
+        if self.extension:
+            if before["chunk"] != wanted["chunk"]:
+                self._session.execute(
+                    f"SELECT set_chunk_time_interval({_regclass(table.name)}, {_seconds_sql(wanted['chunk'])})"
+                )
+            if before["compress_after"] != wanted["compress_after"]:
+                self._compress(table, target, wanted["compress_after"])
+            if before["retain"] != wanted["retain"]:
+                self._policy("retention", "drop_after", table.name, wanted["retain"])
+            self._keep_candles(before["candles"], wanted["candles"])
+        self._session.change(
+            f"INSERT INTO {SCHEMA}._settings VALUES (%s, %s) ON CONFLICT (table_name) DO UPDATE SET settings = %s",
+            [table.name, json.dumps(wanted), json.dumps(wanted)],
+        )
+
+    def _make(self, table: Table) -> None:
+        """Make the table anew and fill it from what is landed, in the order in which it was loaded."""
+        series = table.timeseries
+        assert series is not None  # noqa: S101
+        execute, target, landed = self._session.execute, qualified(SCHEMA, table.name), qualified("landing", table.name)
+        for name in [table.name, *candle_views(table)]:
+            if len(name.encode()) > LONGEST_NAME:
+                raise DestinationError(
+                    self._name, f"the name {name!r} is longer than PostgreSQL's 63 bytes", "Shorten the table's name."
+                )
+        execute(f"DROP TABLE IF EXISTS {target} CASCADE")
+        execute(f"CREATE TABLE {target} (LIKE {landed})")
+        execute(f"ALTER TABLE {target} ADD PRIMARY KEY ({', '.join(map(identifier, _key(table)))})")
+        if self.extension:
+            execute(
+                f"SELECT create_hypertable({_regclass(table.name)}, {literal(series.hypertable)},"
+                f" chunk_time_interval => {_interval(series.chunk)}, create_default_indexes => false)"
+            )
+        loaded = (
+            f"(SELECT r.*, p.seq AS _seq, r.ctid AS _place FROM {landed} AS r LEFT JOIN landing._packages AS p"
+            f" ON p._load_id = r._load_id AND p.table_name = {literal(table.name)}) AS loaded"
+        )
+        self._fill(table, loaded, "_seq DESC NULLS FIRST, _place DESC")
+
+    def _fill(self, table: Table, rows: str, newest_first: str) -> None:
+        columns = list(self._columns("landing", table.name))
+        key = _key(table)
+        names, keys = ", ".join(map(identifier, columns)), ", ".join(map(identifier, key))
+        values = ", ".join(
+            f"{identifier(name)} = excluded.{identifier(name)}" for name in columns if name not in set(key)
+        )
+        there = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in key)
+        self._session.change(
+            f"INSERT INTO {qualified(SCHEMA, table.name)} ({names})"
+            f" SELECT DISTINCT ON ({keys}) {names} FROM {rows} WHERE {there} ORDER BY {keys}, {newest_first}"
+            f" ON CONFLICT ({keys}) DO UPDATE SET {values}"
+        )
+
+    def _follow_columns(self, table: Table) -> None:
+        """Give the table the columns that landing has got; one whose type has widened there is made anew."""
+        landed, known = self._columns("landing", table.name), self._columns(SCHEMA, table.name)
+        if any(known.get(name, data_type) != data_type for name, data_type in landed.items()):
+            self._session.change(f"DELETE FROM {SCHEMA}._settings WHERE table_name = %s", [table.name])
+            self._apply(table, None, self._wanted(table))
+            return
+        for name, data_type in landed.items():
+            if name not in known:
+                self._session.execute(
+                    f"ALTER TABLE {qualified(SCHEMA, table.name)} ADD COLUMN {identifier(name)} {data_type}"
+                )
+
+    def _compress(self, table: Table, target: str, after: int | None) -> None:
+        series = table.timeseries
+        assert series is not None  # noqa: S101
+        segments = ", ".join(identifier(name) for name in _key(table) if name != series.hypertable)
+        if after is not None:
+            self._session.execute(
+                f"ALTER TABLE {target} SET (timescaledb.compress,"
+                f" timescaledb.compress_segmentby = {literal(segments)},"
+                f" timescaledb.compress_orderby = {literal(f'{identifier(series.hypertable)} DESC')})"
+            )
+        self._policy("compression", "compress_after", table.name, after)
+
+    def _policy(self, kind: str, word: str, table: str, after: int | None) -> None:
+        execute, target = self._session.execute, _regclass(table)
+        execute(f"SELECT remove_{kind}_policy({target}, if_exists => true)")
+        if after is not None:
+            execute(f"SELECT add_{kind}_policy({target}, {word} => {_seconds_sql(after)})")
+
+    def _keep_candles(self, before: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+        for view, query in before.items():
+            if wanted.get(view) != query:
+                self._session.execute(f"DROP MATERIALIZED VIEW IF EXISTS {qualified(SCHEMA, view)}")
+        for view, query in wanted.items():
+            if before.get(view) != query:
+                self._session.execute(candle_view(qualified(SCHEMA, view), query))
+                self._new_views.add(view)
+
+    def _is_there(self) -> bool:
+        return bool(self._session.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [SCHEMA]))
+
+    def _columns(self, schema: str, table: str) -> dict[str, str]:
+        """Columns in order: name, type as PostgreSQL writes it."""
+        rows = self._session.execute(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+            " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+            [qualified(schema, table)],
+        )
+        return {str(name): str(data_type) for name, data_type in rows}
+
+
+def _key(table: Table) -> list[str]:
+    """What names a row: its source and its primary key; two sources of one table do not overwrite each other."""
+    return list(dict.fromkeys(["source", *table.primary_key]))
+
+
+def _seconds(length: timedelta | None) -> int | None:
+    return None if length is None else int(length.total_seconds())
+
+
+def _seconds_sql(seconds: int) -> str:
+    return f"INTERVAL '{seconds} seconds'"
+
+
+def _interval(length: timedelta) -> str:
+    return _seconds_sql(int(length.total_seconds()))
+
+
+def _regclass(name: str) -> str:
+    return literal(qualified(SCHEMA, name))

@@ -1,0 +1,175 @@
+"""PostgreSQL: schema landing, loaded from the lake's packages by COPY, one transaction a load.
+
+It is no warehouse: no models run there, and readers are whoever connects. What is committed is what they see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from destinations import LOCK_WAIT_SECONDS
+from destinations.landing import Landing
+from destinations.landing_rules import bookkeeping
+from destinations.package_rows import LandedFile
+from destinations.postgres_copy import copy_file
+from destinations.postgres_doctor import Examined, examine
+from destinations.postgres_failures import clear_errors, place, unreadable_dsn
+from destinations.postgres_session import POSTGRES, PostgresSession, connect, take_writer_lock
+from destinations.protocol import Loaded
+from destinations.settings import PostgresSettings
+from engine.errors import DestinationError
+from engine.sql import qualified
+from engine.table import Table
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from engine.lake.package import Package
+
+
+def destination(
+    name: str,
+    settings: PostgresSettings,
+    project_dir: Path,  # noqa: ARG001 - every destination is built alike
+    data_dir: Path,  # noqa: ARG001
+    *,
+    wait_seconds: float = LOCK_WAIT_SECONDS,
+    waiting: Callable[[str], None] | None = None,
+) -> PostgresDestination:
+    """Build the destination from its block in pipelines.yaml."""
+    return PostgresDestination(name, settings.dsn.get_secret_value(), wait_seconds=wait_seconds, waiting=waiting)
+
+
+class PostgresDestination:
+    """One database of a PostgreSQL server. `with` opens it for writing; `reader()` works at any time."""
+
+    timescale = False
+    """Whether TimescaleDB is wanted there."""
+
+    def __init__(
+        self,
+        name: str,
+        dsn: str,
+        *,
+        wait_seconds: float = LOCK_WAIT_SECONDS,
+        waiting: Callable[[str], None] | None = None,
+    ) -> None:
+        """Wait at most `wait_seconds` for another writer, saying so by `waiting`. Raises DestinationError."""
+        try:
+            from psycopg import ProgrammingError
+            from psycopg.conninfo import conninfo_to_dict
+        except ModuleNotFoundError:
+            raise DestinationError(
+                name, "PostgreSQL's client is not installed", "Install tickhouse[postgres]: it brings psycopg."
+            ) from None
+        self.name = name
+        self._dsn = dsn
+        try:
+            self.where = place(conninfo_to_dict(dsn))
+        except ProgrammingError:
+            raise unreadable_dsn(name) from None
+        self._wait_seconds = wait_seconds
+        self._waiting = waiting
+        self._stack = ExitStack()
+        self._session: PostgresSession | None = None
+        self._landing: Landing | None = None
+
+    def __enter__(self) -> Self:
+        """Connect, become the one writer, create what is missing."""
+        with ExitStack() as stack, self._clear_errors():
+            connection = connect(self._dsn)
+            stack.callback(connection.close)
+            session = PostgresSession(connection)
+            what = f"destination {self.name}"
+            take_writer_lock(session, what, wait_seconds=self._wait_seconds, waiting=self._waiting)
+            with session.transaction():
+                for statement in self._bookkeeping(session):
+                    session.execute(statement)
+            self._session = session
+            self._landing = Landing(self.name, session, POSTGRES, self._add)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the session: an open transaction is rolled back, the writer's lock goes with it."""
+        self._session = self._landing = None
+        self._stack.close()
+
+    def cursors(self) -> Mapping[str, int]:
+        """Return the sequence number of the last package loaded, by table."""
+        with self._clear_errors():
+            return self._opened.cursors()
+
+    def newest(self) -> Mapping[str, str]:
+        """Return the load id of the last package loaded, by table."""
+        with self._clear_errors():
+            return self._opened.newest()
+
+    def arrivals(self) -> Mapping[str, int]:
+        """Return when the last package of each table arrived, in milliseconds since 1970."""
+        with self._clear_errors():
+            return self._opened.arrivals()
+
+    def ensure(self, tables: Iterable[Table]) -> None:
+        """Create landing tables for what is declared."""
+        with self._clear_errors():
+            self._opened.ensure(tables)
+
+    def load(self, table: str, packages: Sequence[Package]) -> Loaded:
+        """Load consecutive packages in one transaction."""
+        with self._clear_errors():
+            return self._opened.load(table, packages)
+
+    def reset(self) -> None:
+        """Forget every package: `engine replay` fills the landing tables from the lake again."""
+        with self._clear_errors():
+            self._opened.reset()
+
+    def publish(self) -> None:
+        """Do nothing: what is committed is seen."""
+
+    @contextmanager
+    def reader(self) -> Iterator[Connection[tuple[Any, ...]]]:
+        """Open a read-only connection beside any writer; it sees what is committed."""
+        with self._clear_errors():
+            connection = connect(self._dsn)
+            connection.autocommit = False
+            connection.read_only = True
+            with connection:
+                yield connection
+
+    def examine(self) -> list[Examined]:
+        """Check the server for `engine doctor`, beside any writer; nothing is changed there."""
+        with self._clear_errors(), connect(self._dsn) as connection:
+            return list(examine(PostgresSession(connection), self.where, timescale=self.timescale))
+
+    @property
+    def _opened(self) -> Landing:
+        if self._landing is None:
+            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
+        return self._landing
+
+    @property
+    def _writer(self) -> PostgresSession:
+        if self._session is None:
+            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
+        return self._session
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        with clear_errors(self.name, self.where):
+            yield
+
+    def _bookkeeping(self, session: PostgresSession) -> Sequence[str]:
+        """Return the statements that make what is missing; a schema that is there needs no right to make one."""
+        schema, *tables = bookkeeping(POSTGRES)
+        there = session.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'landing'")
+        return tables if there else [schema, *tables]
+
+    def _add(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:
+        """Copy the files' rows into landing.`table`."""
+        for file in files:
+            copy_file(self._writer.connection, self.name, qualified("landing", table), file, types)

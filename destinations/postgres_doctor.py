@@ -1,0 +1,110 @@
+"""What `engine doctor` asks a PostgreSQL server: version, rights, clock, space, extension. It changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from destinations.postgres_session import PostgresSession
+
+OLDEST = 14
+"""The oldest PostgreSQL that its makers still mend."""
+SKEW_SECONDS = 5.0
+
+
+class Examined(NamedTuple):
+    """One check: what, whether it is as it should be, what was found, and how to mend it."""
+
+    what: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def examine(session: PostgresSession, where: str, *, timescale: bool) -> Iterator[Examined]:
+    """Check a server through a connection of its own."""
+    checks: list[Callable[[PostgresSession], Examined]] = [_rights, _encoding, _clock, _space]
+    yield _version(session, where)
+    for check in checks:
+        yield check(session)
+    if timescale:
+        yield _extension(session)
+
+
+def _version(session: PostgresSession, where: str) -> Examined:
+    started = time.monotonic()
+    [(version,)] = session.execute("SHOW server_version")
+    answered = (time.monotonic() - started) * 1000
+    major = int(str(version).split(".", maxsplit=1)[0].split(" ")[0])
+    return Examined(
+        "server",
+        major >= OLDEST,
+        f"{where}: version {version}, answers in {answered:.0f} ms",
+        f"Upgrade the server: {OLDEST} is the oldest that is supported.",
+    )
+
+
+def _rights(session: PostgresSession) -> Examined:
+    [(user, standby, read_only, may_create, superuser)] = session.execute(
+        "SELECT current_user::text, pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on',"
+        " has_database_privilege(current_database(), 'CREATE'),"
+        " (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
+    )
+    if standby or read_only:
+        return Examined("rights", ok=False, detail="the server is read-only", remedy="Name the primary in the DSN.")
+    lacking = []
+    for schema in ("landing", "timeseries"):
+        there = session.execute(
+            "SELECT has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE') FROM pg_namespace"
+            " WHERE nspname = %s",
+            [schema],
+        )
+        if not (there[0][0] if there else may_create):
+            lacking.append(schema)
+    others = session.execute(
+        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = 'landing' AND c.relkind = 'r' AND NOT pg_has_role(c.relowner, 'MEMBER') LIMIT 1"
+    )
+    if lacking or others:
+        detail = f"{user} may not write schema {' and '.join(lacking)}" if lacking else f"{user} is not their owner"
+        return Examined(
+            "rights",
+            ok=False,
+            detail=detail,
+            remedy=f"GRANT CREATE ON DATABASE ... TO {user}; of another's tables: REASSIGN OWNED BY ... TO {user}.",
+        )
+    more = " (a superuser; a role of its own would do)" if superuser else ""
+    return Examined("rights", ok=True, detail=f"{user} may create and write{more}")
+
+
+def _encoding(session: PostgresSession) -> Examined:
+    [(encoding,)] = session.execute("SHOW server_encoding")
+    return Examined("encoding", encoding == "UTF8", str(encoding), "Create the database with ENCODING 'UTF8'.")
+
+
+def _clock(session: PostgresSession) -> Examined:
+    before = time.time()
+    [(theirs,)] = session.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+    skew = float(theirs) - (before + time.time()) / 2
+    return Examined(
+        "clock",
+        abs(skew) <= SKEW_SECONDS,
+        f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine",
+        "Let both machines keep their clocks by NTP. No package is lost meanwhile: arrival never goes back.",
+    )
+
+
+def _space(session: PostgresSession) -> Examined:
+    [(size,)] = session.execute("SELECT pg_database_size(current_database())")
+    return Examined("space", ok=True, detail=f"the database takes {size / 1e6:,.0f} MB; SQL cannot ask what is free")
+
+
+def _extension(session: PostgresSession) -> Examined:
+    found = session.execute("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+    if found:
+        return Examined("timescaledb", ok=True, detail=f"version {found[0][0]}")
+    at_hand = session.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'")
+    remedy = "CREATE EXTENSION timescaledb; as a superuser." if at_hand else "Install TimescaleDB on the server."
+    detail = "not in this database: tables of schema timeseries are plain ones, without chunks and candles"
+    return Examined("timescaledb", ok=False, detail=detail, remedy=remedy)

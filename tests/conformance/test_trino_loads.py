@@ -1,0 +1,166 @@
+"""Trino has no transaction over several tables: a load that ends after any of its statements, and is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from destinations.trino import TrinoWarehouse
+from destinations.trino_settings import TrinoSettings
+from engine.errors import DestinationError
+from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
+from tests.servers.trino_server import BUCKET, GROUP, TrinoServer
+
+pytestmark = pytest.mark.xdist_group(GROUP)
+BAD = {"table_name": "raw_prices", "reason": "no number", "row": "{}"}
+STATEMENTS = ("add_files", "landing._packages AS p")
+"""What a load changes, in its order: rows of the table and of the quarantine, then the commit."""
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+class Warehouse:
+    """The same destination, opened as often as a test asks."""
+
+    def __init__(self, settings: TrinoSettings, folder: Path) -> None:
+        self._settings, self._folder = settings, folder
+
+    def __call__(self) -> TrinoWarehouse:
+        return TrinoWarehouse("warehouse", self._settings, self._folder, self._folder / "data")
+
+
+@pytest.fixture
+def warehouse(trino_landing: Callable[[str], TrinoSettings], tmp_path: Path) -> Warehouse:
+    return Warehouse(trino_landing("warehouse"), tmp_path)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> FolderLake:
+    return FolderLake(tmp_path / "lake")
+
+
+def dies(opened: TrinoWarehouse, at: int, *, after: bool) -> None:
+    """End the load at its n-th changing statement: before it is sent, or when its answer would have come."""
+    plain, seen = opened._ask, 0
+
+    def ask(statement: str) -> list[Any]:
+        nonlocal seen
+        seen += any(words in statement for words in STATEMENTS) and "SELECT (SELECT" not in statement
+        if seen == at and not after:
+            raise KilledError
+        found = plain(statement)
+        if seen == at:
+            raise KilledError
+        return found
+
+    opened._ask = ask  # type: ignore[method-assign]
+
+
+def counted(opened: TrinoWarehouse) -> tuple[int, int, int]:
+    """Rows, distinct rows and rows set aside, as the models see them: through their package."""
+    ((rows, distinct),) = opened._ask(
+        "SELECT COUNT(*), COUNT(DISTINCT r.symbol) FROM landing.raw_prices AS r "
+        "JOIN landing._packages AS p ON p._load_id = r._load_id"
+    )
+    ((aside,),) = opened._ask(
+        "SELECT COUNT(*) FROM landing._quarantine AS q JOIN landing._packages AS p ON p._load_id = q._load_id"
+    )
+    return rows, distinct, aside
+
+
+def test_a_kill_after_any_statement_then_one_more_run_holds_every_row_once(
+    warehouse: Warehouse, lake: FolderLake
+) -> None:
+    """What is there before a statement is what the one before it leaves: that is played once."""
+    expected, loaded = 0, 0
+    for number, (at, after) in enumerate([(1, False), (1, True), (2, True), (3, True)], 1):
+        package = lake.land(price_rows(expected, 2), quarantined=[BAD])
+        expected += 2
+        with warehouse() as opened:
+            opened.ensure([PRICES])
+            dies(opened, at, after=after)
+            with pytest.raises(KilledError):
+                opened.load("raw_prices", [package])
+        with warehouse() as opened:
+            loaded += (committed := (at, after) == (3, True))
+            assert opened.cursors().get("raw_prices", 0) == loaded
+            assert counted(opened) == (2 * loaded, 2 * loaded, loaded)
+            if committed:
+                with pytest.raises(DestinationError, match="is loaded already"):
+                    opened.load("raw_prices", [package])
+            else:
+                opened.load("raw_prices", [package])
+                loaded += 1
+            assert counted(opened) == (expected, expected, number)
+
+
+def test_a_stalled_writer_that_wakes_up_adds_nothing(warehouse: Warehouse, lake: FolderLake) -> None:
+    packages = [lake.land(price_rows(0, 3)), lake.land(price_rows(3, 3))]
+    with warehouse() as opened:
+        opened.ensure([PRICES])
+    stalled, other = warehouse(), warehouse()
+    other._lock = stalled._lock.with_name("another-machine.lock")
+    with stalled:
+        plain, woken = stalled._add, []
+
+        def late(table: str, folder: str, files: Any) -> None:
+            if not woken:
+                woken.append(True)
+                with other:
+                    other.load("raw_prices", packages)
+            plain(table, folder, files)
+
+        stalled._add = late  # type: ignore[method-assign]
+        with pytest.raises(DestinationError, match="no longer at 0"):
+            stalled.load("raw_prices", packages[:1])
+        assert woken
+        assert counted(stalled)[:2] == (6, 6)
+
+
+def test_the_lake_is_untouched_by_what_happens_to_the_tables(warehouse: Warehouse, lake: FolderLake) -> None:
+    packages = [lake.land(price_rows(start, 2)) for start in range(0, 24, 2)]  # more than have folders of their own
+    before = lake.checksums()
+    with warehouse() as opened:
+        opened.load("raw_prices", packages)
+        opened._ask("DELETE FROM landing.raw_prices WHERE symbol = 'S1'")
+        opened.maintenance()
+        opened.reset()
+        assert opened.cursors() == {}
+        opened.load("raw_prices", packages)
+        assert counted(opened)[:2] == (24, 24)
+        opened._ask("DROP TABLE landing.raw_prices")
+    assert lake.checksums() == before
+
+
+def test_files_lie_on_s3(
+    trino: TrinoServer, trino_landing: Callable[[str], TrinoSettings], lake: FolderLake, tmp_path: Path
+) -> None:
+    trino_landing("warehouse")
+    where = {"files": f"s3://{BUCKET}/landing", "endpoint": trino.s3.url, "access_key": trino.s3.access_key}
+    settings = TrinoSettings(type="trino", port=trino.port, secret_key=trino.s3.secret_key, **where)
+    packages = [lake.land(price_rows(0, 3), quarantined=[BAD]), lake.land(price_rows(3, 3), file_format="csv")]
+    with Warehouse(settings, tmp_path)() as opened:
+        opened.load("raw_prices", packages)
+        assert counted(opened) == (6, 6, 1)
+        ((path,), *_) = opened._ask('SELECT file_path FROM landing."raw_prices$files"')
+        assert path.startswith(f"s3://{BUCKET}/landing/raw_prices/raw_prices-00000")
+        opened.reset()
+        opened.load("raw_prices", packages)
+        assert counted(opened) == (6, 6, 1)
+    wrong = settings.model_copy(update={"secret_key": SecretStr("wrong-secret")})
+    with Warehouse(wrong, tmp_path)() as opened, pytest.raises(DestinationError, match="cannot be written") as raised:
+        opened.load("raw_prices", [lake.land(price_rows(6, 3))])
+    assert "wrong-secret" not in raised.value.reason
+
+
+def test_a_server_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    settings = TrinoSettings(type="trino", port=9, files="files")
+    with pytest.raises(DestinationError) as raised, TrinoWarehouse("warehouse", settings, tmp_path, tmp_path):
+        pass
+    assert raised.value.reason == "warehouse: Trino at http://127.0.0.1:9 does not answer"

@@ -1,0 +1,92 @@
+"""Landing over databases that are not DuckDB: here DuckDB plays one whose DDL commits by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from destinations.dialect import DUCKDB
+from destinations.landing import Landing
+from destinations.landing_rules import bookkeeping
+from destinations.session import DuckdbSession
+from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
+
+
+class CommitsDdl(DuckdbSession):
+    """DDL commits what is open, as Snowflake's does."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self.open = False
+
+    def execute(self, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        assert not (self.open and statement.lstrip().startswith(("CREATE", "ALTER"))), "this would commit half a load"
+        return super().execute(statement, values)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with super().transaction():
+            self.open = True
+            try:
+                yield
+            finally:
+                self.open = False
+
+
+def test_where_ddl_commits_by_itself_it_runs_before_the_loads_transaction(tmp_path: Path) -> None:
+    lake, dialect = FolderLake(tmp_path), replace(DUCKDB, commits_ddl=True)
+    packages = [lake.land(price_rows(0, 3))]
+    with duckdb.connect() as connection:
+        for statement in bookkeeping(dialect):
+            connection.execute(statement)
+        full = True
+
+        def add(table: str, files: Any, types: Any) -> None:
+            if full:
+                raise OSError("no space")
+            for file in files:
+                connection.execute(f"INSERT INTO landing.{table} BY NAME SELECT * FROM read_parquet('{file.path}')")
+
+        landing = Landing("test", CommitsDdl(connection), dialect, add)
+        with pytest.raises(OSError, match="no space"):
+            landing.load(PRICES.name, packages)
+        assert landing.cursors() == {}
+        full = False
+        assert landing.load(PRICES.name, packages).rows == 3
+        assert landing.cursors() == {"raw_prices": 1}
+        assert connection.execute("select count(*) from landing.raw_prices").fetchall() == [(3,)]
+
+
+def test_words_marks_and_quotes_are_the_dialects(tmp_path: Path) -> None:
+    statements: list[tuple[str, list[Any]]] = []
+
+    class Listening:
+        def execute(self, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
+            statements.append((statement, list(values)))
+            return []
+
+        def change(self, statement: str, values: Any = ()) -> int:
+            self.execute(statement, values)
+            return 1
+
+        @contextmanager
+        def transaction(self) -> Iterator[None]:
+            yield
+
+    dialect = replace(
+        DUCKDB, mark=":1", quote=lambda name: f"[{name.upper()}]", types={"VARCHAR": "STRING"}, columns="SELECT 1"
+    )
+    Landing("test", Listening(), dialect, lambda *_: None).load(
+        PRICES.name, [FolderLake(tmp_path).land(price_rows(0, 1))]
+    )
+    said = [statement for statement, _ in statements]
+    [created] = [statement for statement in said if statement.startswith("CREATE")]
+    assert created.startswith("CREATE TABLE landing.[RAW_PRICES] ([SYMBOL] STRING, [PRICE] DECIMAL(38,18), ")
+    assert "UPDATE landing._cursor SET seq = :1 WHERE table_name = :1 AND seq = :1" in said
+    assert not [statement for statement in said if "?" in statement]

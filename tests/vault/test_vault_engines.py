@@ -1,0 +1,114 @@
+"""The same models on Trino: what all cases deliver, landed on both engines alike, gives the same tables on both.
+
+Every row of every case comes in two deliveries, so keys, missing keys, hashes, time zones, ties and late rows are all
+among them; their own checks, case by case, are played by `make vault-engines`, and there the marts are compared too.
+Hash keys are compared as they stand.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.trino_server import GROUP, TrinoServer
+from tests.vault.adapter import SERVER, Models
+from tests.vault.suite import read, written
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group(GROUP),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # SQLMesh's own, while it is imported
+]
+HERE = Path(__file__).parent
+EVERYTHING = os.environ.get("TICKHOUSE_VAULT_WAREHOUSE") == "trino"
+"""With `make vault-engines` the marts and semantic views too; they double the minute that the vault takes."""
+VAULT = ("+vault.*",)
+LONG = 10_000
+"""Texts are cut to this length: one case delivers a hundred thousand characters."""
+LINEAGE = ("_load_id", "_arrived_at")
+"""What another landing of the same rows names in another way."""
+
+
+def deliveries() -> list[dict[str, list[dict[str, Any]]]]:
+    """All rows of all cases, by table: each case's first half of the steps, then the others."""
+    cases = read(HERE / "cases.yaml")
+    halves: list[dict[str, list[dict[str, Any]]]] = [{}, {}]
+    for doc in (cases, read(HERE / "more_cases.yaml", cases)):
+        for case in doc.cases:
+            landings = [step["land"] for step in case["steps"] if "land" in step]
+            for number, landing in enumerate(landings):
+                half = halves[int(number >= (len(landings) + 1) // 2)]
+                for table, rows in landing.items():
+                    half.setdefault(table, []).extend(
+                        {**doc.raw_defaults[table], **{name: written(value) for name, value in row.items()}}
+                        for row in rows
+                    )
+    return halves
+
+
+@pytest.mark.timeout(1200)  # on a machine that does other things as well
+def test_every_table_is_the_same_on_trino_and_duckdb(
+    trino: TrinoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SERVER, str(trino.port))
+    before, after = deliveries()
+    built = {}
+    for kind in ("duckdb", "trino"):
+        started = time.perf_counter()
+        built[kind] = Models(kind, tmp_path / kind, first=before, only=() if EVERYTHING else VAULT)
+        planned = time.perf_counter()
+        for table, rows in sorted(after.items()):
+            built[kind].land(table, rows)
+        landed = time.perf_counter()
+        built[kind].run(None)
+        seconds = (planned - started, landed - planned, time.perf_counter() - landed)
+        print(f"{kind}: first delivery and plan, second, its run: {seconds} s")  # noqa: T201 - figures, with -rP
+    different, found = [], 0
+    compared = sorted(tables(built["duckdb"]))
+    for name in compared:
+        ours, theirs = (content(models, name) for models in built.values())
+        found += ours.total()
+        if ours != theirs:
+            different.append((name, list((ours - theirs).items())[:2], list((theirs - ours).items())[:2]))
+    assert different == []
+    assert len(compared) > (40 if EVERYTHING else 25)
+    assert found > 1000
+    for models in built.values():
+        models.close()
+
+
+def tables(models: Models) -> Iterator[str]:
+    """The tables and views that were built."""
+    environment = models.context.state_reader.get_environment("prod")
+    for snapshot in environment.snapshots:
+        yield ".".join(snapshot.name.replace('"', "").split(".")[-2:])
+
+
+def content(models: Models, table: str) -> Counter[tuple[tuple[str, str], ...]]:
+    """A table's rows in no order, each value as text: exact, instants in UTC."""
+    return Counter(
+        tuple(sorted((name, shown(value)) for name, value in row.items() if name not in LINEAGE))
+        for row in models.rows(table)
+    )
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:.18f}"
+    if isinstance(value, datetime):
+        return f"{value.timestamp():.6f}"
+    return str(value)[:LONG]
+
+
+def test_what_is_delivered_has_late_rows() -> None:
+    first, second = deliveries()
+    newest: Mapping[str, str] = {t: max(str(row["load_timestamp"]) for row in rows) for t, rows in first.items()}
+    assert sum(str(row["load_timestamp"]) < newest.get(t, "") for t, rows in second.items() for row in rows) > 50
