@@ -15,6 +15,7 @@ DESTINATION_TYPES: dict[str, tuple[str, str]] = {
     "duckdb": ("destinations.settings", "DuckdbSettings"),
     "postgres": ("destinations.settings", "PostgresSettings"),
     "timescaledb": ("destinations.settings", "TimescaledbSettings"),
+    "snowflake": ("destinations.snowflake_settings", "SnowflakeSettings"),
 }
 
 LOCK_WAIT_SECONDS = 60.0
