@@ -120,7 +120,9 @@ class SnowflakeDestination:
     def load(self, table: str, packages: Sequence[Package]) -> Loaded:
         """Load consecutive packages in one transaction; then take their files off the stage."""
         with self._clear_errors():
-            self._writer.execute(f"ALTER SESSION SET QUERY_TAG = {literal(f'tickhouse {packages[-1].manifest.run_id}')}")
+            self._writer.execute(
+                f"ALTER SESSION SET QUERY_TAG = {literal(f'tickhouse {packages[-1].manifest.run_id}')}"
+            )
             self._writer.execute(SEED_CURSOR, [table])
             loaded = self._opened.load(table, packages)
             unstage_files(self._writer, (file for file in landed_files(table, packages) if file.rows))

@@ -26,7 +26,10 @@ KNOWN = {
         "Give the user its public key: ALTER USER ... SET RSA_PUBLIC_KEY = '...' (docs/snowflake.md).",
     ),
     390189: ("the role does not exist, or is not granted to this user", "Correct `role:`, or GRANT ROLE ... TO USER."),
-    390201: ("the warehouse does not exist, or this role may not use it", "Correct `warehouse:`, or GRANT USAGE on it."),
+    390201: (
+        "the warehouse does not exist, or this role may not use it",
+        "Correct `warehouse:`, or GRANT USAGE on it.",
+    ),
     606: (
         "no warehouse runs for this session",
         "Set `warehouse:`, GRANT USAGE, OPERATE on it to the role, and ALTER WAREHOUSE ... SET AUTO_RESUME = TRUE.",
@@ -38,8 +41,14 @@ KNOWN = {
         "this role may not do that: {said}",
         "Grant it what deploy/snowflake/setup.sql grants.",
     ),
-    2043: ("it does not exist, or this role may not see it: {said}", "Run deploy/snowflake/setup.sql; check `database:`."),
-    90105: ("there is no current database", "Run deploy/snowflake/setup.sql; check `database:` and the role's USAGE on it."),
+    2043: (
+        "it does not exist, or this role may not see it: {said}",
+        "Run deploy/snowflake/setup.sql; check `database:`.",
+    ),
+    90105: (
+        "there is no current database",
+        "Run deploy/snowflake/setup.sql; check `database:` and the role's USAGE on it.",
+    ),
 }
 """Snowflake's number: what is wrong (`{said}` is its own first line), and what to do."""
 MISSING = 2003
@@ -85,5 +94,7 @@ def explain(name: str, where: str, error: errors.Error) -> DestinationError:
 
 
 def _first_line(message: str) -> str:
-    line = next((line.strip() for line in message.splitlines() if line.strip()), "no reason")
-    return line[:300]
+    """Return the first line that says something: Snowflake heads many with what kind of error it is."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    said = next((line for line in lines if not line.endswith("error:")), lines[0] if lines else "no reason")
+    return said[:300]

@@ -54,9 +54,7 @@ SNOWFLAKE = Dialect(
     # with a scale a number is counted from 1970 in UTC, and the session's zone is UTC
     instant="TO_TIMESTAMP_TZ({0}, 6)",
     # no ALTER makes a FLOAT of a NUMBER there; this is one statement, so no half of it can remain
-    retype=(
-        "CREATE OR REPLACE TABLE {table} COPY GRANTS AS SELECT * REPLACE (CAST({0} AS {1}) AS {0}) FROM {table}"
-    ),
+    retype=("CREATE OR REPLACE TABLE {table} COPY GRANTS AS SELECT * REPLACE (CAST({0} AS {1}) AS {0}) FROM {table}"),
     commits_ddl=True,
 )
 """Snowflake. An instant is a TIMESTAMP_TZ: SQLMesh writes TIMESTAMPTZ for models on every engine, and equality is of
@@ -94,7 +92,7 @@ class SnowflakeSession:
         """Run a statement and return its rows."""
         with self.connection.cursor() as cursor:
             cursor.execute(statement, tuple(values) or None)
-            return [tuple(row) for row in cursor.fetchall()]  # type: ignore[arg-type]
+            return [tuple(row) for row in cursor.fetchall()]
 
     def change(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run a statement and return how many rows it changed."""

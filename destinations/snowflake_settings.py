@@ -28,7 +28,9 @@ class SnowflakeSettings(DestinationSettings):
     database: str = Field(default="TICKHOUSE", description="the database", pattern=WORD)
     warehouse: str = Field(default="TICKHOUSE", description="the warehouse that loads", pattern=WORD)
     role: str = Field(default="TICKHOUSE", description="the role to take", pattern=WORD)
-    host: str | None = Field(default=None, description="host name, where it is not the account's (PrivateLink, a proxy)")
+    host: str | None = Field(
+        default=None, description="host name, where it is not the account's (PrivateLink, a proxy)"
+    )
     port: int = Field(default=443, description="port of that host", ge=1, le=65535)
     protocol: Literal["https", "http"] = Field(default="https", description="http only to a proxy on this machine")
     login_seconds: int = Field(default=30, description="how long to try to log in", ge=1)

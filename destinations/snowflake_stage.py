@@ -33,7 +33,9 @@ def staged_name(file: LandedFile) -> str:
 def put(path: Path) -> str:
     """Return the statement that puts a local file on the stage under its own name."""
     source = literal(f"file://{path.as_posix()}")
-    return f"PUT {source} @{STAGE} PARALLEL = {THREADS} AUTO_COMPRESS = FALSE SOURCE_COMPRESSION = NONE OVERWRITE = TRUE"
+    return (
+        f"PUT {source} @{STAGE} PARALLEL = {THREADS} AUTO_COMPRESS = FALSE SOURCE_COMPRESSION = NONE OVERWRITE = TRUE"
+    )
 
 
 def copy_into(table: str, names: Sequence[str], source: str = f"@{STAGE}") -> str:

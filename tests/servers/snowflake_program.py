@@ -3,8 +3,8 @@
     python snowflake_program.py      # prints `port N`, then serves on 127.0.0.1
 
 It shows the flow of statements, files and answers through the real connector. It cannot show Snowflake's own semantics:
-keys, roles and grants (any login is let in), load history and FORCE, locks and isolation between sessions, how Parquet's
-types become Snowflake's, warehouses and what they cost.
+keys, roles and grants (any login is let in), load history and FORCE, locks and isolation between sessions, how
+Parquet's types become Snowflake's, warehouses and what they cost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ _struct = fakesnow.arrow.timestamp_to_sf_struct
 
 
 def execute(self: Any, command: str, *arguments: Any, **named: Any) -> Any:
-    """Answer what fakesnow cannot do as an error of SQL: as an internal one the connector would try for minutes."""
+    """Answer what fakesnow cannot do as an error of SQL: as an internal one the connector would try for minutes.
+
+    A query tag is taken and forgotten.
+    """
+    if command.startswith("ALTER SESSION SET QUERY_TAG = "):
+        command = "SELECT 'Statement executed successfully.' AS status"
     try:
         return _execute(self, command, *arguments, **named)
     except snowflake.connector.errors.Error:
@@ -52,5 +57,5 @@ fakesnow.arrow.timestamp_to_sf_struct = struct_with_nulls
 if __name__ == "__main__":
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    print(f"port {listening.getsockname()[1]}", flush=True)
+    print(f"port {listening.getsockname()[1]}", flush=True)  # noqa: T201 - whoever started it reads this
     uvicorn.Server(uvicorn.Config(fakesnow.server.app, log_level="warning")).run(sockets=[listening])

@@ -1,7 +1,7 @@
 """Starts the stand-in for Snowflake (tests/servers/snowflake_program.py says what it cannot show).
 
-fakesnow and SQLMesh want different versions of sqlglot, so it has an environment of its own, made once by pip in a cache
-outside the clone.
+fakesnow and SQLMesh want different versions of sqlglot, so it has an environment of its own, made once by pip in a
+cache outside the clone.
 """
 
 from __future__ import annotations
