@@ -51,8 +51,7 @@ SNOWFLAKE = Dialect(
     ),
     now="SYSDATE()",
     microseconds="DATE_PART(EPOCH_MICROSECOND, {0})",
-    # with a scale a number is counted from 1970 in UTC, and the session's zone is UTC
-    instant="TO_TIMESTAMP_TZ({0}, 6)",
+    instant="DATEADD(MICROSECOND, {0}, CAST('1970-01-01 00:00:00 +00:00' AS TIMESTAMP_TZ))",
     # no ALTER makes a FLOAT of a NUMBER there; this is one statement, so no half of it can remain
     retype=("CREATE OR REPLACE TABLE {table} COPY GRANTS AS SELECT * REPLACE (CAST({0} AS {1}) AS {0}) FROM {table}"),
     commits_ddl=True,

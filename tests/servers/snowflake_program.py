@@ -13,14 +13,17 @@ import socket
 from typing import Any
 
 import fakesnow.arrow
+import fakesnow.copy_into
 import fakesnow.cursor
 import fakesnow.server
+import fakesnow.transforms.stage
 import pyarrow as pa
 import pyarrow.compute as pc
 import snowflake.connector.errors
 import uvicorn
 
 _execute = fakesnow.cursor.FakeSnowflakeCursor.execute
+_urls = fakesnow.copy_into._source_urls
 _struct = fakesnow.arrow.timestamp_to_sf_struct
 
 
@@ -51,6 +54,14 @@ def struct_with_nulls(instants: pa.Array | pa.ChunkedArray) -> pa.StructArray:
     return pa.StructArray.from_arrays(fields, fields=list(made.type), mask=pc.is_null(instants))
 
 
+def staged_files(source: str, files: list[str]) -> list[str]:
+    """Find the FILES of a COPY on an internal stage too: fakesnow knows them on external ones."""
+    if not fakesnow.transforms.stage.is_internal(source):
+        return _urls(source, files)
+    return [f"{source.rstrip('/')}/{file}" for file in files]
+
+
+fakesnow.copy_into._source_urls = staged_files
 fakesnow.cursor.FakeSnowflakeCursor.execute = execute
 fakesnow.arrow.timestamp_to_sf_struct = struct_with_nulls
 
