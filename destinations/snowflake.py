@@ -1,7 +1,7 @@
 """Snowflake: schema landing, loaded from the lake's packages through an internal stage, one transaction a load.
 
-CREATE and ALTER commit by themselves there, so they come first; then the files are put on the stage; then one transaction
-copies them, notes their arrival and moves the cursor. Nothing locks others out for longer than that transaction: of two
+CREATE and ALTER commit by themselves there, so they come first; then the files are put on the stage; then one
+transaction copies them, notes their arrival and moves the cursor. Nothing locks others out for longer than that: of two
 writers, or a stalled one and its successor, the cursor's compare-and-swap lets one commit.
 """
 
