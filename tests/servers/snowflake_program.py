@@ -30,8 +30,9 @@ _struct = fakesnow.arrow.timestamp_to_sf_struct
 def execute(self: Any, command: str, *arguments: Any, **named: Any) -> Any:
     """Answer what fakesnow cannot do as an error of SQL: as an internal one the connector would try for minutes.
 
-    A query tag is taken and forgotten.
+    A query tag is taken and forgotten; the warehouse is a word.
     """
+    command = command.replace("CURRENT_WAREHOUSE()", "'STAND_IN'")
     if command.startswith("ALTER SESSION SET QUERY_TAG = "):
         command = "SELECT 'Statement executed successfully.' AS status"
     try:
