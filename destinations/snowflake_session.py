@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS = 60
 """How long a statement waits for a table that another session's transaction holds."""
-IDLE_SECONDS = 300
-"""Snowflake aborts the transaction of a session that stalls this long: it cannot hold the cursor for hours."""
 
 
 def quote(name: str) -> str:
