@@ -16,6 +16,7 @@ DESTINATION_TYPES: dict[str, tuple[str, str]] = {
     "postgres": ("destinations.settings", "PostgresSettings"),
     "timescaledb": ("destinations.settings", "TimescaledbSettings"),
     "trino": ("destinations.trino_settings", "TrinoSettings"),
+    "snowflake": ("destinations.snowflake_settings", "SnowflakeSettings"),
 }
 
 LOCK_WAIT_SECONDS = 60.0

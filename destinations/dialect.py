@@ -53,7 +53,8 @@ class Dialect:
     now: str = "get_current_timestamp()"
     microseconds: str = "epoch_us({0})"
     instant: str = "make_timestamptz({0})"
-    retype: str = "ALTER COLUMN {0} SET DATA TYPE {1}"
+    retype: str = "ALTER TABLE {table} ALTER COLUMN {0} SET DATA TYPE {1}"
+    """The statement that makes column {0} of {table} a {1}."""
     commits_ddl: bool = False
     """Whether CREATE and ALTER commit by themselves: they then run before the load's transaction. All of them are
     additions that a load which fails afterwards may leave behind."""

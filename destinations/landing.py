@@ -47,12 +47,18 @@ class FileAdder(Protocol):
 class Landing:
     """Reads and writes schema landing through one session, whose default catalog is the destination."""
 
-    def __init__(self, name: str, session: Session, dialect: Dialect, add: FileAdder) -> None:
-        """`name` is the destination's, for errors; `add` is called inside the load's transaction."""
+    def __init__(
+        self, name: str, session: Session, dialect: Dialect, add: FileAdder, bring: FileAdder | None = None
+    ) -> None:
+        """`name` is the destination's, for errors; `add` is called inside the load's transaction.
+
+        `bring` is called before it, where the files have to be on the server already and DDL commits by itself.
+        """
         self._name = name
         self._session = session
         self._dialect = dialect
         self._add = add
+        self._bring = bring
 
     def cursors(self) -> dict[str, int]:
         """Return the sequence number of the last package loaded, by table."""
@@ -96,6 +102,9 @@ class Landing:
             if table.name not in known:
                 known.add(table.name)
                 strangers.append(table.name)
+        if self._dialect.commits_ddl:
+            while statements:
+                self._session.execute(statements.pop(0))
         if statements or strangers:
             with self._session.transaction():
                 for statement in statements:
@@ -122,13 +131,12 @@ class Landing:
         files = list(landed_files(table, packages))
         if self._dialect.commits_ddl:
             self._prepare(table, wanted)
+        if self._bring:
+            self._hand(table, files, self._bring)
         with self._session.transaction():
             if not self._dialect.commits_ddl:
                 self._prepare(table, wanted)
-            for target in (table, QUARANTINE):
-                into = [file for file in files if file.table == target and file.rows]
-                if into:
-                    self._add(target, into, self._columns(target))
+            self._hand(table, files, self._add)
             self._advance(table, first - 1, last)
             self._arrive(packages)
         return loaded(packages)
@@ -177,16 +185,31 @@ class Landing:
             self._session.change(f"INSERT INTO landing._checks VALUES {rows}", values)
 
     def reset(self) -> None:
-        """Forget every package, in one transaction: the landing tables are gone, the cursors stand before the first."""
+        """Forget every package, in one transaction: the landing tables are gone, the cursors stand before the first.
+
+        Where DROP commits by itself the tables are emptied in that transaction, and gone after it.
+        """
+        tables = [table for table in self._every_column() if not table.startswith("_")]
+        quote, commits_ddl = self._dialect.quote, self._dialect.commits_ddl
+        drops = [f"DROP TABLE landing.{quote(table)}" for table in tables]
         with self._session.transaction():
-            for table in self._every_column():
-                if not table.startswith("_"):
-                    self._session.execute(f"DROP TABLE landing.{self._dialect.quote(table)}")
-            for table in ("_packages", "_cursor", QUARANTINE):
-                self._session.change(f"DELETE FROM landing.{self._dialect.quote(table)}")
+            if not commits_ddl:
+                for drop in drops:
+                    self._session.execute(drop)
+            for table in (*(tables if commits_ddl else ()), "_packages", "_cursor", QUARANTINE):
+                self._session.change(f"DELETE FROM landing.{quote(table)}")
+        if commits_ddl:
+            for drop in drops:
+                self._session.execute(drop)
 
     def _check_sequence(self, table: str, packages: Sequence[Package]) -> None:
         check_sequence(self._name, table, self.cursors().get(table, 0), packages)
+
+    def _hand(self, table: str, files: Sequence[LandedFile], to: FileAdder) -> None:
+        for target in (table, QUARANTINE):
+            into = [file for file in files if file.table == target and file.rows]
+            if into:
+                to(target, into, self._columns(target))
 
     def _prepare(self, table: str, wanted: Sequence[Column]) -> None:
         existing = self._columns(table)

@@ -138,7 +138,8 @@ def evolution(
                     f"column {column.name!r} of landing.{table} is stored as {stored}, not as {delivered}",
                     "Give the column one type in pipelines.yaml, then run `engine replay` for this destination.",
                 )
-            statements.append(f"{change} {dialect.retype.format(name, dialect.spelled('DOUBLE'))}")
+            whole = f"landing.{dialect.quote(table)}"
+            statements.append(dialect.retype.format(name, dialect.spelled("DOUBLE"), table=whole))
     return statements
 
 

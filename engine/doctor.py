@@ -24,6 +24,7 @@ NEEDED = {
     "faker": "synthetic customers and transactions",
     "s3fs": "lakes and files on S3",
     "psycopg": "PostgreSQL and TimescaleDB",
+    "snowflake.connector": "Snowflake",
 }
 
 

@@ -1,4 +1,5 @@
-"""One body over every destination of the lake's packages: both embedded warehouses, PostgreSQL 18, TimescaleDB, Trino.
+"""One body over every destination of the lake's packages: both embedded warehouses, PostgreSQL 18, TimescaleDB, Trino,
+Snowflake's stand-in (the flow alone: tests/servers/snowflake_program.py).
 
 What only a warehouse has (what is published, maintenance) runs over the warehouses alone.
 """
@@ -17,13 +18,14 @@ import pytest
 from destinations.duckdb import DuckdbWarehouse
 from destinations.ducklake import DucklakeWarehouse
 from destinations.postgres import PostgresDestination
+from destinations.snowflake import SnowflakeDestination
 from destinations.trino import TrinoWarehouse
 from engine.errors import DestinationError
 from engine.table import Column, Table
 from tests.conformance.landed_packages import NOON, PRICES, FolderLake, arrow_rows, price_rows
 from tests.servers.trino_server import GROUP
 
-Opened = DuckdbWarehouse | DucklakeWarehouse | PostgresDestination | TrinoWarehouse
+Opened = DuckdbWarehouse | DucklakeWarehouse | PostgresDestination | SnowflakeDestination | TrinoWarehouse
 Opener = Callable[..., Opened]
 WAREHOUSES = ["ducklake", "duckdb"]
 EVERY = [
@@ -31,6 +33,7 @@ EVERY = [
     "postgres",
     pytest.param("timescaledb", marks=pytest.mark.xdist_group("timescale")),
     pytest.param("trino", marks=pytest.mark.xdist_group(GROUP)),
+    "snowflake",
 ]
 only_warehouses = pytest.mark.parametrize("warehouse", WAREHOUSES, indirect=True)
 
@@ -54,6 +57,8 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, data_dir: Path) ->
             return DuckdbWarehouse(name, tmp_path / f"{name}.duckdb", data_dir, **settings)
         if kind == "trino":
             return TrinoWarehouse(name, dsn(name), tmp_path, tmp_path / "data", **settings)
+        if kind == "snowflake":
+            return SnowflakeDestination(name, request.getfixturevalue("snowflake")(name))
         return PostgresDestination(name, dsn(name), **settings)
 
     build.kind = kind  # type: ignore[attr-defined]
@@ -73,6 +78,8 @@ def rows(opened: Opened, sql: str) -> list[tuple]:
     with opened.reader() as connection:
         if isinstance(opened, PostgresDestination):
             return connection.execute(sql).fetchall()
+        if isinstance(opened, SnowflakeDestination):
+            return connection.cursor().execute(sql).fetchall()
         return [tuple(row.values()) for row in connection.sql(sql).to_arrow_table().to_pylist()]
 
 
@@ -371,7 +378,7 @@ def test_a_million_rows_load_in_seconds(
     warehouse: Opener, lake: FolderLake, record_property: Callable[[str, object], None]
 ) -> None:
     """The figure is printed with -rP; the bound is generous because machines differ."""
-    count = {"postgres": 250_000, "timescaledb": 100_000}.get(warehouse.kind, 1_000_000)  # type: ignore[attr-defined]
+    count = {"postgres": 250_000, "timescaledb": 100_000, "snowflake": 100_000}.get(warehouse.kind, 1_000_000)  # type: ignore[attr-defined]
     numbers = pa.array(range(count), pa.int64())
     lineage = {
         name: pa.array(["x"]).take(pa.nulls(count, pa.int64()).fill_null(0))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from destinations.snowflake_settings import SnowflakeSettings
 from tests.servers.postgres_server import PostgresServer
 
 _numbers = itertools.count(1)
@@ -64,6 +65,24 @@ def timescale_dsn() -> Iterator[str]:
 
     with timescale_server() as dsn:
         yield dsn
+
+
+@pytest.fixture(scope="session")
+def snowflake_port() -> Iterator[int]:
+    """One stand-in for Snowflake for all tests of a process."""
+    from tests.servers.snowflake_server import snowflake_server
+
+    with snowflake_server() as port:
+        yield port
+
+
+@pytest.fixture
+def snowflake(snowflake_port: int) -> Callable[[str], SnowflakeSettings]:
+    """Databases on Snowflake's stand-in, one for each test and name."""
+    from tests.servers.snowflake_server import snowflake_settings
+
+    made: dict[str, str] = {}
+    return lambda name: snowflake_settings(snowflake_port, made.setdefault(name, f"TEST_{next(_numbers)}"))
 
 
 @pytest.fixture

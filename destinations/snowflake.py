@@ -1,0 +1,191 @@
+"""Snowflake: schema landing, loaded from the lake's packages through an internal stage, one transaction a load.
+
+CREATE and ALTER commit by themselves there, so they come first; then the files are put on the stage; then one
+transaction copies them, notes their arrival and moves the cursor. Nothing locks others out for longer than that: of two
+writers, or a stalled one and its successor, the cursor's compare-and-swap lets one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from destinations import LOCK_WAIT_SECONDS
+from destinations.landing import Landing
+from destinations.landing_rules import bookkeeping, landed_files
+from destinations.package_rows import LandedFile, fit_of_file
+from destinations.postgres_doctor import Examined
+from destinations.protocol import Loaded
+from destinations.snowflake_doctor import examine
+from destinations.snowflake_failures import clear_errors
+from destinations.snowflake_session import SNOWFLAKE, SnowflakeSession, connect
+from destinations.snowflake_settings import SnowflakeSettings
+from destinations.snowflake_stage import MAKE_STAGE, copy_files, stage_files, unstage_files
+from engine.errors import DestinationError
+from engine.sql import literal
+from engine.table import Table
+
+if TYPE_CHECKING:
+    from snowflake.connector import SnowflakeConnection
+
+    from engine.lake.package import Package
+
+SEED_CURSOR = (
+    "MERGE INTO landing._cursor AS cursors USING (SELECT %s AS table_name) AS wanted"
+    " ON cursors.table_name = wanted.table_name"
+    " WHEN NOT MATCHED THEN INSERT (table_name, seq) VALUES (wanted.table_name, 0)"
+)
+"""Two MERGEs wait for each other where two INSERTs would both make the row: Snowflake enforces no key."""
+
+
+def destination(
+    name: str,
+    settings: SnowflakeSettings,
+    project_dir: Path,
+    data_dir: Path,  # noqa: ARG001 - every destination is built alike
+    *,
+    wait_seconds: float = LOCK_WAIT_SECONDS,  # noqa: ARG001 - nobody is waited for: the cursor decides
+    waiting: Callable[[str], None] | None = None,  # noqa: ARG001
+) -> SnowflakeDestination:
+    """Build the destination from its block in pipelines.yaml."""
+    if settings.private_key_file is not None:
+        key = project_dir / Path(settings.private_key_file).expanduser()
+        settings = settings.model_copy(update={"private_key_file": str(key)})
+    return SnowflakeDestination(name, settings)
+
+
+class SnowflakeDestination:
+    """One database of a Snowflake account. `with` opens it for writing; `reader()` works at any time."""
+
+    def __init__(self, name: str, settings: SnowflakeSettings) -> None:
+        """Raises DestinationError where the connector is missing, or the key cannot be read."""
+        try:
+            import snowflake.connector  # noqa: F401
+        except ModuleNotFoundError:
+            raise DestinationError(
+                name, "Snowflake's client is not installed", "Install tickhouse[snowflake]: it brings the connector."
+            ) from None
+        self.name = name
+        self.where = settings.where
+        self._settings = settings
+        self._stack = ExitStack()
+        self._session: SnowflakeSession | None = None
+        self._landing: Landing | None = None
+
+    def __enter__(self) -> Self:
+        """Connect, create what is missing."""
+        with ExitStack() as stack, self._clear_errors():
+            connection = self._connect()
+            stack.callback(connection.close)
+            session = SnowflakeSession(connection)
+            for statement in (*bookkeeping(SNOWFLAKE), MAKE_STAGE):
+                session.execute(statement)
+            self._session = session
+            self._landing = Landing(self.name, session, SNOWFLAKE, self._copy, self._put)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the session: an open transaction is rolled back."""
+        self._session = self._landing = None
+        self._stack.close()
+
+    def cursors(self) -> Mapping[str, int]:
+        """Return the sequence number of the last package loaded, by table."""
+        with self._clear_errors():
+            return self._opened.cursors()
+
+    def newest(self) -> Mapping[str, str]:
+        """Return the load id of the last package loaded, by table."""
+        with self._clear_errors():
+            return self._opened.newest()
+
+    def arrivals(self) -> Mapping[str, int]:
+        """Return when the last package of each table arrived, in milliseconds since 1970."""
+        with self._clear_errors():
+            return self._opened.arrivals()
+
+    def ensure(self, tables: Iterable[Table]) -> None:
+        """Create landing tables for what is declared."""
+        declared = list(tables)
+        with self._clear_errors():
+            known = {str(row[0]) for row in self._writer.execute("SELECT table_name FROM landing._cursor")}
+            for table in declared:
+                if table.name not in known:
+                    self._writer.execute(SEED_CURSOR, [table.name])
+            self._opened.ensure(declared)
+
+    def load(self, table: str, packages: Sequence[Package]) -> Loaded:
+        """Load consecutive packages in one transaction; then take their files off the stage."""
+        with self._clear_errors():
+            self._writer.execute(
+                f"ALTER SESSION SET QUERY_TAG = {literal(f'tickhouse {packages[-1].manifest.run_id}')}"
+            )
+            self._writer.execute(SEED_CURSOR, [table])
+            loaded = self._opened.load(table, packages)
+            unstage_files(self._writer, (file for file in landed_files(table, packages) if file.rows))
+            return loaded
+
+    def reset(self) -> None:
+        """Forget every package: `engine replay` fills the landing tables from the lake again."""
+        with self._clear_errors():
+            self._opened.reset()
+
+    def publish(self) -> None:
+        """Do nothing: what is committed is seen."""
+
+    @contextmanager
+    def reader(self) -> Iterator[SnowflakeConnection]:
+        """Open a connection beside any writer; it sees what is committed. What it may do is the role's to say."""
+        with self._clear_errors(), self._connect() as connection:
+            yield connection
+
+    def examine(self) -> list[Examined]:
+        """Check the account for `engine doctor`, beside any writer; nothing is changed there."""
+        with self._clear_errors(), self._connect() as connection:
+            return list(examine(SnowflakeSession(connection), self.where))
+
+    @property
+    def _opened(self) -> Landing:
+        if self._landing is None:
+            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
+        return self._landing
+
+    @property
+    def _writer(self) -> SnowflakeSession:
+        if self._session is None:
+            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
+        return self._session
+
+    def _connect(self) -> SnowflakeConnection:
+        key = self._settings.private_key_file
+        if key is not None and not Path(key).expanduser().is_file():
+            raise DestinationError(
+                self.name, f"there is no private key at {key}", "Correct private_key_file; docs/snowflake.md makes one."
+            )
+        try:
+            return connect(self._settings)
+        except (ValueError, TypeError) as error:
+            raise DestinationError(
+                self.name,
+                f"the private key {key} cannot be read ({type(error).__name__})",
+                "It has to be PEM (PKCS 8); an encrypted one needs private_key_passphrase, any other none.",
+            ) from None
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        with clear_errors(self.name, self.where):
+            yield
+
+    def _put(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:  # noqa: ARG002
+        """Put files on the stage, before the transaction: what does not fit, or cannot be read, never gets there."""
+        for file in files:
+            if not file.is_csv:
+                fit_of_file(self.name, file, types)
+        stage_files(self._writer, self.name, files)
+
+    def _copy(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:  # noqa: ARG002
+        """Copy the staged files into landing.`table`."""
+        copy_files(self._writer, self.name, table, files)

@@ -1,0 +1,77 @@
+"""What is Snowflake's own way of a load, through the real connector on its stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from destinations.snowflake import SnowflakeDestination
+from destinations.snowflake_settings import SnowflakeSettings
+from engine.errors import DestinationError, GoneError
+from tests.conformance.landed_packages import FolderLake, price_rows
+
+COUNT = "SELECT COUNT(*) FROM landing.raw_prices"
+Named = Callable[[str], SnowflakeSettings]
+
+
+def test_a_file_that_was_loaded_before_is_loaded_again_after_a_reset(snowflake: Named, tmp_path: Path) -> None:
+    package = FolderLake(tmp_path).land(price_rows(0, 3))
+    with SnowflakeDestination("snow", snowflake("reset")) as opened:
+        opened.load("raw_prices", [package])
+        opened.reset()
+        assert opened.cursors() == {}
+        opened.load("raw_prices", [package])
+        assert opened._writer.execute(COUNT) == [(3,)]
+
+
+def test_the_second_of_two_writers_rolls_back(
+    snowflake: Named, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that stalled behind its look at the cursor, while its successor loaded."""
+    package = FolderLake(tmp_path).land(price_rows(0, 3))
+    settings = snowflake("writers")
+    with SnowflakeDestination("snow", settings) as stalled, SnowflakeDestination("snow", settings) as successor:
+        monkeypatch.setattr(stalled._landing, "_check_sequence", lambda *_: None)
+        successor.load("raw_prices", [package])
+        with pytest.raises(DestinationError, match="no longer at 0"):
+            stalled.load("raw_prices", [package])
+        assert successor._writer.execute(COUNT) == [(3,)]
+
+
+def test_a_commit_whose_answer_is_lost_loads_once(
+    snowflake: Named, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snowflake.connector import errors
+
+    package = FolderLake(tmp_path).land(price_rows(0, 3))
+    settings = snowflake("lost")
+    with SnowflakeDestination("snow", settings) as opened:
+        told = opened._writer.execute
+
+        def lost(statement: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+            answer = told(statement, values)
+            if statement == "COMMIT":
+                raise errors.OperationalError("reset by peer", errno=250003)
+            return answer
+
+        monkeypatch.setattr(opened._writer, "execute", lost)
+        with pytest.raises(GoneError, match="while a load was being committed"):
+            opened.load("raw_prices", [package])
+    with SnowflakeDestination("snow", settings) as opened:
+        assert opened.cursors() == {"raw_prices": 1}
+        assert opened._writer.execute(COUNT) == [(3,)]
+
+
+def test_doctor_looks_and_nobody_there_is_one_line(snowflake: Named) -> None:
+    settings = snowflake("doctor")
+    assert [found.what for found in SnowflakeDestination("snow", settings).examine() if found.ok] == [
+        "server",
+        "session",
+        "clock",
+    ]
+    gone = settings.model_copy(update={"port": 9, "login_seconds": 2, "network_seconds": 2})
+    with pytest.raises(DestinationError) as raised, SnowflakeDestination("snow", gone):
+        pass
+    assert "never-shown" not in str(raised.value)
