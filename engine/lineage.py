@@ -190,9 +190,13 @@ class _ColumnTree:
 def written_expressions(written: exp.Expression, rendered: exp.Expression) -> Mapping[int, str]:
     """Return the file's text of the rendered query's projections, by id of the projection.
 
-    The two are laid side by side select by select; where macros have made other selects of it, nothing is returned.
+    The two are laid side by side select by select, those of conditions left out, of which no row comes; where macros
+    have made other selects of it, nothing is returned.
     """
-    ours, theirs = (list(tree.find_all(exp.Select)) for tree in (written, rendered))
+    ours, theirs = (
+        [select for select in tree.find_all(exp.Select) if not select.find_ancestor(exp.Where)]
+        for tree in (written, rendered)
+    )
     if len(ours) != len(theirs):
         return {}
     found: dict[int, str] = {}
