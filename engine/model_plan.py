@@ -98,7 +98,8 @@ def draw(
             f"there is nothing to try in {environment}: the model files are what production runs",
             "Edit a model under transforms/ first, then run this again.",
         ) from None
-    nodes = [_node(snapshot, current) for snapshot in plan.snapshots.values() if snapshot.is_model]
+    start = context.config.model_defaults.start or until
+    nodes = [_node(snapshot, current, start) for snapshot in plan.snapshots.values() if snapshot.is_model]
     landed = arrived_since(min((node.built for node in nodes if node.built is not None), default=0))
     note_arrivals(context, {table: instants[-1] for table, instants in landed.items()})
     limits = ends(nodes, landed, int(until.timestamp() * 1000))
@@ -110,16 +111,19 @@ def _is(info: Any, snapshot: Snapshot) -> bool:
     return info is not None and info.snapshot_id == snapshot.snapshot_id
 
 
-def _node(snapshot: Snapshot, current: Mapping[str, Any]) -> Node:
+def _node(snapshot: Snapshot, current: Mapping[str, Any], start: Any) -> Node:
     from sqlglot import exp
+    from sqlmesh.utils.date import to_timestamp
 
+    # one that was built from a later start on, as `sqlmesh plan --start` does, lacks what lies before: it is not built
+    whole = snapshot.intervals and snapshot.intervals[0][0] <= to_timestamp(snapshot.node.start or start)
     tables = [exp.to_table(name) for name in snapshot.node.depends_on]
     info = current.get(snapshot.name)
     return Node(
         name=snapshot.name,
         parents=[parent.name for parent in snapshot.parents],
         reads=[table.name for table in tables if table.db == "landing" and table.name not in BOOKKEEPING],
-        built=snapshot.intervals[0][1] if snapshot.intervals else None,
+        built=snapshot.intervals[0][1] if whole else None,
         moves=not (snapshot.model.kind.is_view or snapshot.model.kind.is_symbolic),
         shared=info is not None and info.version == snapshot.version,
     )
@@ -197,7 +201,7 @@ def _landed(plan: Plan) -> dict[str, frozenset[str]]:
     """The landing tables above each model."""
     from graphlib import TopologicalSorter
 
-    nodes = {s.name: _node(s, {}) for s in plan.snapshots.values() if s.is_model}
+    nodes = {s.name: _node(s, {}, plan.execution_time) for s in plan.snapshots.values() if s.is_model}
     landed: dict[str, frozenset[str]] = {}
     for name in TopologicalSorter({name: node.parents for name, node in nodes.items()}).static_order():
         if name in nodes:

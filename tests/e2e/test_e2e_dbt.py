@@ -39,7 +39,12 @@ pipelines:
 WAREHOUSES = ("ducklake", "duckdb")
 MODELS = (
     "raw/raw_*prices_*.sql",
+    "raw/raw_news.sql",
+    "raw/raw_transaction_*.sql",
     "stage/price_*.sql",
+    "stage/news.sql",
+    "stage/transaction_*.sql",
+    "vault/hub_asset.sql",
     "vault/sat_asset_price_*.sql",
     "marts/fct_asset_prices.sql",
 )

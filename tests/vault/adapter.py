@@ -198,8 +198,11 @@ class Models:
 
     def restate(self) -> None:
         """Restate every model that keeps rows, as a plan of SQLMesh can."""
+        from engine.model_intervals import note_arrivals
+
         kept = [model.name for model in self.context.models.values() if model.kind.is_materialized]
         _, until = self.warehouse.begin_models()
+        note_arrivals(self.context, self.warehouse.arrivals())
         self.context.plan(
             auto_apply=True, no_prompts=True, no_diff=True, skip_tests=True, run=True, ignore_cron=True,
             execution_time=until, restate_models=kept,

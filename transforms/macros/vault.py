@@ -55,8 +55,10 @@ def link(
         f"{end.name}_hk": hash_key(evaluator, *(column.copy() for column in end.expressions)) for end in _items(hubs)
     }
     for end in _items(hubs):
+        hub_table = exp.table_(f"hub_{end.name}", db="vault")
         for feed in _items(feeds):
-            _must_feed(evaluator, feed, exp.table_(f"hub_{end.name}", db="vault"))
+            _must_feed(evaluator, feed, hub_table)
+        _must_be_the_key(evaluator, [column.name for column in end.expressions], hub_table)
     hash_column = f"{name.name}_hk"
     together = {hash_column: _link_key(evaluator, list(ends))}
     return _first_seen(evaluator, hash_column, {**together, **ends}, [], _names(feeds), together)
@@ -88,6 +90,7 @@ def satellite(
     keys = _names(key)
     hash_column = f"{hub_name.name}_hk"
     own_hub = exp.table_(f"hub_{hub_name.name}", db="vault")
+    _must_feed(evaluator, feed, own_hub)
     group = [hash_column, *(one.alias_or_name for one in (_items(child) if child is not None else []))]
     series = ", ".join([*group, "record_source"])
     values = _items(payload)
@@ -155,7 +158,7 @@ def elsewhere(
     `@elsewhere(stage.customer, touched, vault.hub_customer)`; `touched` has customer_hk and _key. Of keys that the hub
     has got in this interval there are no earlier rows; later ones, of any key, only where an interval is run again.
     """
-    _must_feed(evaluator, table, hub_table)
+    _must_feed(evaluator, table, hub_table, satellites=True)
     name, hub_name = table.sql("duckdb"), hub_table.sql("duckdb")
     column = _hub_column(hub_name)
     query = f"""
@@ -264,16 +267,36 @@ def _items(value: exp.Expression) -> list[exp.Expression]:
     return [value.this] if isinstance(value, exp.Paren) else [value]
 
 
-def _must_feed(evaluator: MacroEvaluator, table: exp.Expression, hub_table: exp.Expression) -> None:
-    """Raise SQLMeshError where the hub does not take the keys of this table: when one came first, it would not know."""
+def _must_feed(
+    evaluator: MacroEvaluator, table: exp.Expression, hub_table: exp.Expression, *, satellites: bool = False
+) -> None:
+    """Raise SQLMeshError where the hub does not take the keys of this table: when one came first, it would not know.
+
+    With `satellites`, a table of the hub's own schema that depends on the hub will do: it has no other keys.
+    """
     hub_model, model = evaluator.get_snapshot(hub_table.sql("duckdb")), evaluator.get_snapshot(table.sql("duckdb"))
     if hub_model is None or model is None:
         return  # the models are still being read; they are rendered again before they run
-    feeds = hub_model.model.depends_on
-    if model.name not in feeds and hub_model.name not in model.model.depends_on:
+    of_hub = hub_model.name in model.model.depends_on and exp.to_table(model.name).db == exp.to_table(hub_model.name).db
+    if model.name not in hub_model.model.depends_on and not (satellites and of_hub):
         raise SQLMeshError(
             f"{table.sql('duckdb')} is no feed of {hub_table.sql('duckdb')}: add it to that hub's feeds, "
             "or the hub does not know when a key was first delivered"
+        )
+
+
+def _must_be_the_key(evaluator: MacroEvaluator, columns: Sequence[str], hub_table: exp.Expression) -> None:
+    """Raise SQLMeshError where a link names a hub by other columns than its key: a feed may bring those apart."""
+    hub_model = evaluator.get_snapshot(hub_table.sql("duckdb"))
+    if hub_model is None:
+        return
+    given = next((one for one in hub_model.model.query.find_all(exp.PropertyEQ) if one.this.name == "key"), None)
+    key = [column.name for column in _items(given.expression)] if given is not None else list(columns)
+    if key != list(columns):
+        name = hub_table.sql("duckdb")
+        raise SQLMeshError(
+            f"the link names {name} by {', '.join(columns)}, its key is {', '.join(key)}: give another role of it "
+            "a hub of its own, or stage a feed that has the key under its name"
         )
 
 

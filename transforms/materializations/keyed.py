@@ -53,6 +53,7 @@ class Keyed(ABC):
         """Put the query's rows into the table. On a first insert, or when all of history is restated, they are it."""
         if not isinstance(query_or_df, exp.Query):
             raise SQLMeshError(f"{model.name}: a keyed table is filled by a query, not by a data frame")
+        hubs = self._hubs(model, kwargs)
         if is_first_insert:
             self._replace_query_for_model(model, table_name, self._lasting(query_or_df, model), render_kwargs, **kwargs)
             return
@@ -62,7 +63,6 @@ class Keyed(ABC):
         if self.adapter.dialect == "trino":
             self._in_one_statement(target, query_or_df, names, model)
             return
-        hubs = self._hubs(model, kwargs)
         with self._transaction(), self._temporary("fresh", query_or_df) as fresh:
             if not self._is_empty(fresh):
                 self._merge(target, fresh, columns, model, hubs)
@@ -103,12 +103,17 @@ class Keyed(ABC):
         """Return the tables of the hubs that the model's kind names, by the column that has their hash key."""
         tables = to_table_mapping(context.get("snapshots", {}).values(), context.get("deployability_index"))
         found: dict[str, str] = {}
+        links = model.kind.is_custom and model.kind.materialization == InsertNew.NAME  # their key is made of hubs' keys
         for hub in _listing(model, "hubs"):
             name = normalize_model_name(hub, default_catalog=model.default_catalog, dialect=model.dialect)
             if name not in tables:
-                raise SQLMeshError(f"{model.name}: hubs names {hub.sql()}, which the model does not depend on")
+                why = "which the model does not depend on"
+                raise SQLMeshError(f"{model.name}: hubs names {hub.sql()}, {why}: add depends_on ({hub.sql()})")
             table = exp.to_table(tables[name], dialect="duckdb").sql(dialect=self.adapter.dialect, identify=True)
-            found[f'"{hub.name.removeprefix("hub_")}_hk"'] = table
+            column = f'"{hub.name.removeprefix("hub_")}_hk"'
+            if not links and column not in _named(model, "key"):
+                raise SQLMeshError(f"{model.name}: hubs names {hub.sql()}, whose {column} is not in the model's key")
+            found[column] = table
         return found
 
     def _exists(self, table: str, names: Sequence[str]) -> str:
