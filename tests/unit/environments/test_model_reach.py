@@ -1,5 +1,13 @@
 """How far a changed model is built: never beyond what has reached the tables it reads."""
 
+from __future__ import annotations
+
+from datetime import date
+from types import SimpleNamespace
+
+import pytest
+
+from engine.model_plan import _node
 from engine.model_reach import NEVER, Node, ends
 
 UNTIL = 1000
@@ -59,3 +67,21 @@ def test_a_changed_chain_is_built_to_one_end():
 def test_a_first_plan_builds_everything():
     nodes = [Node("raw", (), ["t"], moves=False), Node("stage", ["raw"]), Node("mart", ["stage"])]
     assert set(ends(nodes, {"t": [1, 2]}, UNTIL).values()) == {UNTIL}
+
+
+@pytest.mark.parametrize(("begins", "built"), [("2026-05-01", 5), ("2026-05-02", None)])
+def test_a_table_that_was_built_from_a_later_start_on_lacks_its_beginning(begins: str, built: int | None) -> None:
+    """Plain `sqlmesh plan dev --start` makes such: promoted as it is, production would have lost its history."""
+    day = 86_400_000
+    first = (date.fromisoformat(begins) - date(1970, 1, 1)).days * day
+    kind = SimpleNamespace(is_view=False, is_symbolic=False)
+    snapshot = SimpleNamespace(
+        name="marts.price",
+        parents=[],
+        version="1",
+        intervals=[(first, first + 5)],
+        node=SimpleNamespace(depends_on=set(), start=None),
+        model=SimpleNamespace(kind=kind),
+    )
+    found = _node(snapshot, {}, "2026-05-01").built
+    assert found == (None if built is None else first + built)

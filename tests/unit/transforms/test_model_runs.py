@@ -137,17 +137,47 @@ def test_a_satellite_over_a_feed_of_another_key_is_refused(project: Any) -> None
     assert "the _key of stage.price_crypto is not that of asset_hk" in transformed.error
 
 
-def test_a_satellite_over_what_is_no_feed_of_its_hub_is_refused(project: Any) -> None:
+@pytest.mark.parametrize("reads_the_hub", [False, True])
+def test_a_satellite_over_what_is_no_feed_of_its_hub_is_refused(project: Any, *, reads_the_hub: bool) -> None:
     """The hub would not know when a key was first delivered, and of a key that it takes for new no history is read."""
     other = project.folder / "transforms/models/stage/price_other.sql"
     staged = (other.parent / "price_crypto.sql").read_text()
-    other.write_text(staged.replace("stage.price_crypto", "stage.price_other"))
+    staged = staged.replace("stage.price_crypto", "stage.price_other")
+    if reads_the_hub:
+        staged = staged.replace("allow_partials TRUE", "allow_partials TRUE, depends_on (vault.hub_asset)", 1)
+    other.write_text(staged)
     satellite = SATELLITE.replace("stage.price_crypto", "stage.price_other")
     (project.folder / "transforms/models/vault/sat_asset_symbol.sql").write_text(satellite)
     project.price("new", "7", hour=1)
     transformed = project.build()
     assert transformed.status == "failed"
     assert "stage.price_other is no feed of vault.hub_asset: add it to that hub's feeds" in transformed.error
+
+
+LINK = """\
+MODEL (
+  name vault.link_asset_quote,
+  kind CUSTOM (
+    materialization 'insert_new',
+    materialization_properties (key = asset_quote_hk, hubs = vault.hub_asset)
+  ),
+  allow_partials TRUE,
+  depends_on (vault.hub_asset)
+);
+
+@link(asset_quote, hubs := (asset(quote_currency, asset_type)), feeds := (stage.price_crypto));
+"""
+
+
+def test_a_link_that_names_a_hub_by_other_columns_than_its_key_is_refused(project: Any) -> None:
+    """The hub takes this feed by another column: it does not know when it first brought that key."""
+    (project.folder / "transforms/models/vault/link_asset_quote.sql").write_text(LINK)
+    project.price("new", "7", hour=1)
+    transformed = project.build()
+    assert transformed.status == "failed"
+    assert (
+        "names vault.hub_asset by quote_currency, asset_type, its key is asset_symbol, asset_type" in transformed.error
+    )
 
 
 def test_a_file_that_is_no_model_gives_one_error(project: Any) -> None:
