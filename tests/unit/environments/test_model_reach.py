@@ -10,6 +10,7 @@ import pytest
 from engine.model_plan import _node
 from engine.model_reach import NEVER, Node, ends
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLMesh's own, while it is imported
 UNTIL = 1000
 
 
