@@ -115,7 +115,7 @@ def _node(snapshot: Snapshot, current: Mapping[str, Any], start: Any) -> Node:
     from sqlglot import exp
     from sqlmesh.utils.date import to_timestamp
 
-    # one that was built from a later start on, as `sqlmesh plan --start` does, lacks what lies before: it is not built
+    # one that plain SQLMesh built from a later start on lacks what lies before: it is not built
     whole = snapshot.intervals and snapshot.intervals[0][0] <= to_timestamp(snapshot.node.start or start)
     tables = [exp.to_table(name) for name in snapshot.node.depends_on]
     info = current.get(snapshot.name)
