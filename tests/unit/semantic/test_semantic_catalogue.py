@@ -222,7 +222,7 @@ def test_doctor_looks_at_the_catalogue(tmp_path: Path, text: str, *, ok: bool, d
     folder = tmp_path / "transforms" / "semantic"
     folder.mkdir(parents=True)
     (folder / "sales.yaml").write_text(text)
-    project: Any = SimpleNamespace(project_dir=tmp_path, destinations={})
+    project: Any = SimpleNamespace(project_dir=tmp_path, warehouses={})
     [finding] = _catalogue(project)
     assert (finding.what, finding.ok) == ("semantic catalogue", ok)
     assert detail in finding.detail
