@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.compose import Composed, every_table
 from engine.config.models import FilesystemLake
-from engine.errors import DestinationError, LakeError, TickhouseError
+from engine.errors import EXIT_USAGE, DestinationError, LakeError, TickhouseError
+from engine.model_errors import ModelError
 from engine.progress import Progress
 from engine.report import DestinationReport, TransformReport
 from engine.words import counted, model_name
@@ -203,9 +204,11 @@ class Delivery:
             destination.publish()
         except Exception as unknown:  # what is loaded is loaded, whatever a model raises
             error = _known(name, unknown)
+            reason = error.short if isinstance(error, ModelError) else error.reason
             # the summary names the warehouse by itself
-            report.status, report.error = "failed", error.reason.removeprefix(f"{name}: ")
+            report.status, report.error = "failed", reason.removeprefix(f"{name}: ")
             report.remedy = error.remedy
+            report.retry = error.exit_code != EXIT_USAGE
         report.seconds = round(time.monotonic() - started, 3)
         self.progress.end(step, _built_sentence(report), ok=report.status != "failed")
         return report

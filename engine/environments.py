@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from engine.checks import Checks, failure, listen
 from engine.errors import TickhouseError, UsageError
 from engine.model_context import open_context, state_file
-from engine.model_errors import check_references, clear_model_errors, failed_model
+from engine.model_errors import clear_model_errors, failed_model
+from engine.model_mistakes import refuse_mistakes
 from engine.model_plan import NOTHING, PROD, Document, describe, draw, short
 from engine.model_state import heal, on_trial
 from engine.planning import arrivals
@@ -109,11 +110,11 @@ def drop(project: Project, name: str, warehouse: Warehouse, environment: str, sa
     fence = warehouse.begin_models()
     heal(state_file(project, name))
     if fence is None:
-        raise _unknown(environment, [])
+        raise _unknown(environment, [], make=False)
     with ONE_AT_A_TIME, _opened(project, name, warehouse, fence[0], say, load=False) as (context, console):
         known = names_of(context)
         if environment not in known:
-            raise _unknown(environment, known)
+            raise _unknown(environment, known, make=False)
         views = [short(info.name) for info in context.state_reader.get_environment(environment).promoted_snapshots]
         context.invalidate_environment(environment, sync=True)
         if console.failures:
@@ -136,11 +137,10 @@ def existing(context: Context, environment: str) -> Any:
     return found
 
 
-def _unknown(environment: str, known: list[str]) -> UsageError:
-    there = f"There is {', '.join(known)}." if known else "There is none yet."
-    return UsageError(
-        f"there is no environment called {environment!r}", f"{there} `engine apply --env {environment}` makes one."
-    )
+def _unknown(environment: str, known: list[str], *, make: bool = True) -> UsageError:
+    there = f"There is {', '.join(known)}." if known else "There is none."
+    how = f" `engine apply --env {environment}` makes one." if make else ""
+    return UsageError(f"there is no environment called {environment!r}", there + how)
 
 
 @contextmanager
@@ -158,7 +158,7 @@ def _opened(
         context = open_context(project, name, warehouse, first, load=load)
     with closing(context):
         if load:
-            check_references(context, project.project_dir)
+            refuse_mistakes(context, project.project_dir)
         yield context, console
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.config.problems import Position, Problem, Text, did_you_mean
+from engine.config.problems import Position, Problem, Text, nearest
 from engine.errors import TickhouseError, UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +21,20 @@ WRAPPING = re.compile(r"\A(?:\s*Failed to load \w+ from file '[^']*':\s*)+")
 REMEDY = "Correct the file, then run `engine plan`."
 
 
+QUOTED = re.compile(r"""(?:column named|[Cc]olumn|[Tt]able with name|[Ff]unction with name|extract field) ["']?(\w+)""")
+"""The name that the warehouse does not know, in its own words."""
+
+
 class ModelError(UsageError):
-    """A model, macro or audit cannot be read. Nothing was changed anywhere."""
+    """A model, macro or audit cannot be read. Nothing was changed anywhere.
+
+    `short` is the reason on one line, as reports have it: file:line: what is wrong.
+    """
+
+    def __init__(self, reason: str, remedy: str = "", short: str = "") -> None:
+        """Without `short` the reason is one line already."""
+        super().__init__(reason, remedy)
+        self.short = short or reason
 
 
 @contextmanager
@@ -36,38 +48,15 @@ def clear_model_errors(project_dir: Path) -> Iterator[None]:
         raise _model_error(error, project_dir) from error
 
 
-def check_references(context: Context, project_dir: Path) -> None:
-    """Refuse a model that reads a table which neither a model nor landing has: it would fail only when it is built."""
-    from sqlglot import exp
-
-    models = {model.fqn: model for model in context.models.values()}
-    known = {(exp.to_table(fqn).db, exp.to_table(fqn).name) for fqn in models}
-    schemas = {schema for schema, _ in known}
-    names = [f"{schema}.{name}" for schema, name in known]
-    for model in models.values():
-        for read in sorted(model.depends_on):
-            table = exp.to_table(read)
-            if table.db in schemas and (table.db, table.name) not in known and model._path:  # noqa: SLF001 - has no other name
-                name = f"{table.db}.{table.name}"
-                hint = did_you_mean(name, names) or "Name a model of transforms/models or a table of landing. "
-                raise _problem(
-                    project_dir,
-                    Path(model._path),  # noqa: SLF001
-                    None,
-                    table.name,
-                    f"there is no model {name}",
-                    hint + REMEDY,
-                )
-
-
 def failed_model(context: Context, project_dir: Path, name: str, message: str) -> ModelError | None:
     """Return what the warehouse could not understand in a model, a misspelt column say; None for other failures."""
     model = next((found for found in context.models.values() if found.fqn.replace('"', "") == name), None)
     if model is None or not model._path or not re.match(r"(?:Binder|Catalog|Parser) Error", message):  # noqa: SLF001
         return None
     first = " ".join(message.partition("LINE 1:")[0].split())
-    word = next(iter(re.findall(r'"([^"]+)"', first)), "")
-    return _problem(project_dir, Path(model._path), None, word, f"{name}: {first[:300]}", REMEDY)  # noqa: SLF001
+    named = QUOTED.search(first)
+    word = named[1] if named else next(iter(re.findall(r'"([^"]+)"', first)), "")
+    return problem_in(project_dir, Path(model._path), None, word, f"{name}: {first[:300]}", REMEDY)  # noqa: SLF001
 
 
 def _model_error(error: Exception, project_dir: Path) -> ModelError:
@@ -81,7 +70,11 @@ def _model_error(error: Exception, project_dir: Path) -> ModelError:
     if location is None:
         return ModelError(f"transforms: {reason}", REMEDY)
     word = next((found for found in re.findall(r"'([^']+)'", reason) if "/" not in found), "")
-    return _problem(
+    if reason.endswith(f"missing a required argument: '{word}'"):
+        written = nearest(word, re.findall(r"(\w+)\s*:=", Path(location).read_text(encoding="utf-8", errors="replace")))
+        if written and written != word:
+            reason, word, line = f"the macro has no argument {written!r}: is it {word!r}?", written, None
+    return problem_in(
         project_dir, Path(location), (line, int(place[2])) if place and line else line, word, reason, REMEDY
     )
 
@@ -133,17 +126,19 @@ def _yaml_place(error: Exception, project_dir: Path) -> tuple[Path, int | None] 
     """A YAML error names no file: it is the one that nobody can read."""
     import yaml
 
-    if not hasattr(error, "problem_mark"):
+    from engine.dbt import model_files
+
+    if not any(hasattr(one, "problem_mark") for one in _chain(error)):
         return None
-    for path in sorted((project_dir / "transforms" / "tests").rglob("*.y*ml")):
+    for path in model_files(project_dir / "transforms", frozenset({".yaml", ".yml"})):
         try:
             yaml.safe_load(path.read_text(encoding="utf-8"))
         except yaml.YAMLError:
-            return path, error.problem_mark.line + 1
+            return path, None
     return None
 
 
-def _problem(
+def problem_in(
     project_dir: Path, path: Path, at: tuple[int, int] | int | None, word: str, reason: str, remedy: str
 ) -> ModelError:
     """Lay the mistake out; where no line is known it is the first one that has `word`."""
@@ -164,4 +159,4 @@ def _problem(
     line = min(max(line, 1), len(lines))
     name = str(path.relative_to(project_dir)) if path.is_relative_to(project_dir) else path.name
     problem = Problem(Text(name, lines), Position(line, column, width), "", reason, remedy)
-    return ModelError("\n".join(problem.lines()[:-1]), remedy)
+    return ModelError("\n".join(problem.lines()[:-1]), remedy, f"{name}:{line}: {reason}")

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
-from engine.model_errors import check_references, clear_model_errors
+from engine.model_errors import clear_model_errors
+from engine.model_mistakes import refuse_mistakes
 from engine.model_reach import Node, ends
 from engine.planning import EPOCH, arrivals, planning_context, published
 from engine.sql import literal
@@ -45,7 +46,7 @@ def model_plan(project: Project, name: str, warehouse: Warehouse, environment: s
     if environment == PROD and _as_planned(project, name):
         return {"warehouse": name, "environment": environment, **NOTHING}
     with published(warehouse) as reader, planning_context(project, name, warehouse, reader) as context:
-        check_references(context, project.project_dir)
+        refuse_mistakes(context, project.project_dir)
         try:
             with clear_model_errors(project.project_dir):
                 plan = draw(context, environment, datetime.now(UTC), lambda since: arrivals(reader, since))

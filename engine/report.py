@@ -6,6 +6,8 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from engine.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+
 ResourceStatus = Literal["landed", "unchanged", "failed"]
 RunStatus = Literal["ok", "partial", "failed"]
 STOPPED = "the run was stopped"
@@ -64,6 +66,8 @@ class TransformReport:
     seconds: float = 0.0
     error: str | None = None
     remedy: str | None = None
+    retry: bool = True
+    """Of a failed one: whether another run may help. Model files that cannot be read have to be mended first."""
     warnings: list[str] = field(default_factory=list)
     """Audits that found something and stopped nothing."""
 
@@ -88,6 +92,14 @@ class RunReport:
     def failures(self) -> list[str]:
         """One line for each thing that failed."""
         return self._failures([_line(r.error, r.remedy) for r in self._failed])
+
+    @property
+    def exit_code(self) -> int:
+        """What the command that ran it ends with: 2 where all that failed are models that no retry mends."""
+        if not self.failures:
+            return EXIT_OK
+        broken = [t for t in self.transforms if t.status == "failed" and not t.retry]
+        return EXIT_USAGE if len(self.failures) == len(broken) else EXIT_FAILED
 
     @property
     def told_failures(self) -> list[str]:

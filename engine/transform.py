@@ -23,8 +23,9 @@ from engine.compose import Composed
 from engine.dbt import model_files, notes
 from engine.errors import TickhouseError
 from engine.model_context import open_context, state_file, state_folder
-from engine.model_errors import failed_model, reason_of
+from engine.model_errors import clear_model_errors, failed_model, reason_of
 from engine.model_intervals import note_arrivals, tables_are_made
+from engine.model_mistakes import refuse_mistakes
 from engine.model_state import forget, heal, on_trial, start_over
 from engine.table import Column, DataType, Table
 
@@ -69,7 +70,8 @@ def transform(
     """Build the models downstream of what this pipeline loads; return how many were evaluated (0: nothing new).
 
     SQLMesh is imported only when a package has arrived or a model file has changed since the last finished run.
-    `warn` hears of audits that found something and stop nothing. Raises TransformError.
+    `warn` hears of audits that found something and stop nothing. Raises TransformError for a model that fails, and
+    ModelError for files that cannot be read, which no retry mends.
     """
     transforms = project.project_dir / "transforms"
     if not transforms.is_dir():
@@ -172,7 +174,11 @@ def _build(
     for note in notes(project.project_dir / "transforms") if edited else ():
         warn(note)
     try:
-        with closing(open_context(project, name, warehouse, first, files=files)) as context:
+        with clear_model_errors(project.project_dir):
+            opened = open_context(project, name, warehouse, first, files=files)
+        with closing(opened) as context:
+            if edited:
+                refuse_mistakes(context, project.project_dir)
             warehouse.provide(landing_tables(context))
             note_arrivals(context, warehouse.arrivals())
             checks = listen(context)

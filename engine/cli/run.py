@@ -39,7 +39,10 @@ def run(
     repeat: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Extract, land, load and transform. Exit 1 when something failed: what succeeded is landed and loaded."""
+    """Extract, land, load and transform. Exit 1 when something failed: what succeeded is landed and loaded.
+
+    Exit 2 when all went well but for model files that cannot be read: no retry helps, correct them.
+    """
     names = list(project.file.pipelines) if every else list(pipelines)
     if not names:
         raise UsageError("no pipeline named", f"Name one of {', '.join(project.file.pipelines)}, or --all.")
@@ -140,10 +143,11 @@ def run_each(runner: Runner, names: list[str], *, as_json: bool) -> list[RunRepo
 
 
 def finish(reports: list[RunReport], *, as_json: bool) -> None:
-    """Print the JSON, and exit with 1 if anything failed."""
+    """Print the JSON, and exit with 1 if anything failed, with 2 if nothing did but models that cannot be read."""
     if as_json:
         print_json({"runs": [report.as_json() for report in reports]})
-    raise click.exceptions.Exit(EXIT_FAILED if any(report.failures for report in reports) else EXIT_OK)
+    codes = {report.exit_code for report in reports}
+    raise click.exceptions.Exit(EXIT_FAILED if EXIT_FAILED in codes else max(codes, default=EXIT_OK))
 
 
 def _show(report: RunReport, *, as_json: bool) -> None:

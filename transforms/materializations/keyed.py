@@ -41,6 +41,13 @@ class Keyed(ABC):
     One also for what only reads: on DuckLake every transaction asks the catalog which snapshot is the last.
     """
 
+    NAME: str
+    REQUIRED: t.ClassVar[tuple[str, ...]] = ("key",)
+    """The properties that a model of the kind has to set; each lists columns of its query."""
+    OPTIONAL: t.ClassVar[tuple[str, ...]] = ("hubs",)
+    COLUMNS: t.ClassVar[tuple[str, ...]] = ("_key",)
+    """The columns that the query must return beside those."""
+
     def insert(
         self,
         table_name: str,
@@ -53,6 +60,8 @@ class Keyed(ABC):
         """Put the query's rows into the table. On a first insert, or when all of history is restated, they are it."""
         if not isinstance(query_or_df, exp.Query):
             raise SQLMeshError(f"{model.name}: a keyed table is filled by a query, not by a data frame")
+        for wrong, _ in self.mistakes(model):
+            raise SQLMeshError(f"{model.name}: {wrong}")
         hubs = self._hubs(model, kwargs)
         if is_first_insert:
             self._replace_query_for_model(model, table_name, self._lasting(query_or_df, model), render_kwargs, **kwargs)
@@ -66,6 +75,41 @@ class Keyed(ABC):
         with self._transaction(), self._temporary("fresh", query_or_df) as fresh:
             if not self._is_empty(fresh):
                 self._merge(target, fresh, columns, model, hubs)
+
+    @classmethod
+    def mistakes(cls, model: Model) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with how the model declares its kind, and the word of its file that is."""
+        known = (*cls.REQUIRED, *cls.OPTIONAL)
+        for name, value in model.custom_materialization_properties.items():
+            if name not in known:
+                yield f"{cls.NAME} has no property {name}, it has {', '.join(known) or 'none'}", name
+            elif not isinstance(value, exp.Expression) or not all(item.name for item in _listing(model, name)):
+                yield f"{name} wants names, without quotation marks: {name} = NAME, or {name} = (NAME, NAME)", name
+        for name in cls.REQUIRED:
+            if name not in model.custom_materialization_properties:
+                example = f"materialization_properties ({name} = ...)"
+                yield f"{cls.NAME} wants columns as its {name}: {example}", cls.NAME
+        yield from cls._wrong_hubs(model)
+        returned = model.columns_to_types
+        if returned is None or "*" in returned:
+            return
+        hubs = _listing(model, "hubs")
+        listed = [item.name for name in known if name != "hubs" for item in _listing(model, name)]
+        needed = [*cls.COLUMNS, *map(_hash_column, hubs), *(["_arrived_at"] if hubs else [])]
+        for column in dict.fromkeys([*listed, *needed]):
+            if column not in returned:
+                yield f"{cls.NAME} needs the column {column}, which the query does not return", column
+
+    @classmethod
+    def _wrong_hubs(cls, model: Model) -> Iterator[tuple[str, str]]:
+        key = [item.name for item in _listing(model, "key")]
+        for hub in _listing(model, "hubs"):
+            name = normalize_model_name(hub, default_catalog=model.default_catalog, dialect=model.dialect)
+            column = _hash_column(hub)
+            if name not in model.depends_on:
+                yield f"hubs names {hub.sql()}, which the model does not read: add depends_on ({hub.sql()})", hub.sql()
+            if cls is not InsertNew and column not in key:  # a link's key is made of its hubs' keys
+                yield f"hubs names {hub.sql()}, whose {column} is not in the model's key", hub.sql()
 
     def _lasting(self, query: exp.Query, model: Model) -> exp.Query:
         """Return the query for the rows that the table is to have: all of them, unless the kind knows better."""
@@ -103,17 +147,10 @@ class Keyed(ABC):
         """Return the tables of the hubs that the model's kind names, by the column that has their hash key."""
         tables = to_table_mapping(context.get("snapshots", {}).values(), context.get("deployability_index"))
         found: dict[str, str] = {}
-        links = model.kind.is_custom and model.kind.materialization == InsertNew.NAME  # their key is made of hubs' keys
         for hub in _listing(model, "hubs"):
             name = normalize_model_name(hub, default_catalog=model.default_catalog, dialect=model.dialect)
-            if name not in tables:
-                why = "which the model does not depend on"
-                raise SQLMeshError(f"{model.name}: hubs names {hub.sql()}, {why}: add depends_on ({hub.sql()})")
             table = exp.to_table(tables[name], dialect="duckdb").sql(dialect=self.adapter.dialect, identify=True)
-            column = f'"{hub.name.removeprefix("hub_")}_hk"'
-            if not links and column not in _named(model, "key"):
-                raise SQLMeshError(f"{model.name}: hubs names {hub.sql()}, whose {column} is not in the model's key")
-            found[column] = table
+            found[f'"{_hash_column(hub)}"'] = table
         return found
 
     def _exists(self, table: str, names: Sequence[str]) -> str:
@@ -165,6 +202,7 @@ class InsertNew(Keyed, CustomMaterialization):
     """
 
     NAME = "insert_new"
+    COLUMNS = ("_key", "_arrived_at")
 
     def _merging(self, target: str, query: str, columns: Sequence[str], model: Model) -> str:
         return merging.insert_new(target, query, columns, _named(model, "key"))
@@ -197,6 +235,7 @@ class KeepNewest(Keyed, CustomMaterialization):
     """Keep one row a key, the greatest in some columns: `materialization_properties (key = (...), newest = (...))`."""
 
     NAME = "keep_newest"
+    REQUIRED = ("key", "newest")
 
     def _merging(self, target: str, query: str, columns: Sequence[str], model: Model) -> str:
         return merging.keep_newest(target, query, columns, _named(model, "key"), _named(model, "newest"))
@@ -233,6 +272,8 @@ class ReplaceArrived(Keyed, CustomMaterialization):
     """Replace the rows of the packages that the query read; a package arrives whole, at one instant."""
 
     NAME = "replace_arrived"
+    REQUIRED = OPTIONAL = ()
+    COLUMNS = ("_load_id", "_arrived_at")
 
     def _merging(self, target: str, query: str, columns: Sequence[str], model: Model) -> str:
         del model
@@ -259,6 +300,7 @@ class ReplaceGroups(Keyed, CustomMaterialization):
     """
 
     NAME = "replace_groups"
+    OPTIONAL = ("version", "ended", "hubs")
 
     def _in_one_statement(self, target: str, query: exp.Query, columns: Sequence[str], model: Model) -> None:
         version = _named(model, "version")
@@ -312,10 +354,15 @@ def _named(model: Model, name: str) -> list[str]:
 
 def _listing(model: Model, name: str) -> list[exp.Expression]:
     value = model.custom_materialization_properties.get(name) if model.kind.is_custom else None
-    if value is None:
+    if not isinstance(value, exp.Expression):
         return []
     items = value.expressions if isinstance(value, exp.Tuple | exp.Array) else [value]
     return [item.this if isinstance(item, exp.Paren) else item for item in items]
+
+
+def _hash_column(hub: exp.Expression) -> str:
+    """Return the column in which `vault.hub_asset` has its hash key: asset_hk."""
+    return f"{hub.name.removeprefix('hub_')}_hk"
 
 
 def _instant(value: datetime) -> str:

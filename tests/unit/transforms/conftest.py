@@ -13,6 +13,7 @@ import pytest
 
 from destinations import open_destination
 from engine.config.load import load_project
+from engine.model_plan import model_plan
 from engine.progress import Silent
 from engine.report import RunReport, TransformReport
 from engine.run import Runner
@@ -87,6 +88,9 @@ class ModelProject:
     def replay(self) -> TransformReport:
         [transformed] = Runner(self._project(), Silent()).replay(None).transforms
         return transformed
+
+    def plan(self) -> dict[str, Any]:
+        return model_plan(self._project(), "warehouse", self._warehouse())
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask as a reader does."""

@@ -38,7 +38,8 @@ class Table:
         self.adapter.execute(f"CREATE TABLE thing ({columns})")
         name, properties = kind.split(": ")
         custom = f"kind CUSTOM (materialization '{name}', materialization_properties ({properties}))"
-        self.model = load_sql_based_model(parse(f"MODEL (name vault.thing, {custom}{depends_on}); SELECT 1 AS x"))
+        query = "SELECT " + ", ".join(f"NULL AS {column.split()[0]}" for column in columns.split(", "))
+        self.model = load_sql_based_model(parse(f"MODEL (name vault.thing, {custom}{depends_on}); {query}"))
 
     def put(self, kind: str, query: str) -> None:
         """Put the rows of a query, which are not the table's first."""
@@ -101,8 +102,9 @@ def test_only_what_a_hub_knew_before_is_looked_up(
 def test_a_hub_that_the_model_does_not_depend_on_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlmesh.utils.errors import SQLMeshError
 
-    table = Table(tmp_path, "insert_new: key = k, hubs = vault.hub_gone", "thing_hk TEXT, _arrived_at TIMESTAMPTZ")
+    columns = "k TEXT, thing_hk TEXT, _arrived_at TIMESTAMPTZ, _key BIGINT"
+    table = Table(tmp_path, "insert_new: key = k, hubs = vault.hub_gone", columns)
     monkeypatch.setattr(table.keyed, "to_table_mapping", lambda *_: {})
-    with pytest.raises(SQLMeshError, match=r"hubs names vault.hub_gone, which the model does not depend on"):
+    with pytest.raises(SQLMeshError, match=r"hubs names vault.hub_gone, which the model does not read"):
         table.put("InsertNew", "SELECT 'a' AS thing_hk, now() AS _arrived_at")
     table.adapter.close()

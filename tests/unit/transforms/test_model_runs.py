@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from engine.errors import TickhouseError
+from engine.model_errors import ModelError
 from engine.model_state import heal
 
 pytestmark = [
@@ -151,7 +152,19 @@ def test_a_satellite_over_what_is_no_feed_of_its_hub_is_refused(project: Any, *,
     project.price("new", "7", hour=1)
     transformed = project.build()
     assert transformed.status == "failed"
-    assert "stage.price_other is no feed of vault.hub_asset: add it to that hub's feeds" in transformed.error
+    place = "transforms/models/vault/sat_asset_symbol.sql:10: "
+    assert transformed.error.startswith(f"{place}stage.price_other is no feed of vault.hub_asset: add it to that hub's")
+    assert not transformed.retry
+    with pytest.raises(ModelError, match="is no feed of"):  # before anything is built
+        project.plan()
+
+
+def test_a_misspelt_argument_of_a_macro_is_named(project: Any) -> None:
+    satellite = SATELLITE.replace("payload :=", "paylod :=")
+    (project.folder / "transforms/models/vault/sat_asset_symbol.sql").write_text(satellite)
+    with pytest.raises(ModelError, match=r"the macro has no argument 'paylod': is it 'payload'\?") as caught:
+        project.plan()
+    assert caught.value.reason.startswith("transforms/models/vault/sat_asset_symbol.sql:10\n")
 
 
 LINK = """\
@@ -178,6 +191,7 @@ def test_a_link_that_names_a_hub_by_other_columns_than_its_key_is_refused(projec
     assert (
         "names vault.hub_asset by quote_currency, asset_type, its key is asset_symbol, asset_type" in transformed.error
     )
+    assert transformed.error.startswith("transforms/models/vault/link_asset_quote.sql:")
 
 
 def test_a_file_that_is_no_model_gives_one_error(project: Any) -> None:
