@@ -54,9 +54,10 @@ def lags(project: Project, lake: Lake, ledger: Ledger, now: datetime) -> tuple[l
         if resource.behind is None:
             continue
         state, _ = lake.state(source, name, resource.table.name)
-        runs = [run for pipeline in pipelines for run in ledger.last(pipeline, LOOKED_BACK + 1) if run.ended_at]
-        runs = sorted(runs, key=lambda run: run.started_at)[-LOOKED_BACK:]
-        late = _late(project, pipelines, runs, now)
+        all_runs = [run for pipeline in pipelines for run in ledger.last(pipeline, LOOKED_BACK + 1)]
+        all_runs.sort(key=lambda run: run.started_at)
+        runs = [run for run in all_runs if run.ended_at][-LOOKED_BACK:]
+        late = died(all_runs) or _late(project, pipelines, runs, now)
         try:
             partitions = resource.behind(source, state)
         except TickhouseError as error:
@@ -77,6 +78,15 @@ def worse(left: Sequence[int | None]) -> str:
         return ""
     told = ", ".join(f"{count:,}" for count in known)
     return f"{'growing' if known[-1] > known[0] else 'stuck'}: the last runs left {told}"
+
+
+def died(runs: Sequence[RunRecord]) -> str:
+    """Say so when the last runs all died; the newest one may be under way, and does not count."""
+    ended = runs if runs and runs[-1].ended_at else runs[:-1]
+    last = ended[-LOOKED_BACK:]
+    if len(last) < LOOKED_BACK or any(run.ended_at for run in last):
+        return ""
+    return f"stuck: the last {LOOKED_BACK} runs died before they ended"
 
 
 def _read_by(project: Project) -> dict[tuple[str, str], list[str]]:

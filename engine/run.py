@@ -64,6 +64,12 @@ class Runner:
         self._sound: Sequence[Entry] = ()
         self._data_dir = project.data_dir
 
+    def follow(self, project: Project) -> None:
+        """Run an edited file's pipelines from here on. Raises UsageError where its data lies in another folder."""
+        if project.data_dir != self._data_dir:
+            raise UsageError("its data lies in another folder", "Start it anew to work there.")
+        self.project = project
+
     def run(self, pipeline: str) -> RunReport:
         """Run one pipeline. Raises BusyError, UsageError or LakeError before anything is extracted."""
         return self._run(pipeline, self._extract_all)

@@ -55,7 +55,11 @@ def run(
                 "--repeat takes one pipeline, and no --json", "Ask `engine status --json` beside it; start one each."
             )
         repeated(
-            runner, names[0], lambda: run_each(runner, names, as_json=False), lambda text: click.echo(redact(text))
+            runner,
+            names[0],
+            lambda: run_each(runner, names, as_json=False),
+            lambda text: click.echo(redact(text)),
+            lambda: load(project.path, project.profile_name),
         )
         return
     finish(run_each(runner, names, as_json=as_json), as_json=as_json)

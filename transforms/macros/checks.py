@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp, parse_one
 from sqlmesh import macro
 
+from macros.interval import arrived_in, end_of, start_of
 from macros.keys import key_bits
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def key_problems(
     carried = list(dict.fromkeys([*keys, *needed, *(column for _, column in parents)]))
     shown, this = ", ".join(keys), table.sql(dialect="duckdb", identify=True)
     bits = {f"_bits_{column}": key_bits(evaluator, exp.column(column)) for _, column in parents}
-    arrived = "_arrived_at BETWEEN @start_dt AND @end_dt"
+    arrived = arrived_in(evaluator)
     # of a key that a hub has got now there is no older row: it would have been an orphan, and told as one
     elder = " AND ".join(
         f"({column} IS NULL OR NOT _bits_{column} IN (SELECT _key FROM {hub} WHERE {arrived}))"
@@ -44,9 +45,9 @@ def key_problems(
     twice = (  # keys are compared where their first bits occur twice: one narrow column is read of older rows
         f"SELECT 'duplicate key' AS problem, {shown} FROM {this} WHERE _key IN (SELECT _key FROM ("
         "SELECT _key FROM touched UNION ALL "
-        f"SELECT _key FROM {this} WHERE _arrived_at < @start_dt AND _key IN "
+        f"SELECT _key FROM {this} WHERE _arrived_at < {start_of(evaluator)} AND _key IN "
         f"(SELECT _key FROM touched WHERE {elder or 'TRUE'}) UNION ALL "
-        f"SELECT _key FROM {this} WHERE _arrived_at > @end_dt AND _key IN (SELECT _key FROM touched)"
+        f"SELECT _key FROM {this} WHERE _arrived_at > {end_of(evaluator)} AND _key IN (SELECT _key FROM touched)"
         f") AS there GROUP BY _key HAVING COUNT(*) > 1) GROUP BY {shown} HAVING COUNT(*) > 1"
     )
     nullable = _column_names(optional)
@@ -77,7 +78,7 @@ def key_problems(
     rendered = query.transform(
         lambda node: bits[node.name].copy() if isinstance(node, exp.Column) and node.name in bits else node
     )
-    return exp.Subquery(this=evaluator.transform(rendered), alias=exp.TableAlias(this=exp.to_identifier("problems")))
+    return exp.Subquery(this=rendered, alias=exp.TableAlias(this=exp.to_identifier("problems")))
 
 
 def _members(value: exp.Expression) -> list[exp.Expression]:

@@ -17,6 +17,7 @@ from sqlmesh import macro
 from sqlmesh.utils.errors import SQLMeshError
 
 from macros.dialects import dialect_of, fragment
+from macros.interval import arrived_in, end_of, start_of
 from macros.keys import hash_key, hash_of, key_bits
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from sqlmesh.core.macros import MacroEvaluator
 
-ARRIVED = "_arrived_at BETWEEN @start_dt AND @end_dt"
 DELETED = "f" * 32
 """The hashdiff of a deletion: no payload's, and at one load time it counts before any of them."""
 
@@ -116,20 +116,21 @@ def satellite(
     # row, so that no engine tries the cast before there is such a row
     other = f"the _key of {staged} is not that of {', '.join(group)}, stage a feed for it, see "
     refusal = f"CAST('{other}' || {hash_column} AS BIGINT)"
+    arrived = arrived_in(evaluator)
     # `known` is read from one narrow column: where every key is new, as with transactions, nothing wide is read at all
     query = parse_one(
         f"""
         WITH touched AS (
           SELECT DISTINCT {", ".join(group)}, CASE WHEN _key = _own_key THEN _key ELSE {refusal} END AS _key
           FROM {staged}
-          WHERE {ARRIVED} AND NOT {hash_column} IS NULL
+          WHERE {arrived} AND NOT {hash_column} IS NULL
         ), known AS (
-          {elsewhere(evaluator, feed, exp.to_identifier("touched"), own_hub).sql("duckdb")}
+          {_keys_elsewhere(evaluator, feed, "touched", own_hub)}
         ), history AS (
-          SELECT * FROM {staged} WHERE {ARRIVED} AND NOT {hash_column} IS NULL
+          SELECT * FROM {staged} WHERE {arrived} AND NOT {hash_column} IS NULL
           UNION ALL
           SELECT s.* FROM {staged} AS s
-          WHERE NOT s.{ARRIVED}
+          WHERE NOT s.{arrived}
             AND s._key IN (SELECT _key FROM known)
             AND EXISTS(SELECT 1 FROM touched AS t WHERE t._key = s._key AND {same})
         ), deliveries AS (
@@ -146,30 +147,19 @@ def satellite(
         """,
         dialect="duckdb",
     )
-    return evaluator.transform(query.transform(_in_place_of, {"_hashdiff": hashdiff, "_own_key": own_key}))
+    return query.transform(_in_place_of, {"_hashdiff": hashdiff, "_own_key": own_key})
 
 
 @macro()
 def elsewhere(
     evaluator: MacroEvaluator, table: exp.Expression, touched: exp.Expression, hub_table: exp.Expression
-) -> exp.Expression | list[exp.Expression] | None:
+) -> exp.Expression:
     """Return the `_key` values of `touched` that `table` also has in rows from outside the interval.
 
     `@elsewhere(stage.customer, touched, vault.hub_customer)`; `touched` has customer_hk and _key. Of keys that the hub
     has got in this interval there are no earlier rows; later ones, of any key, only where an interval is run again.
     """
-    _must_feed(evaluator, table, hub_table, satellites=True)
-    name, hub_name = table.sql("duckdb"), hub_table.sql("duckdb")
-    column = _hub_column(hub_name)
-    query = f"""
-        SELECT _key FROM {name} WHERE _arrived_at < @start_dt AND _key IN (
-          SELECT _key FROM {touched.name}
-          WHERE NOT {column} IN (SELECT {column} FROM {hub_name} WHERE {ARRIVED})
-        )
-        UNION
-        SELECT _key FROM {name} WHERE _arrived_at > @end_dt AND _key IN (SELECT _key FROM {touched.name})
-    """
-    return evaluator.transform(parse_one(query, dialect="duckdb"))
+    return parse_one(_keys_elsewhere(evaluator, table, touched.name, hub_table), dialect="duckdb")
 
 
 @macro()
@@ -212,6 +202,20 @@ def effectivity(
     return query.transform(_in_place_of, {"_link": _link_key(evaluator, keys)})
 
 
+def _keys_elsewhere(evaluator: MacroEvaluator, table: exp.Expression, touched: str, hub_table: exp.Expression) -> str:
+    _must_feed(evaluator, table, hub_table, satellites=True)
+    name, hub_name = table.sql("duckdb"), hub_table.sql("duckdb")
+    column = _hub_column(hub_name)
+    return f"""
+        SELECT _key FROM {name} WHERE _arrived_at < {start_of(evaluator)} AND _key IN (
+          SELECT _key FROM {touched}
+          WHERE NOT {column} IN (SELECT {column} FROM {hub_name} WHERE {arrived_in(evaluator)})
+        )
+        UNION
+        SELECT _key FROM {name} WHERE _arrived_at > {end_of(evaluator)} AND _key IN (SELECT _key FROM {touched})
+    """
+
+
 def _link_key(evaluator: MacroEvaluator, keys: Sequence[str]) -> exp.Expression:
     """Return the hash of the hubs' keys; NULL as soon as one of them is. Hashes need no escaping: they are hex."""
     joined: exp.Expression = exp.column(keys[0])
@@ -236,8 +240,9 @@ def _first_seen(
     own = [name for name in hashes if name not in together]
     seen = [*columns, "load_timestamp", "record_source", "_load_id"]
     carried = [*seen, "_arrived_at"]
+    new = arrived_in(evaluator)
     arrived = " UNION ALL ".join(
-        f"SELECT {', '.join(f'_{name} AS {name}' for name in own)}, {', '.join(carried)} FROM {feed} WHERE {ARRIVED}"
+        f"SELECT {', '.join(f'_{name} AS {name}' for name in own)}, {', '.join(carried)} FROM {feed} WHERE {new}"
         for feed in feeds
     )
     outer = ", ".join(f"_{name} AS {name}" if name in together else name for name in hashes)
@@ -251,7 +256,7 @@ def _first_seen(
         dialect="duckdb",
     )
     values = {f"_{name}": value for name, value in hashes.items()}
-    return evaluator.transform(query.transform(_in_place_of, {**values, "_bits": key_bits(evaluator, exp.column(key))}))
+    return query.transform(_in_place_of, {**values, "_bits": key_bits(evaluator, exp.column(key))})
 
 
 def _in_place_of(node: exp.Expression, values: dict[str, exp.Expression]) -> exp.Expression:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.lag import worse
+from engine.lag import died, worse
+from engine.ledger import RunRecord
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,22 @@ from engine.lag import worse
 )
 def test_a_lag_is_told_when_it_does_not_shrink(left: list[int | None], said: str) -> None:
     assert worse(left) == said
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        ("nnn", True),
+        ("ynnn", True),
+        ("nnnn", True),  # the newest may be under way, the three before it are not
+        ("nn", False),
+        ("nny", False),
+        ("nnyn", False),
+        ("", False),
+    ],
+)
+def test_runs_that_all_died_are_told(ended: str, *, told: bool) -> None:
+    runs = [RunRecord(str(n), "five", "", "later" if how == "y" else None, "", {}) for n, how in enumerate(ended)]
+    assert died([*runs, RunRecord("now", "five", "", None, "running", {})]) == (
+        "stuck: the last 3 runs died before they ended" if told else ""
+    )
