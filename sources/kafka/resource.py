@@ -120,8 +120,12 @@ class _Reading:
         return JsonFormat()
 
     def _assigned(self, held: Mapping[int, Held]) -> Drain:
-        from confluent_kafka import TopicPartition
+        from confluent_kafka import KafkaException, TopicPartition
 
+        try:  # a client that is assigned partitions whose leader it does not know yet may look for it a second later
+            self._consumer.list_topics(self._topic, self._source.timeout_seconds)
+        except KafkaException as error:
+            raise broken(self._ctx.source, self._source, error.args[0]) from None
         starts = {partition: self.positions.start(partition, there.low) for partition, there in held.items()}
         self._consumer.assign([TopicPartition(self._topic, partition, at) for partition, (at, _) in starts.items()])
         for partition, (at, epoch) in starts.items():
