@@ -64,8 +64,8 @@ class EngineProject:
         profile = [] if arguments[0] in {"demo", "schema", "--help"} else ["--profile", self.profile]
         return [ENGINE, *arguments, *profile]
 
-    def engine(self, *arguments: str, expect: int | None = 0) -> Ended:
-        """Run a command to its end. `expect` is the exit code it must have (None: any)."""
+    def engine(self, *arguments: str, expect: int | None = 0, limit: float = LIMIT_SECONDS) -> Ended:
+        """Run a command to its end, in at most `limit` seconds. `expect` is its exit code (None: any)."""
         done = subprocess.run(
             self.command(*arguments),
             cwd=self.folder,
@@ -73,7 +73,7 @@ class EngineProject:
             capture_output=True,
             text=True,
             check=False,
-            timeout=LIMIT_SECONDS,
+            timeout=limit,
         )
         ended = Ended(done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in ended.out + ended.err, ended.err

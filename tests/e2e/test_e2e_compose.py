@@ -1,0 +1,99 @@
+"""`engine run --all --profile compose`: the lake on S3, TimescaleDB and Trino beside the embedded warehouse, at once.
+
+Every server is a real one, on loopback (tests/servers says what TimescaleDB's is). All of the lake comes to every one
+of them, and the models give the same tables on both warehouses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from destinations import open_destination
+from engine.config.load import load_project
+from tests.e2e.engine_project import EngineProject, new_project
+from tests.e2e.test_e2e_tables import TABLES
+from tests.servers.databases import Dsn
+from tests.servers.trino_server import GROUP, TrinoServer
+from tests.vault.test_vault_engines import shown
+
+pytestmark = [
+    pytest.mark.chaos,  # minutes: five pipelines, the models of each on two engines
+    pytest.mark.timeout(1800),
+    pytest.mark.xdist_group(GROUP),
+]
+OWN = ("_arrived_at", "_seq", "arrived_at")
+"""When a package arrived is each warehouse's own."""
+BOOKS = ("_packages", "_cursor", "_identity", "_checks", "_model_runs", "_quarantine")
+LAST_RUN_SECONDS = 1500
+
+
+def content(columns: Iterable[str], rows: Iterable[Any]) -> Counter[tuple[str, ...]]:
+    """Rows in no order, each value as text: exact, instants in UTC."""
+    kept = [(n, name) for n, name in enumerate(columns) if name not in OWN]
+    kept.sort(key=lambda pair: pair[1])
+    return Counter(tuple(shown(row[n]) for n, _ in kept) for row in rows)
+
+
+@pytest.fixture
+def composed(tmp_path: Path, trino: TrinoServer, timescale: Dsn) -> EngineProject:
+    """The project as it is cloned, its servers named by the environment; prices from the bundled market."""
+    project = new_project(
+        tmp_path / "clone",
+        "compose",
+        TIMESCALE_DSN=timescale(),
+        TRINO_PORT=str(trino.port),
+        TRINO_FILES=str(trino.files / "composed"),
+        S3_ENDPOINT=trino.s3.url,
+        S3_ACCESS_KEY=trino.s3.access_key,
+        S3_SECRET_KEY=trino.s3.secret_key,
+    )
+    project.replace("    data: .data/compose\n", "    data: .data/compose\n    market: replay\n    broker: mock\n")
+    return project
+
+
+def test_one_run_fills_every_server_alike(composed: EngineProject, trino: TrinoServer) -> None:
+    ended = composed.engine("run", "--all", "--json", expect=0, limit=LAST_RUN_SECONDS)
+    assert {run["status"] for run in ended.document()["runs"]} == {"ok"}, ended.err
+    project = load_project(composed.file, profile="compose", env=composed.environment)
+    warehouse, series = (
+        open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
+        for name in ("warehouse", "timeseries")
+    )
+    different, rows = {}, 0
+    with warehouse.reader() as embedded, series.reader() as timescaledb:
+
+        def ours(table: str) -> tuple[list[str], Counter[tuple[str, ...]]]:
+            found = embedded.sql(f"SELECT * FROM {table}")
+            return found.columns, content(found.columns, found.fetchall())
+
+        landed = [
+            name
+            for (name,) in embedded.sql(
+                "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'landing'"
+            ).fetchall()
+            if name not in BOOKS
+        ]
+        for name in (*(f"landing.{table}" for table in landed), *TABLES):
+            columns, expected = ours(name)
+            listed = ", ".join(f'"{column}"' for column in columns)
+            on_trino = content(columns, trino.execute(f"SELECT {listed} FROM {name}"))  # noqa: S608 - names of tables
+            if on_trino != expected:
+                different[f"trino {name}"] = (list((expected - on_trino))[:2], list((on_trino - expected))[:2])
+            if name.startswith("landing."):
+                cursor = timescaledb.execute(f"SELECT {listed} FROM {name}".encode())  # noqa: S608
+                on_timescale = content(columns, cursor.fetchall())
+                if on_timescale != expected:
+                    different[f"timescaledb {name}"] = (
+                        list((expected - on_timescale))[:2],
+                        list((on_timescale - expected))[:2],
+                    )
+            rows += expected.total()
+    assert different == {}
+    assert len(landed) > 10
+    assert rows > 10_000
+    assert not (composed.folder / ".data" / "compose" / "lake").exists(), "the lake is on S3"
