@@ -112,3 +112,36 @@ def test_what_is_delivered_has_late_rows() -> None:
     first, second = deliveries()
     newest: Mapping[str, str] = {t: max(str(row["load_timestamp"]) for row in rows) for t, rows in first.items()}
     assert sum(str(row["load_timestamp"]) < newest.get(t, "") for t, rows in second.items() for row in rows) > 50
+
+
+FIRST_ROWS = ("(1, 'a', 2, 'old')", "(1, 'b', NULL, 'old')", "(2, 'c', 5, 'old')", "(2, NULL, 1, 'old')")
+NEWER_ROWS = (
+    *("(1, 'a', 2, 'equal')", "(1, 'b', 0, 'newer')", "(2, 'c', 4, 'older')", "(2, NULL, 3, 'newer')"),
+    *("(3, 'd', NULL, 'first')", "(3, NULL, NULL, 'first')"),
+)
+KEPT = [
+    *((1, "a", 2, "old"), (1, "b", 0, "newer"), (2, "c", 5, "old"), (2, None, 3, "newer")),
+    *((3, "d", None, "first"), (3, None, None, "first")),
+]
+
+
+def test_the_newest_row_is_kept_where_keys_and_versions_are_null(trino: TrinoServer) -> None:
+    """One MERGE, the same on both engines: no NULL is compared, and what matches nothing is inserted."""
+    import duckdb
+    from sqlmesh.utils import sys_path
+
+    with sys_path(HERE.parents[1] / "transforms"):
+        from materializations import merging
+    trino.execute("CREATE SCHEMA IF NOT EXISTS merged")
+    with duckdb.connect() as connection:
+        connection.execute("CREATE SCHEMA merged")
+        for execute in (lambda text: connection.execute(text).fetchall(), trino.execute):
+            execute("CREATE TABLE merged.newest (_key BIGINT, name VARCHAR, version BIGINT, said VARCHAR)")
+            execute(f"INSERT INTO merged.newest VALUES {', '.join(FIRST_ROWS)}")
+            query = f"SELECT * FROM (VALUES {', '.join(NEWER_ROWS)}) AS given (_key, name, version, said)"
+            columns = ["_key", "name", "version", "said"]
+            execute(merging.keep_newest("merged.newest", query, columns, ["name"], ["version", "said"]))
+            found = [tuple(row) for row in execute("SELECT * FROM merged.newest ORDER BY _key, name NULLS LAST")]
+            assert found == KEPT
+            execute("DROP TABLE merged.newest")
+    trino.execute("DROP SCHEMA merged")

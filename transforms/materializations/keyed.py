@@ -256,10 +256,9 @@ class KeepNewest(Keyed, CustomMaterialization):
                 f"WHERE o._key IN (SELECT _key FROM {known})"
             )
             with self._temporary("present", self._query(rows)) as present:
-                newer = f"ROW({_listed('o', newest)}) > ROW({_listed('x', newest)})"
                 older = (
                     f"SELECT {_listed('x', [*key, '_key'])} FROM {fresh} AS o "
-                    f"JOIN {present} AS x ON {_same(key)} WHERE {newer}"
+                    f"JOIN {present} AS x ON {_same(key)} WHERE {merging.newer(newest)}"
                 )
                 with self._temporary("older", self._query(older)) as old:
                     if not self._is_empty(old):

@@ -20,7 +20,17 @@ def insert_new(target: str, query: str, columns: Sequence[str], key: Sequence[st
 
 def keep_newest(target: str, query: str, columns: Sequence[str], key: Sequence[str], newest: Sequence[str]) -> str:
     """Keep of each key the row that is the greatest in the columns `newest`."""
-    return _upsert(target, query, columns, key, f"ROW({_of('o', newest)}) > ROW({_of('x', newest)})")
+    return _upsert(target, query, columns, key, newer(newest))
+
+
+def newer(columns: Sequence[str]) -> str:
+    """Return the condition that row `o` is the greater one in these columns, the first counting most, NULL least.
+
+    Spelt out: Trino compares no rows with a NULL in them, and looks at the condition also where nothing matched.
+    """
+    first, *others = columns
+    greater = f"o.{first} > x.{first} OR (x.{first} IS NULL AND NOT o.{first} IS NULL)"
+    return f"({greater} OR (o.{first} IS NOT DISTINCT FROM x.{first} AND {newer(others)}))" if others else f"({greater})"
 
 
 def replace_keys(
