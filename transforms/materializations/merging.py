@@ -30,7 +30,8 @@ def newer(columns: Sequence[str]) -> str:
     """
     first, *others = columns
     greater = f"o.{first} > x.{first} OR (x.{first} IS NULL AND NOT o.{first} IS NULL)"
-    return f"({greater} OR (o.{first} IS NOT DISTINCT FROM x.{first} AND {newer(others)}))" if others else f"({greater})"
+    alike = f" OR (o.{first} IS NOT DISTINCT FROM x.{first} AND {newer(others)})" if others else ""
+    return f"({greater}{alike})"
 
 
 def replace_keys(

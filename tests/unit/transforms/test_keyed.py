@@ -111,15 +111,16 @@ def test_a_hub_that_the_model_does_not_depend_on_is_told(tmp_path: Path, monkeyp
 
 
 def test_of_two_rows_the_greater_one_stays_and_null_is_least(tmp_path: Path) -> None:
-    table = Table(tmp_path, "keep_newest: key = k, newest = (at, said)", "k TEXT, at INT, said TEXT, _key BIGINT")
+    table = Table(tmp_path, "keep_newest: key = k, newest = (seen, said)", "k TEXT, seen INT, said TEXT, _key BIGINT")
     table.adapter.execute(
-        "INSERT INTO thing VALUES ('later', 1, 'a', 1), ('earlier', 5, 'a', 2), ('tie', 1, 'b', 3), ('null', NULL, 'a', 4)"
+        "INSERT INTO thing VALUES "
+        "('later', 1, 'a', 1), ('earlier', 5, 'a', 2), ('tie', 1, 'b', 3), ('null', NULL, 'a', 4)"
     )
     new = ("('later', 2, 'z', 1)", "('earlier', 4, 'z', 2)", "('tie', 1, 'c', 3)", "('null', 0, 'z', 4)")
-    table.put("KeepNewest", f"SELECT * FROM (VALUES {', '.join(new)}) AS given (k, at, said, _key)")
+    table.put("KeepNewest", f"SELECT * FROM (VALUES {', '.join(new)}) AS given (k, seen, said, _key)")
     assert [row[:3] for row in table.rows()] == [
         ("earlier", 5, "a"), ("later", 2, "z"), ("null", 0, "z"), ("tie", 1, "c"),
     ]  # fmt: skip
-    table.put("KeepNewest", "SELECT 'null' AS k, NULL::INT AS at, 'zz' AS said, 4::BIGINT AS _key")
+    table.put("KeepNewest", "SELECT 'null' AS k, NULL::INT AS seen, 'zz' AS said, 4::BIGINT AS _key")
     assert ("null", 0, "z") in [row[:3] for row in table.rows()]
     table.adapter.close()
