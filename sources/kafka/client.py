@@ -81,7 +81,9 @@ class Admin:
         self._source = source
         self._name = name
         self._heard: list[KafkaError] = []
-        self.client = _made(AdminClient, settings_of(source) | {"error_cb": self._heard.append}, name, source)
+        # or a question about a misspelt topic makes it, where the brokers are set to make what they are asked for
+        settings = {"allow.auto.create.topics": False, "error_cb": self._heard.append}
+        self.client = _made(AdminClient, settings_of(source) | settings, name, source)
 
     def broken(self, error: KafkaError) -> SourceError:
         """Return the error to raise: what a call failed with, or the sign-in that was refused meanwhile."""

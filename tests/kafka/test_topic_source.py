@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip("confluent_kafka")
 from confluent_kafka import Producer
 
+from engine.errors import SourceError
+from sources.kafka.mock import MOCK, address
 from sources.kafka.settings import KafkaSource
 from tests.kafka import brokers, jars
 from tests.kafka.brokers import Bootstrap, Broker, MockBroker
@@ -235,3 +237,15 @@ def test_the_mock_broker_of_librdkafka_will_do_for_a_demo(project: TopicProject)
         assert project.notices() == []
         assert [row[2] for row in project.landed()] == list(range(100))
         assert project.notices() == []
+
+
+def test_asking_for_a_misspelt_topic_does_not_make_it() -> None:
+    """Librdkafka's mock makes what it is asked for, as brokers do unless auto.create.topics.enable=false."""
+    from confluent_kafka.admin import AdminClient
+
+    from sources.kafka.describe import describe
+
+    source = KafkaSource.model_validate({"type": "kafka", "brokers": MOCK, "resources": {"ordres": {}}})
+    with pytest.raises(SourceError, match="the brokers have no topic 'ordres'"):
+        describe(source, "stream", "ordres")
+    assert "ordres" not in AdminClient({"bootstrap.servers": address(), "log_level": 0}).list_topics(timeout=10).topics
