@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help demo test lint docs bench chaos vault-engines lock clean
+.PHONY: help demo test check lint docs bench chaos vault-engines lock clean
 help:
 	@echo "make demo   set up, then land, load and model a simulated market (no key, no network)"
 	@echo "make test   set up, then run every test"
@@ -20,12 +20,14 @@ demo: .venv/.ready
 	@$(BIN)/engine demo --no-app
 
 test: .venv/.ready
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not chaos"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not chaos" --durations 40 --durations-min 10
 
-lint: .venv/.ready
+check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint: check
 	$(BIN)/python -m pytest -q -p no:randomly tests/docs
 
 docs: .venv/.ready
