@@ -158,7 +158,7 @@ def _opened(
         context = open_context(project, name, warehouse, first, load=load)
     with closing(context):
         if load:
-            refuse_mistakes(context, project.project_dir)
+            refuse_mistakes(context, project)
         yield context, console
 
 

@@ -11,9 +11,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from sources.protocol import Resource, SetAside, SourceContext
 if TYPE_CHECKING:
     from dlt.extract import DltResource
 
+    from engine.conform import Conformed, Conformer
     from engine.lake.lake import Lake
 
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
@@ -117,11 +118,10 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
         from engine.conform import Conformer  # heavy: not where nothing is new
 
         conformer = Conformer(table, lake.columns(table.name), source=source, load_id=load_id, run_id=run_id)
-        for item in chain(first, found):
+        conformed_pages = _conformed(chain(first, found), conformer, one_by_one=resource.one_by_one)
+        for conformed in conformed_pages:
             if extraction.stop.is_set():
                 raise StoppedError(STOPPED, AGAIN)
-            take = conformer.set_aside if isinstance(item, SetAside) else conformer.conform
-            conformed = take(item, datetime.now(UTC))
             writer.write(conformed.rows)
             writer.write_rejected(conformed.rejected)
             if resource.rejected is not None and conformed.rejected.num_rows:
@@ -145,6 +145,18 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
         if resource.landed is not None:
             resource.landed(context, state)
     tell_missed(report, resource, context, missed)
+
+
+def _conformed(items: Iterable[Any], conformer: Conformer, *, one_by_one: bool) -> Iterator[Conformed]:
+    """Type page by page; none has a load time before an earlier one's, even if the clock is set back."""
+    at = after = datetime.now(UTC)
+    for item in items:
+        at = max(datetime.now(UTC), after)
+        if isinstance(item, SetAside):
+            yield conformer.set_aside(item, at)
+            continue
+        after = at + timedelta(microseconds=len(item) if one_by_one else 0)
+        yield conformer.conform(item, at, one_by_one=one_by_one)
 
 
 def pages(resource: DltResource, source: str, state: dict[str, Any]) -> Iterator[Any]:

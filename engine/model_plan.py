@@ -46,7 +46,7 @@ def model_plan(project: Project, name: str, warehouse: Warehouse, environment: s
     if environment == PROD and _as_planned(project, name):
         return {"warehouse": name, "environment": environment, **NOTHING}
     with published(warehouse) as reader, planning_context(project, name, warehouse, reader) as context:
-        refuse_mistakes(context, project.project_dir)
+        refuse_mistakes(context, project)
         try:
             with clear_model_errors(project.project_dir):
                 plan = draw(context, environment, datetime.now(UTC), lambda since: arrivals(reader, since))

@@ -53,22 +53,26 @@ def repeated(
         edited = _modified(runner.project)
         if edited != read and not runner.stop.is_set():
             try:
-                runner.follow(load())
+                project = load()
+                cron = _schedule(project, pipeline)
+                runner.follow(project)
             except TickhouseError as error:
                 say(f"the edited {runner.project.path.name} is not followed: {error}")
                 continue
-            cron, read = _schedule(runner.project, pipeline), edited
+            read = edited
             say(f"{runner.project.path.name} was edited: from here on as it says now")
 
 
 def _schedule(project: Project, pipeline: str) -> Schedule:
     block = project.file.pipelines.get(pipeline)
-    if block is not None and not block.schedule:
+    if block is None:
+        raise UsageError(f"there is no pipeline {pipeline} in it", f"It has {', '.join(project.file.pipelines)}.")
+    if not block.schedule:
         raise UsageError(
             f"{pipeline} has no schedule to repeat it by",
             'Give it one in pipelines.yaml, such as schedule: "*/5 * * * *".',
         )
-    return parse_schedule(block.schedule if block and block.schedule else "@daily")
+    return parse_schedule(block.schedule)
 
 
 def _modified(project: Project) -> int:

@@ -23,7 +23,7 @@ from engine.compose import Composed
 from engine.dbt import model_files, notes
 from engine.errors import TickhouseError
 from engine.model_context import open_context, state_file, state_folder
-from engine.model_errors import clear_model_errors, failed_model, reason_of
+from engine.model_errors import ModelError, clear_model_errors, failed_model, reason_of
 from engine.model_intervals import note_arrivals, tables_are_made
 from engine.model_mistakes import refuse_mistakes
 from engine.model_state import forget, heal, on_trial, start_over
@@ -107,7 +107,6 @@ def transform(
         marker.write({**before, key: now})
         return 0
     say("planning" if edited else "building")
-    marker.write(before | BUILDING)
     with ONE_AT_A_TIME:
         built = _build(
             project,
@@ -122,6 +121,7 @@ def transform(
             say=say,
             warn=warn,
             run_id=run_id,
+            begin=lambda: marker.write(before | BUILDING),
         )
     marker.write({**before, "planned": now["files"], key: now} | BUILT)
     return built
@@ -160,14 +160,17 @@ def _build(
     say: Callable[[str], None],
     warn: Callable[[str], None] = log.warning,
     run_id: str = "",
+    begin: Callable[[], None] = lambda: None,
 ) -> int:
+    """Open, plan and run; `begin` is called before anything is changed, and after the files have been understood."""
     import duckdb
     import sqlmesh  # noqa: F401 - whole before its parts: while warm_up imports it, a part would be half a module
     from sqlmesh.core.console import set_console
     from sqlmesh.utils import CompletionStatus
     from sqlmesh.utils.errors import SQLMeshError
 
-    console, checks, place = listening_console(say), Checks(), ""
+    console, checks = listening_console(say), Checks()
+    broken: ModelError | None = None
     set_console(console)
     logging.getLogger("sqlmesh").setLevel(logging.ERROR)
     first, until = arrivals
@@ -178,7 +181,8 @@ def _build(
             opened = open_context(project, name, warehouse, first, files=files)
         with closing(opened) as context:
             if edited:
-                refuse_mistakes(context, project.project_dir)
+                refuse_mistakes(context, project)
+            begin()
             warehouse.provide(landing_tables(context))
             note_arrivals(context, warehouse.arrivals())
             checks = listen(context)
@@ -196,10 +200,10 @@ def _build(
                     skip_janitor=not edited,
                 )
             finally:
-                place = _place(context, project, console.failures)
+                broken = _broken(context, project, console.failures)
     except (SQLMeshError, duckdb.Error, *_errors_of(warehouse)) as error:
         if not checks.blocked:
-            raise model_failure(console.failures, str(error), place) from error
+            raise broken or model_failure(console.failures, str(error)) from error
     finally:
         checks.keep(warehouse, run_id, until)
         for check in checks.warned:
@@ -207,7 +211,7 @@ def _build(
     if checks.blocked:
         raise TransformError(*failure(checks.blocked))
     if status is CompletionStatus.FAILURE or console.failures:
-        raise model_failure(console.failures, "a model failed", place)
+        raise broken or model_failure(console.failures, "a model failed")
     return len(console.models)
 
 
@@ -292,19 +296,18 @@ def _readers(context: Context, tables: Sequence[str]) -> list[str]:
     return sorted(f"{model.name}+" for model in context.models.values() if landed & model.depends_on)
 
 
-def _place(context: Context, project: Project, failures: Sequence[str]) -> str:
-    """Return file and line of what the warehouse did not understand in the first failed model; '' if it is not that."""
+def _broken(context: Context, project: Project, failures: Sequence[str]) -> ModelError | None:
+    """Return what the warehouse did not understand in the first failed model; None if it is not that."""
     found = re.match(r"model (\S+): (.*)", failures[0], re.DOTALL) if failures else None
-    broken = failed_model(context, project.project_dir, found[1], found[2]) if found else None
-    return f"{broken.reason.split()[0]}: " if broken else ""
+    return failed_model(context, project.project_dir, found[1], found[2]) if found else None
 
 
-def model_failure(failures: Sequence[str], otherwise: str, place: str = "") -> TransformError:
+def model_failure(failures: Sequence[str], otherwise: str) -> TransformError:
     """Return the first failure as an error, and how many more there are."""
     first = " ".join((failures[0] if failures else otherwise).split())
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
     return TransformError(
-        f"{place}{first[:600]}{more}",
+        f"{first[:600]}{more}",
         "Landed and loaded data are safe. Fix the model under transforms/ and run the pipeline again.",
     )
 

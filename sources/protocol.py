@@ -132,6 +132,8 @@ class Resource:
     """The longest window that one backfill step may ask for; None: the resource has no past."""
     simulated: bool = False
     """Synthetic by nature (Faker): marked so wherever a person sees it."""
+    one_by_one: bool = False
+    """Its rows have an order (a topic's, a file's): each has its own load time, so that of a key the last counts."""
     rejected: Callable[[SourceContext, pa.Table], None] | None = None
     """Called with the quarantine's rows of each page before the package is committed."""
     landed: Callable[[SourceContext, dict[str, Any]], None] | None = None

@@ -33,7 +33,8 @@ Columns
     name            declared: as declared; else NFC, camelCase parted, lower case, other characters `_`, 63 bytes
     reserved        undeclared load_timestamp, _load*, _run*, _kafka*, _dlt*, ctid and its like: `payload_` before it
     source          the payload's, if it is text and not empty, is the record source; an object goes to payload_source
-    load_timestamp  the payload's only where the table declares the column (NULL there: the engine's)
+    load_timestamp  the payload's only where the table declares the column; else, and for NULL, the engine's: of a page,
+                    or of a row where rows come one by one
     collision       two fields of a row that become one column: the row is set aside; in Arrow every row
     undeclared      dict: text, bool, any number -> decimal, nested -> json, instant -> timestamp; Arrow: by its type
                     (ints bigint, floats double), a time without a zone its ISO text; created by its first loaded value

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -63,14 +64,23 @@ class Conformer:
         """Values dropped under `columns: discard_value`, by the name of the column they would have had."""
         return dict(self._discarded)
 
-    def conform(self, item: list[dict[str, Any]] | pa.Table | pa.RecordBatch, load_timestamp: datetime) -> Conformed:
-        """Type one page. Raises SourceError where the contract says freeze; any other fault is set aside."""
+    def conform(
+        self,
+        item: list[dict[str, Any]] | pa.Table | pa.RecordBatch,
+        load_timestamp: datetime,
+        *,
+        one_by_one: bool = False,
+    ) -> Conformed:
+        """Type one page. Raises SourceError where the contract says freeze; any other fault is set aside.
+
+        Rows that came `one_by_one` are a microsecond apart, in their order: of two of a key the later one counts.
+        """
         if load_timestamp.tzinfo is None:
             raise ValueError("load_timestamp has no zone")
         sheet = _Sheet(self._page(item))
         sheet.faults.update(sheet.page.faults)
         self._type(sheet)
-        lineage = self._lineage(sheet, load_timestamp)
+        lineage = self._lineage(sheet, load_timestamp, one_by_one=one_by_one)
         self._require(sheet)
         kept = _kept(sheet)
         self._admit(sheet, kept)
@@ -168,11 +178,12 @@ class Conformer:
             else:
                 del sheet.typed[name]
 
-    def _lineage(self, sheet: _Sheet, load_timestamp: datetime) -> dict[str, pa.ChunkedArray]:
+    def _lineage(self, sheet: _Sheet, load_timestamp: datetime, *, one_by_one: bool) -> dict[str, pa.ChunkedArray]:
         page, count, text = sheet.page, sheet.page.count, pa.string()
+        loaded = pa.scalar(load_timestamp.astimezone(UTC), ARROW_TYPES["timestamp"])
         lineage = {
             SOURCE: _constant(pa.scalar(self._source, text), count),
-            LOAD_TIMESTAMP: _constant(pa.scalar(load_timestamp.astimezone(UTC), ARROW_TYPES["timestamp"]), count),
+            LOAD_TIMESTAMP: _microseconds_apart(loaded, count) if one_by_one else _constant(loaded, count),
             "_load_id": _constant(pa.scalar(self._load_id, text), count),
             "_run_id": _constant(pa.scalar(self._run_id, text), count),
         }
@@ -233,6 +244,11 @@ def _kept(sheet: _Sheet) -> pa.Array | None:
     for row in sheet.faults:
         kept[row] = False
     return pa.array(kept, pa.bool_())
+
+
+def _microseconds_apart(first: pa.Scalar, count: int) -> pa.ChunkedArray:
+    instants = np.arange(first.value, first.value + count, dtype=np.int64)
+    return pa.chunked_array([pa.array(instants).cast(first.type)])
 
 
 def _constant(value: pa.Scalar, count: int) -> pa.ChunkedArray:

@@ -134,4 +134,4 @@ class FilesSource(BaseModel):
 
             return new_files(source, self, settings, table, ctx)
 
-        return Resource(name=key, table=table, build=build)
+        return Resource(name=key, table=table, build=build, one_by_one=True)

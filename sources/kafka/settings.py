@@ -191,6 +191,7 @@ class KafkaSource(BaseModel):
             table=table,
             build=build,
             simulated=mocked,
+            one_by_one=True,
             rejected=rejected,
             landed=landed,
             behind=None if mocked else behind,

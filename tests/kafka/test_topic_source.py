@@ -45,6 +45,11 @@ def test_every_message_lands_once_with_where_it_stood(topic: Callable[..., str],
     assert project.landed() == expected
     assert project.notices() == []
     assert project.landed() == expected
+    in_order = (
+        f"select count(*) from (select load_timestamp, lag(load_timestamp) over (partition by _kafka_partition "
+        f"order by _kafka_offset) as before from landing.{TABLE}) where load_timestamp <= before"
+    )
+    assert project.rows(in_order) == [(0,)], "of two messages of a key the later one has the later load time"
     produce(bootstrap, TOPIC, orders([999], 1))
     assert project.notices() == []
     assert project.landed() == sorted([*expected, (1, 70, 999)]), "a lone message is read as well"

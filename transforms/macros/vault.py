@@ -38,6 +38,9 @@ def hub(evaluator: MacroEvaluator, name: exp.Expression, key: exp.Expression, fe
     """
     columns = _names(key)
     hash_column = f"{name.name}_hk"
+    _must_be_kept_by(evaluator, "insert_new", [hash_column])
+    for feed in _items(feeds):
+        _must_have(evaluator, feed, _items(key))
     hashed = hash_key(evaluator, *(exp.column(column) for column in columns))
     return _first_seen(evaluator, hash_column, {hash_column: hashed}, columns, _names(feeds))
 
@@ -56,10 +59,17 @@ def link(
     }
     for end in _items(hubs):
         hub_table = exp.table_(f"hub_{end.name}", db="vault")
+        if not end.expressions:
+            raise SQLMeshError(
+                f"hubs := ({end.sql('duckdb')}(...)): name the columns that make that hub's key in the feed"
+            )
+        for feed in _items(feeds):
+            _must_have(evaluator, feed, end.expressions)
+        _must_be_the_key(evaluator, [column.name for column in end.expressions], hub_table)
         for feed in _items(feeds):
             _must_feed(evaluator, feed, hub_table)
-        _must_be_the_key(evaluator, [column.name for column in end.expressions], hub_table)
     hash_column = f"{name.name}_hk"
+    _must_be_kept_by(evaluator, "insert_new", [hash_column])
     together = {hash_column: _link_key(evaluator, list(ends))}
     return _first_seen(evaluator, hash_column, {**together, **ends}, [], _names(feeds), together)
 
@@ -90,8 +100,11 @@ def satellite(
     keys = _names(key)
     hash_column = f"{hub_name.name}_hk"
     own_hub = exp.table_(f"hub_{hub_name.name}", db="vault")
+    _must_be_the_key(evaluator, keys, own_hub)
     _must_feed(evaluator, feed, own_hub)
+    _must_have(evaluator, feed, [*_items(key), *_items(payload), *(_items(child) if child is not None else [])])
     group = [hash_column, *(one.alias_or_name for one in (_items(child) if child is not None else []))]
+    _must_be_kept_by(evaluator, "replace_groups", group, ["record_source", "load_timestamp", "hashdiff"])
     series = ", ".join([*group, "record_source"])
     values = _items(payload)
     hashdiff = hash_of(dialect_of(evaluator), values)
@@ -300,9 +313,45 @@ def _must_be_the_key(evaluator: MacroEvaluator, columns: Sequence[str], hub_tabl
     if key != list(columns):
         name = hub_table.sql("duckdb")
         raise SQLMeshError(
-            f"the link names {name} by {', '.join(columns)}, its key is {', '.join(key)}: give another role of it "
+            f"{name} is named by {', '.join(columns)}, its key is {', '.join(key)}: give another role of it "
             "a hub of its own, or stage a feed that has the key under its name"
         )
+
+
+def _must_be_kept_by(evaluator: MacroEvaluator, kind: str, key: Sequence[str], version: Sequence[str] = ()) -> None:
+    """Raise SQLMeshError where the model's kind does not keep the rows that its macro returns."""
+    own = evaluator.get_snapshot(evaluator.this_model_fqn) if evaluator.locals.get("this_model") else None
+    if own is None:
+        return
+    properties = own.model.custom_materialization_properties if own.model.kind.is_custom else {}
+    given = {
+        name: {one.name.lower() for one in _items(properties[name])}
+        for name in ("key", "version")
+        if name in properties
+    }
+    if (
+        not own.model.kind.is_custom
+        or own.model.kind.materialization.lower() != kind
+        or given.get("key") != {name.lower() for name in key}
+        or not set(version) <= given.get("version", set())
+    ):
+        wanted = {"key": key, **({"version": version} if version else {})}
+        listed = ", ".join(f"{name} = ({', '.join(of)})" for name, of in wanted.items())
+        raise SQLMeshError(
+            f"its rows are kept by kind CUSTOM (`materialization` '{kind}', materialization_properties ({listed}))"
+        )
+
+
+def _must_have(evaluator: MacroEvaluator, table: exp.Expression, expressions: Sequence[exp.Expression]) -> None:
+    """Raise SQLMeshError for the first column of the expressions that a feed does not have."""
+    snapshot = evaluator.get_snapshot(table.sql("duckdb"))
+    known = {name.lower() for name in (snapshot.model.columns_to_types or ())} if snapshot is not None else set()
+    if not known or "*" in known:
+        return
+    for expression in expressions:
+        for column in expression.find_all(exp.Column):
+            if column.name.lower() not in known:
+                raise SQLMeshError(f"{table.sql('duckdb')} has no column `{column.name}`")
 
 
 def _hub_column(table: str) -> str:

@@ -42,6 +42,8 @@ class Keyed(ABC):
     """
 
     NAME: str
+    ONE_KEY: t.ClassVar[bool] = False
+    """Whether the key is one column."""
     REQUIRED: t.ClassVar[tuple[str, ...]] = ("key",)
     """The properties that a model of the kind has to set; each lists columns of its query."""
     OPTIONAL: t.ClassVar[tuple[str, ...]] = ("hubs",)
@@ -84,26 +86,35 @@ class Keyed(ABC):
     @classmethod
     def mistakes(cls, model: Model) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with how the model declares its kind, and the word of its file that is."""
+        yield from cls._wrong_properties(model)
+        if not model.allow_partials:
+            yield f"{cls.NAME} takes what has arrived, and no whole intervals alone: add allow_partials TRUE", cls.NAME
+        yield from cls._wrong_hubs(model)
+        returned = {name.lower() for name in model.columns_to_types or ()}
+        if not returned or "*" in returned:
+            return
+        hubs = _listing(model, "hubs")
+        named = [name for name in (*cls.REQUIRED, *cls.OPTIONAL) if name != "hubs"]
+        listed = [item.name for name in named for item in _listing(model, name)]
+        needed = [*cls.COLUMNS, *map(_hash_column, hubs), *(["_arrived_at"] if hubs else [])]
+        for column in dict.fromkeys([*listed, *needed]):
+            if column.lower() not in returned:
+                yield f"{cls.NAME} needs the column {column}, which the query does not return", column
+
+    @classmethod
+    def _wrong_properties(cls, model: Model) -> Iterator[tuple[str, str]]:
         known = (*cls.REQUIRED, *cls.OPTIONAL)
-        for name, value in model.custom_materialization_properties.items():
+        for name in model.custom_materialization_properties:
             if name not in known:
                 yield f"{cls.NAME} has no property {name}, it has {', '.join(known) or 'none'}", name
-            elif not isinstance(value, exp.Expression) or not all(item.name for item in _listing(model, name)):
+            elif not (items := _listing(model, name)) or not all(item.name for item in items):
                 yield f"{name} wants names, without quotation marks: {name} = NAME, or {name} = (NAME, NAME)", name
+            elif name == "key" and cls.ONE_KEY and len(items) > 1:
+                yield f"the key of {cls.NAME} is one column, the hash of all that make it", name
         for name in cls.REQUIRED:
             if name not in model.custom_materialization_properties:
                 example = f"materialization_properties ({name} = ...)"
                 yield f"{cls.NAME} wants columns as its {name}: {example}", cls.NAME
-        yield from cls._wrong_hubs(model)
-        returned = model.columns_to_types
-        if returned is None or "*" in returned:
-            return
-        hubs = _listing(model, "hubs")
-        listed = [item.name for name in known if name != "hubs" for item in _listing(model, name)]
-        needed = [*cls.COLUMNS, *map(_hash_column, hubs), *(["_arrived_at"] if hubs else [])]
-        for column in dict.fromkeys([*listed, *needed]):
-            if column not in returned:
-                yield f"{cls.NAME} needs the column {column}, which the query does not return", column
 
     @classmethod
     def _wrong_hubs(cls, model: Model) -> Iterator[tuple[str, str]]:
@@ -207,6 +218,7 @@ class InsertNew(Keyed, CustomMaterialization):
     """
 
     NAME = "insert_new"
+    ONE_KEY = True
     COLUMNS = ("_key", "_arrived_at")
 
     def _merging(self, target: str, query: str, columns: Sequence[str], model: Model) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pyarrow as pa
@@ -347,3 +347,13 @@ def test_a_number_nobody_declared_that_is_finer_than_18_places_costs_no_row():
         result = subject.conform([{"price": "1", "change": fine}], NOW)
         assert result.rows.column("change").to_pylist() == [Decimal("0.001620904307513891")]
     assert subject.conform([{"price": fine}], NOW).set_aside == 1
+
+
+def test_rows_that_came_one_by_one_are_a_microsecond_apart_in_their_order():
+    page = [{"price": "1"}, {"price": "nothing"}, {"price": "2"}]
+    result = conformer(PRICE).conform(page, NOW, one_by_one=True)
+    assert [at - NOW for at in result.rows["load_timestamp"].to_pylist()] == [
+        timedelta(microseconds=0),
+        timedelta(microseconds=2),
+    ]
+    assert conformer(PRICE).conform(page, NOW).rows["load_timestamp"].to_pylist() == [NOW, NOW]

@@ -131,3 +131,19 @@ def test_an_edit_is_followed_and_one_that_cannot_be_read_is_said(clock: Callable
         "the edited pipelines.yaml is not followed: line 3 is broken\n  Mend it.",
         "pipelines.yaml was edited: from here on as it says now",
     ]
+
+
+def test_an_edit_that_takes_the_schedule_away_is_said_and_not_followed(
+    clock: Callable[[int], Clock], tmp_path: Path
+) -> None:
+    time, said = clock(2), []
+    running = runner(time)
+    running.project.path = path = tmp_path / "pipelines.yaml"
+
+    def once() -> None:
+        time.run(1)
+        path.write_text("edited")
+
+    repeat.repeated(running, "five", once, said.append, lambda: runner(time, None).project)
+    assert time.ran_at == ["12:00:01", "12:05:00"]
+    assert any("is not followed: five has no schedule" in text for text in said)

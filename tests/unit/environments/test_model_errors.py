@@ -38,6 +38,13 @@ EDITS = {
     "a key in quotation marks": ("(key = asset)", "(key = 'asset')", f"{MART}:3", "key = NAME"),
     "a key that is no column": ("(key = asset)", "(key = aset)", f"{MART}:3", "needs the column aset"),
     "no _key": ("  _key\nFROM", "  1 AS other\nFROM", MART, "needs the column _key, which the query does not return"),
+    "no partial intervals": (", allow_partials TRUE", "", f"{MART}:3", "add allow_partials TRUE"),
+    "a key in capitals, which is no mistake, and one that is": (
+        "(key = asset)",
+        "(key = (ASSET, aset))",
+        f"{MART}:3",
+        "needs the column aset",
+    ),
     "a hub that is not read": (
         "(key = asset)",
         "(key = asset, hubs = stage.price)",
@@ -45,6 +52,64 @@ EDITS = {
         "whose price_hk is not in the model's key",
     ),
 }
+
+
+RAW = "transforms/models/raw/prices.sql"
+LANDED = {
+    "a landed table": ("landing.prices", "landing.price", f"{RAW}:9", "nothing delivers landing.price", "'prices'"),
+    "a declared column": ("r.price::BIGINT", "r.pricee::BIGINT", f"{RAW}:7", "has no column pricee", "'price'"),
+}
+
+
+@pytest.mark.parametrize("name", LANDED)
+def test_a_misspelt_name_of_landing_is_refused_and_not_made(project: Any, name: str) -> None:
+    old, new, place, reason, hint = LANDED[name]
+    project.edit("raw.prices", old, new)
+    error = refused(project)
+    assert error.reason.startswith(place), error
+    assert reason in error.reason
+    assert error.remedy.startswith(f"Did you mean {hint}?")
+    project.price("BTC", 3, 1)
+    assert project.run().error.startswith(f"{place}: ")
+    project.edit("raw.prices", new, old)
+    assert project.run().error is None
+    assert project.prices() == [("BTC", 3, 2), ("ETH", 5, 1)]
+    columns = project.query("SELECT column_name FROM duckdb_columns() WHERE schema_name = 'landing'")
+    assert not {"pricee"} & {column for (column,) in columns}
+
+
+def test_what_nobody_delivers_and_nothing_is_like_is_empty(written: Any) -> None:
+    """A source that was left out of the file must not break the models that read it."""
+    written.edit("raw.fees", "landing.fees", "landing.duties")
+    assert written.run().error is None
+    assert written.query("SELECT count(*) FROM marts.fee") == [(0,)]
+
+
+def test_a_table_of_kind_full_that_would_wait_for_whole_intervals_is_refused(written: Any) -> None:
+    path = written.model("marts.sums")
+    path.write_text("MODEL (\n  name marts.sums,\n  kind FULL\n);\n\nSELECT COUNT(*)::BIGINT AS n FROM marts.price\n")
+    error = refused(written)
+    assert error.reason.startswith("transforms/models/marts/sums.sql:3"), error
+    path.write_text(path.read_text().replace("kind FULL", "kind FULL, allow_partials TRUE"))
+    assert written.run().error is None
+    written.price("SOL", 9, 1)
+    assert written.run().error is None
+    assert written.query("SELECT n FROM marts.sums") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"), [("requird := asset", "no argument requird"), ("x := 1", "argument x")]
+)
+def test_an_audit_is_given_nothing_that_it_does_not_use(written: Any, arguments: str, reason: str) -> None:
+    audits = written.folder / "transforms" / "audits"
+    audits.mkdir()
+    (audits / "present.sql").write_text(
+        "AUDIT (name present, defaults (required = ()));\nSELECT * FROM @this_model WHERE @required IS NULL\n"
+    )
+    written.edit("marts.price", "grain (asset)", f"grain (asset), audits (PRESENT(required := asset, {arguments}))")
+    error = refused(written)
+    assert reason in error.reason
+    assert error.reason.startswith(f"{MART}:3"), error
 
 
 def refused(project: Any) -> ModelError:

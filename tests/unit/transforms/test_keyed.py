@@ -39,7 +39,9 @@ class Table:
         name, properties = kind.split(": ")
         custom = f"kind CUSTOM (materialization '{name}', materialization_properties ({properties}))"
         query = "SELECT " + ", ".join(f"NULL AS {column.split()[0]}" for column in columns.split(", "))
-        self.model = load_sql_based_model(parse(f"MODEL (name vault.thing, {custom}{depends_on}); {query}"))
+        self.model = load_sql_based_model(
+            parse(f"MODEL (name vault.thing, {custom}, allow_partials TRUE{depends_on}); {query}")
+        )
 
     def put(self, kind: str, query: str) -> None:
         """Put the rows of a query, which are not the table's first."""
