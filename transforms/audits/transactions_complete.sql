@@ -74,18 +74,15 @@ WITH staged AS (
     RANK() OVER (PARTITION BY feed, record_source, transaction_hk ORDER BY load_timestamp DESC) = 1
 )
 SELECT
-  'staged with ' || CAST(COALESCE(k.staged_rows, 0) AS TEXT) || ' of ' || CAST(p.rows AS TEXT) || ' rows' AS problem,
-  'stage.transaction_' || CASE p.table_name WHEN 'raw_transaction_personal' THEN 'personal' ELSE 'corporate' END
-    AS look_in,
+  'staged with ' || CAST(k.staged_rows AS TEXT) || ' of ' || CAST(p.rows AS TEXT) || ' rows' AS problem,
+  'stage.transaction_' || k.feed AS look_in,
   NULL AS transaction_hk,
-  p._load_id
-FROM landing._packages AS p
-LEFT JOIN packages AS k
-  ON k._load_id = p._load_id
+  k._load_id
+FROM packages AS k
+INNER JOIN landing._packages AS p
+  ON p._load_id = k._load_id
 WHERE
-  p.table_name IN ('raw_transaction_personal', 'raw_transaction_corporate')
-  AND p.arrived_at BETWEEN @start_dt AND @end_dt
-  AND p.rows <> COALESCE(k.staged_rows, 0)
+  p.rows <> k.staged_rows
 UNION ALL
 SELECT
   'delivered, and no fact' AS problem,
