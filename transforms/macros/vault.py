@@ -311,10 +311,10 @@ def _must_be_the_key(evaluator: MacroEvaluator, columns: Sequence[str], hub_tabl
     given = next((one for one in hub_model.model.query.find_all(exp.PropertyEQ) if one.this.name == "key"), None)
     key = [column.name for column in _items(given.expression)] if given is not None else list(columns)
     if key != list(columns):
-        name = hub_table.sql("duckdb")
+        name, given_as = hub_table.sql("duckdb"), ", ".join([f"`{columns[0]}`", *columns[1:]])
         raise SQLMeshError(
-            f"{name} is named by {', '.join(columns)}, its key is {', '.join(key)}: give another role of it "
-            "a hub of its own, or stage a feed that has the key under its name"
+            f"{name} is named by {given_as}, its key is {', '.join(key)}: give another role of it a hub of its own, or "
+            "stage a feed that has the key under its name"
         )
 
 
