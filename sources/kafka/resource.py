@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from sources.kafka.message import Message
 
 log = logging.getLogger(__name__)
+NOT_YET = -172
+"""_STATE: the partition is not being read yet."""
+SEEK_PAUSE = 0.01
 LOST_AT_MOST = 1_000
 """Positions that one run finds lost, before it gives up: more than partitions that any topic has."""
 
@@ -135,12 +139,19 @@ class _Reading:
         return Drain(self._consumer, self._source, self.positions, until)
 
     def _seek(self, position: Any) -> None:
+        """Set a partition's position; the client refuses it until its own thread has taken up the assignment."""
         from confluent_kafka import KafkaException
 
-        try:
-            self._consumer.seek(position)
-        except KafkaException as error:
-            raise broken(self._ctx.source, self._source, error.args[0]) from None
+        until = time.monotonic() + self._source.timeout_seconds
+        while True:
+            try:
+                self._consumer.seek(position)
+            except KafkaException as error:
+                if error.args[0].code() != NOT_YET or time.monotonic() >= until:
+                    raise broken(self._ctx.source, self._source, error.args[0]) from None
+                time.sleep(SEEK_PAUSE)
+            else:
+                return
 
     def _lost(self, error: LostPositionError) -> list[Hole]:
         """Move a position that the log does not hold: forward to the log's beginning, or back to where it parts."""
