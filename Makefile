@@ -6,7 +6,8 @@ BIN := .venv/bin
 help:
 	@echo "make demo   set up, then land, load and model a simulated market (no key, no network)"
 	@echo "make test   set up, then run every test"
-	@echo "make lint   ruff, mypy and the documentation checks"
+	@echo "make check  ruff and mypy"
+	@echo "make lint   the same, and the documentation checks"
 	@echo "make docs   write the generated pages and the JSON Schema anew"
 	@echo "make bench  the benchmarks, each against the plain tool"
 	@echo "make chaos  the long kill sweeps"

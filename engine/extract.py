@@ -118,8 +118,7 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
         from engine.conform import Conformer  # heavy: not where nothing is new
 
         conformer = Conformer(table, lake.columns(table.name), source=source, load_id=load_id, run_id=run_id)
-        conformed_pages = _conformed(chain(first, found), conformer, one_by_one=resource.one_by_one)
-        for conformed in conformed_pages:
+        for conformed in _conformed(chain(first, found), conformer, one_by_one=resource.one_by_one):
             if extraction.stop.is_set():
                 raise StoppedError(STOPPED, AGAIN)
             writer.write(conformed.rows)
@@ -149,7 +148,7 @@ def _land(extraction: Extraction, source: str, resource: Resource, report: Resou
 
 def _conformed(items: Iterable[Any], conformer: Conformer, *, one_by_one: bool) -> Iterator[Conformed]:
     """Type page by page; none has a load time before an earlier one's, even if the clock is set back."""
-    at = after = datetime.now(UTC)
+    after = datetime.now(UTC)
     for item in items:
         at = max(datetime.now(UTC), after)
         if isinstance(item, SetAside):

@@ -50,6 +50,7 @@ LOOKS_AT_OTHERS = "get_snapshot("
 LANDED = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'landing'"
 NEARLY = 0.85
 """How alike two names are of which one is taken for the other misspelt: one letter of seven, or two of fourteen."""
+OR_DECLARE = "If it is yet to come, declare it in pipelines.yaml. "
 USED_BY_ALL = frozenset({"blocking", "this_model", "start_dt", "end_dt"})
 """What every audit may be given, and what SQLMesh gives it."""
 Mistake = tuple[str, str, str]
@@ -69,7 +70,10 @@ class _Known:
     def declared(self) -> dict[str, set[str]]:
         """Columns by table that the file's sources declare."""
         lineage = {column.name for column in LINEAGE_COLUMNS}
-        return {table.name: lineage | {column.name for column in table.columns} for table in every_table(self._project)}
+        return {
+            table.name.lower(): lineage | {column.name.lower() for column in table.columns}
+            for table in every_table(self._project)
+        }
 
     @cached_property
     def landed(self) -> dict[str, set[str]]:
@@ -115,24 +119,27 @@ def _misspelt_in_landing(known: _Known, model: Any) -> Iterator[Mistake]:
     for table in model.query.find_all(exp.Table):
         if table.db != "landing" or table.name.startswith("_"):
             continue
-        aliases[table.alias_or_name] = table.name
-        if table.name not in known.declared and table.name not in known.landed:
-            unread = [name for name in known.landed if f"landing.{name}" not in known.read]
-            if near := get_close_matches(table.name, unread, 1, NEARLY):
-                yield f"nothing delivers landing.{table.name}", f"landing.{table.name}", f"Did you mean {near[0]!r}? "
-    columns = {(aliases[one.table], one.name) for one in model.query.find_all(exp.Column) if one.table in aliases}
+        name = aliases[table.alias_or_name] = table.name.lower()
+        if name not in known.declared and name not in known.landed:
+            unread = [one for one in known.landed if f"landing.{one}" not in known.read]
+            if near := get_close_matches(name, unread, 1, NEARLY):
+                reason = f"nothing delivers landing.{table.name}"
+                yield reason, f"landing.{table.name}", f"Did you mean {near[0]!r}? {OR_DECLARE}"
+    columns = {
+        (aliases[one.table], one.name.lower()) for one in model.query.find_all(exp.Column) if one.table in aliases
+    }
     for table_name, column in sorted(columns):
         if column in known.declared.get(table_name, ()) or column in known.landed.get(table_name, {column}):
             continue
         unread = [name for name in known.landed[table_name] if (table_name, name) not in columns]
         if near := get_close_matches(column, unread, 1, NEARLY):
-            yield f"landing.{table_name} has no column {column}", column, f"Did you mean {near[0]!r}? "
+            yield f"landing.{table_name} has no column {column}", column, f"Did you mean {near[0]!r}? {OR_DECLARE}"
 
 
 def _waits_for_whole_intervals(_known: _Known, model: Any) -> Iterator[Mistake]:
     """Yield models with a table of their own that would lack what arrived since the last whole five minutes."""
     kind = model.kind
-    own_table = model.is_sql and not (kind.is_view or kind.is_symbolic or kind.is_embedded or kind.is_external)
+    own_table = not (kind.is_view or kind.is_symbolic or kind.is_seed)
     if own_table and not model.allow_partials and not getattr(model, "dbt_node_info", None):
         yield "a run takes what has arrived, this model only whole intervals: add allow_partials TRUE", "kind", ""
 

@@ -54,19 +54,21 @@ def repeated(
         if edited != read and not runner.stop.is_set():
             try:
                 project = load()
-                cron = _schedule(project, pipeline)
+                changed = _schedule(project, pipeline)
                 runner.follow(project)
             except TickhouseError as error:
                 say(f"the edited {runner.project.path.name} is not followed: {error}")
                 continue
-            read = edited
+            cron, read = changed, edited
             say(f"{runner.project.path.name} was edited: from here on as it says now")
 
 
 def _schedule(project: Project, pipeline: str) -> Schedule:
     block = project.file.pipelines.get(pipeline)
     if block is None:
-        raise UsageError(f"there is no pipeline {pipeline} in it", f"It has {', '.join(project.file.pipelines)}.")
+        raise UsageError(
+            f"there is no pipeline {pipeline} in {project.path.name}", f"It has {', '.join(project.file.pipelines)}."
+        )
     if not block.schedule:
         raise UsageError(
             f"{pipeline} has no schedule to repeat it by",

@@ -259,7 +259,7 @@ def landing_tables(context: Context) -> list[Table]:
         if not model.is_sql:  # a seed, or a model in Python, has no query to look into
             continue
         aliases = {
-            table.alias_or_name: table.name
+            table.alias_or_name: table.name.lower()  # as all of landing's are called
             for table in model.query.find_all(exp.Table)
             if table.db == "landing" and not table.name.startswith("_")
         }

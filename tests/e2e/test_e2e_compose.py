@@ -29,7 +29,7 @@ pytestmark = [
 OWN = ("_arrived_at", "_seq", "arrived_at")
 """When a package arrived is each warehouse's own."""
 BOOKS = ("_packages", "_cursor", "_identity", "_checks", "_model_runs", "_quarantine")
-LAST_RUN_SECONDS = 1500
+RUN_SECONDS = 1500
 
 
 def content(columns: Iterable[str], rows: Iterable[Any]) -> Counter[tuple[str, ...]]:
@@ -61,7 +61,7 @@ def composed(tmp_path: Path, trino: TrinoServer, timescale: Dsn) -> EngineProjec
 
 
 def test_one_run_fills_every_server_alike(composed: EngineProject, trino: TrinoServer) -> None:
-    ended = composed.engine("run", "--all", "--json", expect=0, limit=LAST_RUN_SECONDS)
+    ended = composed.engine("run", "--all", "--json", expect=0, limit=RUN_SECONDS)
     assert {run["status"] for run in ended.document()["runs"]} == {"ok"}, ended.err
     project = load_project(composed.file, profile="compose", env=composed.environment)
     warehouse, series = (

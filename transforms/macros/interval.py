@@ -1,7 +1,6 @@
 """The interval that a run processes, as SQL text: macros put it into a query before they parse it.
 
-A query with `@start_dt` in it would have to be resolved by SQLMesh, which writes and parses it once more: a third of
-the time that a macro takes.
+A query with `@start_dt` in it would have to be resolved by SQLMesh, which writes and parses it once more for that.
 """
 
 from __future__ import annotations

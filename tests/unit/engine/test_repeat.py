@@ -133,6 +133,24 @@ def test_an_edit_is_followed_and_one_that_cannot_be_read_is_said(clock: Callable
     ]
 
 
+def test_an_edit_that_is_not_followed_changes_no_schedule(clock: Callable[[int], Clock], tmp_path: Path) -> None:
+    time, said = clock(3), []
+    running = runner(time)
+    running.project.path = path = tmp_path / "pipelines.yaml"
+
+    def once() -> None:
+        time.run(1)
+        path.write_text("edited")
+
+    def elsewhere(_project: Any) -> None:
+        raise UsageError("its data lies in another folder", "Start it anew.")
+
+    running.follow = elsewhere
+    repeat.repeated(running, "five", once, said.append, lambda: runner(time, "*/30 * * * *").project)
+    assert time.ran_at == ["12:00:01", "12:05:00", "12:10:00"]
+    assert any("another folder" in text for text in said)
+
+
 def test_an_edit_that_takes_the_schedule_away_is_said_and_not_followed(
     clock: Callable[[int], Clock], tmp_path: Path
 ) -> None:

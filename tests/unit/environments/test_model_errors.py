@@ -78,6 +78,13 @@ def test_a_misspelt_name_of_landing_is_refused_and_not_made(project: Any, name: 
     assert not {"pricee"} & {column for (column,) in columns}
 
 
+def test_the_case_of_a_landed_name_does_not_matter(written: Any) -> None:
+    written.edit("raw.prices", "r.price::BIGINT", "r.PRICE::BIGINT")
+    written.edit("raw.prices", "landing.prices", "landing.Prices")
+    assert written.run().error is None
+    assert written.prices() == [("BTC", 1, 1), ("ETH", 5, 1)]
+
+
 def test_what_nobody_delivers_and_nothing_is_like_is_empty(written: Any) -> None:
     """A source that was left out of the file must not break the models that read it."""
     written.edit("raw.fees", "landing.fees", "landing.duties")
