@@ -22,6 +22,23 @@ WITH staged AS (
   FROM staged
   GROUP BY
     feed, _load_id
+), not_staged AS (
+  SELECT _load_id, rows
+  FROM landing._packages
+  WHERE
+    table_name IN ('raw_transaction_personal', 'raw_transaction_corporate')
+    AND arrived_at BETWEEN @start_dt AND @end_dt
+        AND NOT _load_id IN (SELECT _load_id FROM packages)
+), passed_over AS (
+  SELECT 'personal' AS feed, n._load_id, n.rows
+  FROM not_staged AS n
+  WHERE
+    n._load_id IN (SELECT _load_id FROM landing.raw_transaction_personal)
+  UNION ALL
+  SELECT 'corporate' AS feed, n._load_id, n.rows
+  FROM not_staged AS n
+  WHERE
+    n._load_id IN (SELECT _load_id FROM landing.raw_transaction_corporate)
 ), facts_now AS (
   SELECT transaction_hk, transaction_amount, _key
   FROM @this_model
@@ -83,6 +100,13 @@ INNER JOIN landing._packages AS p
   ON p._load_id = k._load_id
 WHERE
   p.rows <> k.staged_rows
+UNION ALL
+SELECT
+  'staged with 0 of ' || CAST(rows AS TEXT) || ' rows' AS problem,
+  'landing.raw_transaction_' || feed AS look_in,
+  NULL AS transaction_hk,
+  _load_id
+FROM passed_over
 UNION ALL
 SELECT
   'delivered, and no fact' AS problem,

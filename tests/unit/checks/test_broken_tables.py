@@ -126,6 +126,10 @@ BROKEN = [
         "staged with 1 of 2 rows",
         ["UPDATE {landing._packages} SET rows = 2 WHERE table_name = 'raw_transaction_corporate'"],
     ),
+    *(
+        ("business.transaction", "transactions_complete", "staged with 0 of ", [f"DELETE FROM {{stage.{feed}}}"])
+        for feed in ("transaction_personal", "transaction_corporate")
+    ),
     ("marts.fct_asset_candles", "ohlc_sane", "high below low", ["UPDATE {marts.fct_asset_candles} SET low = high + 1"]),
     (
         "marts.fct_asset_candles",
