@@ -1,13 +1,15 @@
 """Rows in PostgreSQL's binary COPY format, made column by column: what the server takes with the least work.
 
-Every column becomes a matrix of bytes, a row of it for each row of the batch: the field's length, then its bytes. Side
-by side they are the batch; where lengths differ, a mask says which bytes count. Numbers are PostgreSQL's digits in base
-10,000 (numeric_recv in its source): leading and trailing zeros may be sent, it drops them.
+A row is its number of fields, then for each field its length and its bytes. What has the same width in every row stands
+in a NumPy record, of which a column that holds one value throughout is filled only once; what has not is an Arrow array
+of bytes. Arrow joins both, row by row. Numbers are PostgreSQL's digits in base 10,000 (numeric_recv in its source):
+leading and trailing zeros may be sent, it drops them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 END = b"\xff\xff"
-LONGEST_TEXT = 256
-"""Of a batch with a longer text no matrix is made."""
+MOST_BYTES = 1 << 30
+"""A larger batch, as Arrow holds it, is not joined: the places in an array of bytes have 31 bits."""
 DAYS_TO_2000 = 10_957
 MICROSECONDS_TO_2000 = DAYS_TO_2000 * 86_400_000_000
 BILLION = 10**9
@@ -24,52 +26,124 @@ GROUP = 10_000
 NEGATIVE = 0x4000
 SCALE = 18
 FRACTION_GROUPS = 5
+NULL = -1
+"""The length of a field that is NULL: no bytes follow."""
 
-Field = tuple[Any, Any]
-"""Bytes as a matrix, and the mask of those that count (None: all of them)."""
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What has one width: a NumPy type in network order, and one value for each row, or one for all of them."""
+
+    kind: str
+    values: Any
+
+
+Part = Fixed | Any
+"""Of a row: Fixed, or an Arrow array of bytes of any length."""
 
 
 def binary_rows(batch: pa.RecordBatch, types: Mapping[str, str]) -> bytes | None:
-    """Return a batch in binary, with header and end; None where it is none of these types, or too long for a matrix.
+    """Return a batch in binary, with header and end; None where it is none of these types, or too large.
 
     `types` are the type words of the table's columns: the server takes binary in no other type than the column's own.
     """
-    import numpy as np
-
-    rows = batch.num_rows
-    if not rows:
+    if not batch.num_rows:
         return SIGNATURE + END
-    count = np.frombuffer(len(batch.schema.names).to_bytes(2, "big"), np.uint8)
-    fields: list[Field] = [(np.broadcast_to(count, (rows, 2)), None)]
+    if batch.nbytes > MOST_BYTES:
+        return None
+    parts: list[Part] = [Fixed(">i2", batch.num_columns)]
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         field = _field(column, types[name.lower()])
         if field is None:
             return None
-        fields.append(_with_nulls(column, field))
-    matrix = np.concatenate([content for content, _ in fields], axis=1)
-    if all(mask is None for _, mask in fields):
-        return SIGNATURE + matrix.tobytes() + END
-    masks = [np.broadcast_to(True, content.shape) if mask is None else mask for content, mask in fields]
-    return bytes(SIGNATURE + matrix[np.concatenate(masks, axis=1)].tobytes() + END)
+        parts += field
+    return b"".join((SIGNATURE, _joined(parts, batch.num_rows), END))
 
 
-def _field(column: pa.Array, word: str) -> Field | None:
+def _joined(parts: Sequence[Part], rows: int) -> Any:
+    """Put the parts of every row behind each other, and the rows; gives a buffer of bytes."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    pieces = list(_pieces(parts, rows))
+    whole = pieces[0] if len(pieces) == 1 else pc.binary_join_element_wise(*pieces, b"")
+    _, places, content = whole.buffers()
+    return content[: int(np.frombuffer(places, np.int32)[rows])]
+
+
+def _pieces(parts: Sequence[Part], rows: int) -> Iterator[pa.Array]:
+    """Arrays of bytes: neighbours of one width as one record."""
+    fixed: list[Fixed] = []
+    for part in parts:
+        if isinstance(part, Fixed):
+            fixed.append(part)
+            continue
+        if fixed:
+            yield _record(fixed, rows)
+            fixed = []
+        yield part
+    if fixed:
+        yield _record(fixed, rows)
+
+
+def _record(parts: Sequence[Fixed], rows: int) -> pa.Array:
+    import numpy as np
     import pyarrow as pa
 
-    made: dict[tuple[str, str], Callable[[pa.Array], Field | None]] = {
+    kind = np.dtype([(f"{place}", part.kind) for place, part in enumerate(parts)])
+    first, width = np.zeros(1, kind), kind.itemsize
+    varied = []
+    for place, part in enumerate(parts):
+        if isinstance(part.values, np.ndarray):
+            varied.append(f"{place}")
+        else:
+            first[f"{place}"] = part.values
+    record = np.empty(rows, kind)
+    record.view(f"V{width}")[:] = first.view(f"V{width}")
+    for name in varied:
+        record[name] = parts[int(name)].values
+    places = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
+    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(places), pa.py_buffer(record)])
+
+
+def _field(column: pa.Array, word: str) -> list[Part] | None:
+    """Return a field's length and bytes, of every row, or once where all rows are alike; None if it has no form."""
+    import pyarrow as pa
+
+    made: dict[tuple[str, str], Callable[[pa.Array], list[Part] | None]] = {
         ("VARCHAR", "string"): _text,
         ("DECIMAL(38,18)", "decimal128(38, 18)"): _numeric,
-        ("TIMESTAMP WITH TIME ZONE", "timestamp[us, tz=UTC]"): lambda c: (
-            _fixed(_numbers(c, pa.int64()) - MICROSECONDS_TO_2000, ">i8"),
-            None,
+        ("TIMESTAMP WITH TIME ZONE", "timestamp[us, tz=UTC]"): lambda c: _number(
+            c, ">i8", _numbers(c, pa.int64()) - MICROSECONDS_TO_2000
         ),
-        ("BIGINT", "int64"): lambda c: (_fixed(_numbers(c, pa.int64()), ">i8"), None),
-        ("DOUBLE", "double"): lambda c: (_fixed(_numbers(c, pa.float64()), ">f8"), None),
-        ("DATE", "date32[day]"): lambda c: (_fixed(_numbers(c, pa.int32()) - DAYS_TO_2000, ">i4"), None),
-        ("BOOLEAN", "bool"): lambda c: (_fixed(_numbers(c.cast(pa.uint8()), pa.uint8()), "u1"), None),
+        ("BIGINT", "int64"): lambda c: _number(c, ">i8", _numbers(c, pa.int64())),
+        ("DOUBLE", "double"): lambda c: _number(c, ">f8", _numbers(c, pa.float64())),
+        ("DATE", "date32[day]"): lambda c: _number(c, ">i4", _numbers(c, pa.int32()) - DAYS_TO_2000),
+        ("BOOLEAN", "bool"): lambda c: _number(c, "u1", _numbers(c.cast(pa.uint8()), pa.uint8())),
     }
     make = made.get((word, str(column.type)))
-    return make(column) if make else None
+    if make is None:
+        return None
+    if not _alike(column):
+        return make(column)
+    field = make(column.slice(0, 1))
+    if field is None:
+        return None
+    content = _joined(field, 1).to_pybytes()
+    return [Fixed(f"V{len(content)}", content)]
+
+
+def _alike(column: pa.Array) -> bool:
+    """Whether all rows have one value. Not asked of floats: -0.0 is 0.0, and NaN is not itself."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.null_count:
+        return bool(column.null_count == len(column))
+    first = column[0]
+    if pa.types.is_floating(column.type) or first != column[-1]:
+        return False
+    return bool(pc.all(pc.equal(column, first)).as_py())
 
 
 def _numbers(column: pa.Array, kind: pa.DataType) -> Any:
@@ -80,44 +154,33 @@ def _numbers(column: pa.Array, kind: pa.DataType) -> Any:
     return (column.fill_null(pa.scalar(0, kind)) if column.null_count else column).to_numpy(zero_copy_only=False)
 
 
-def _fixed(values: Any, order: str) -> Any:
-    """Length and big-endian value of every row."""
+def _number(column: pa.Array, kind: str, values: Any) -> list[Part]:
+    """Length and value of every row; of NULL, the length alone."""
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    content = np.ascontiguousarray(values.astype(order)).view(np.uint8).reshape(len(values), -1)
-    return np.concatenate([_length(len(values), content.shape[1]), content], axis=1)
+    width = np.dtype(kind).itemsize
+    if not column.null_count:
+        return [Fixed(">i4", width), Fixed(kind, values)]
+    content = pa.py_buffer(np.ascontiguousarray(values, kind))
+    whole = pa.Array.from_buffers(pa.binary(width), len(column), [None, content]).cast(pa.binary())
+    valid = column.is_valid()
+    return [Fixed(">i4", np.where(valid, width, NULL)), pc.if_else(valid, whole, b"")]
 
 
-def _length(rows: int, length: int) -> Any:
-    import numpy as np
+def _text(column: pa.Array) -> list[Part]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    return np.broadcast_to(np.frombuffer(length.to_bytes(4, "big"), np.uint8), (rows, 4))
-
-
-def _text(column: pa.Array) -> Field | None:
-    import numpy as np
-
+    content = column.cast(pa.binary())
+    lengths = pc.binary_length(content)
     if column.null_count:
-        column = column.fill_null("")
-    _, offsets_buffer, data_buffer = column.buffers()
-    offsets = np.frombuffer(offsets_buffer, np.int32)[column.offset : column.offset + len(column) + 1].astype(np.int64)
-    lengths = np.diff(offsets)
-    longest = int(lengths.max(initial=0))
-    if longest > LONGEST_TEXT:
-        return None
-    sizes = lengths.astype(">i4").view(np.uint8).reshape(-1, 4)
-    if not longest:
-        return sizes, None
-    data = np.frombuffer(data_buffer, np.uint8)
-    places = np.arange(longest)
-    content = data[np.minimum(offsets[:-1, None] + places, len(data) - 1)]
-    matrix = np.concatenate([sizes, content], axis=1)
-    if int(lengths.min()) == longest:
-        return matrix, None
-    return matrix, np.concatenate([np.ones((len(lengths), 4), bool), places < lengths[:, None]], axis=1)
+        content, lengths = content.fill_null(b""), lengths.fill_null(NULL)
+    return [Fixed(">i4", lengths.to_numpy(zero_copy_only=False)), content]
 
 
-def _numeric(column: pa.Array) -> Field | None:
+def _numeric(column: pa.Array) -> list[Part] | None:
     """Decimals of 18 places; None where one has more before the point than 64 bits hold."""
     import numpy as np
 
@@ -143,13 +206,13 @@ def _numeric(column: pa.Array) -> Field | None:
         groups.pop()
     before = max(1, -(-len(str(int(whole.max(initial=0)))) // 4))
     digits = [*_groups(whole, before), *groups]
-    content = np.empty((len(column), 6 + len(digits)), ">i2")  # length (two), digits, weight, sign, scale, then they
-    content[:, 0], content[:, 1] = 0, 8 + 2 * len(digits)
-    content[:, 2], content[:, 3] = len(digits), before - 1
-    content[:, 4], content[:, 5] = np.where(negative, NEGATIVE, 0), SCALE
+    content = np.empty((len(column), 4 + len(digits)), ">i2")  # how many digits, weight, sign, scale, then they
+    content[:, 0], content[:, 1] = len(digits), before - 1
+    content[:, 2], content[:, 3] = np.where(negative, NEGATIVE, 0), SCALE
     for place, digit in enumerate(digits):
-        content[:, 6 + place] = digit
-    return content.view(np.uint8).reshape(len(column), -1), None
+        content[:, 4 + place] = digit
+    kind = f"V{2 * content.shape[1]}"
+    return _number(column, kind, content.view(kind).reshape(-1))
 
 
 def _divided(limbs: list[Any]) -> tuple[list[Any], Any]:
@@ -174,17 +237,3 @@ def _groups(numbers: Any, count: int) -> list[Any]:
         groups.append(numbers - rest * np.uint64(GROUP))
         numbers = rest
     return groups[::-1]
-
-
-def _with_nulls(column: pa.Array, field: Field) -> Field:
-    """Give NULL its length of -1, and no bytes."""
-    import numpy as np
-
-    if not column.null_count:
-        return field
-    content, mask = field[0].copy(), field[1]
-    null = ~column.is_valid().to_numpy(zero_copy_only=False)
-    content[null, :4] = 0xFF
-    mask = np.ones(content.shape, bool) if mask is None else mask.copy()
-    mask[null, 4:] = False
-    return content, mask

@@ -84,12 +84,42 @@ def test_every_value_arrives_as_it_is(database: Dsn, *, nulls: bool, digits: int
         assert scales == [(18,)], "as a decimal that came as text"
 
 
-def test_what_no_matrix_holds_goes_as_text() -> None:
+def test_one_value_in_all_rows_and_long_texts_arrive_as_they_are(database: Dsn) -> None:
+    """A column of one value is made once for all rows; zero with a sign is not zero without."""
+    alike = {
+        "a_text": "東\\,",
+        "a_decimal": Decimal("-12345.678900000000000001"),
+        "a_bigint": -7,
+        "a_double": 0.0,
+        "a_bool": True,
+        "a_date": date(1999, 12, 31),
+        "a_timestamp": datetime(2026, 5, 1, 10, tzinfo=UTC),
+    }
+    rows = [{**alike, "a_double": -0.0 if number == 1 else 0.0} for number in range(4)]
+    nothing = [dict.fromkeys(alike)] * 3
+    long = [{**alike, "a_text": "x" * length} for length in (300_000, 0, 1)]
+    with psycopg.connect(database(), autocommit=True) as connection:
+        connection.execute("set timezone = 'UTC'")
+        columns = ", ".join(f"{name} {POSTGRES.spelled(word)}" for name, word in WORDS.items())
+        connection.execute(f"create table alike (n serial, {columns})".encode())
+        for batch in (rows, nothing, long):
+            content = binary_rows(pa.RecordBatch.from_pylist(batch, schema=SCHEMA), WORDS)
+            assert content is not None
+            statement = f"copy alike ({', '.join(WORDS)}) from stdin (format binary)".encode()
+            with connection.cursor().copy(statement) as copy:
+                copy.write(content)
+        found = connection.execute(f"select {', '.join(WORDS)} from alike order by n".encode()).fetchall()
+    assert found == [tuple(row.values()) for row in (*rows, *nothing, *long)]
+    assert [str(row[3]) for row in found[:4]] == ["0.0", "-0.0", "0.0", "0.0"]
+
+
+def test_what_has_no_binary_form_goes_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     def one(name: str, value: Any, word: str | None = None) -> bytes | None:
         batch = pa.RecordBatch.from_pylist([{name: value}], schema=pa.schema([SCHEMA.field(name)]))
         return binary_rows(batch, {name: word or WORDS[name]})
 
-    assert one("a_text", "x" * 257) is None
     assert one("a_decimal", Decimal(99999999999999999999)) is None
     assert one("a_bigint", 1, "DOUBLE") is None
-    assert one("a_text", "x" * 256) is not None
+    monkeypatch.setattr("destinations.postgres_binary.MOST_BYTES", 1000)
+    assert one("a_text", "x" * 1001) is None
+    assert one("a_text", "x" * 900) is not None
