@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.environments import existing
 from engine.errors import TickhouseError
+from engine.model_graph import kept_by
 from engine.model_plan import PROD, Document, short
 from engine.planning import planning_context, published
 from engine.query_output import plain
@@ -99,10 +100,15 @@ def _view(info: Any, environment: Any) -> str | None:
 
 
 def _grain(model: Any) -> list[str]:
-    """The columns that tell a row from another, as the model declares them."""
+    """The columns that tell a row from another: the model's grain, or what its rows are kept by.
+
+    Of a satellite these are its key and what tells a version, but for the hash of what it says: an edit may change it.
+    """
     from sqlglot import exp
 
-    return [column.name for column in model.grains[0].find_all(exp.Column)] if model.grains else []
+    if model.grains:
+        return [column.name for column in model.grains[0].find_all(exp.Column)]
+    return [name for name in kept_by(model) if name != "hashdiff"]
 
 
 def _compared(reader: Any, pair: Pair, sampled: int) -> Document:

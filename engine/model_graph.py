@@ -220,6 +220,11 @@ def kind_of(native: Any) -> str:
     return str(native.kind.name.value).lower()
 
 
+def kept_by(native: Any) -> tuple[str, ...]:
+    """Return the columns by which a model's rows are kept, key and version of its materialization; or ()."""
+    return (*_property(native, "key"), *_property(native, "version"))
+
+
 def _key(native: Any) -> tuple[str, ...]:
     if not native.kind.is_custom:
         return tuple(column for part in getattr(native.kind, "unique_key", None) or () for column in _columns(part))

@@ -165,13 +165,16 @@ def test_changed_columns_and_rows_are_told(project: Any) -> None:
     assert json.dumps(found)
 
 
-def test_without_a_grain_whole_rows_are_compared(project: Any) -> None:
+def test_without_a_grain_rows_are_compared_by_what_they_are_kept_by_or_whole(project: Any) -> None:
     project.edit("marts.price", ", grain (asset)", "")
+    project.edit("marts.dear", ", grain (asset)", "")
     double(project)
     project.apply("dev")
-    price = project.diff("dev")["marts.price"]
-    assert price["by"] is None
-    assert (price["only_in_prod"], price["only_in_env"], price["equal"]) == (2, 2, 0)
+    found = project.diff("dev")
+    price, dear = found["marts.price"], found["marts.dear"]
+    assert (price["by"], price["differs"]) == (["asset"], {"price": 2})
+    assert dear["by"] is None
+    assert (dear["only_in_prod"], dear["only_in_env"], dear["equal"]) == (1, 1, 0)
 
 
 def test_a_column_that_is_not_there_is_an_error_with_its_line(project: Any) -> None:
