@@ -1,4 +1,4 @@
-"""Ten minutes of a stream whose engine and broker are killed at random: who sends, who kills, and who compares.
+"""Ten minutes of a stream whose engine, broker and PostgreSQL are killed at random: who sends, who kills, who runs.
 
 Nothing of the engine is asked what it has done: the ledger is kept by the sender, the topics are read by a plain
 consumer, and DuckDB types their messages once more, from the text.
@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,13 +26,15 @@ from sources.faker.stream import KEYS, Stream
 from sources.kafka.sending import Sender, create_topics
 from tests.faults.small_project import ENGINE
 from tests.kafka.brokers import Broker
+from tests.kafka.processes import Port
+from tests.servers.postgres_server import PostgresServer
 
 TICK = 0.2
 LARGEST = 20_000
 ENOUGH = 120.0
 """Seconds that a message may take: a broker that was killed is back within a tenth of them."""
 ENDED = {0, 1, -signal.SIGKILL}
-"""How a run may end: well, without a broker, or killed."""
+"""How a run may end: well, without a server, or killed."""
 
 
 @dataclass
@@ -89,11 +92,29 @@ class Producing:
         self.acknowledged[topic][key] += 1
 
 
-@dataclass
-class BrokerKills:
-    """Kills a broker at random instants and starts it again, in a thread."""
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A server that can be killed in mid-air and started again, over the same data, where it was."""
 
-    broker: Broker
+    port: Port
+    process: Callable[[], subprocess.Popen[bytes] | None]
+    kill: Callable[[], None]
+    start: Callable[[], None]
+
+    @classmethod
+    def broker(cls, broker: Broker) -> Victim:
+        return cls(broker._server.ports[0], lambda: broker._process, broker.kill, broker.start)
+
+    @classmethod
+    def postgres(cls, server: PostgresServer) -> Victim:
+        return cls(server.port, lambda: server.process, server.kill, server.restart)
+
+
+@dataclass
+class Kills:
+    """Kills a server at random instants and starts it again, in a thread."""
+
+    victim: Victim
     seeded: random.Random
     every: tuple[float, float]
     down: tuple[float, float]
@@ -122,15 +143,15 @@ class BrokerKills:
             self.error = error
 
     def _once(self) -> None:
-        process, port = self.broker._process, self.broker._server.ports[0]
+        process = self.victim.process()
         assert process is not None
-        assert port.answers(), "the broker is there before it is killed"
+        assert self.victim.port.answers(), "the server is there before it is killed"
         began = time.monotonic()
-        self.broker.kill()
+        self.victim.kill()
         assert process.returncode == -signal.SIGKILL
-        assert not port.answers(), "nobody answers in its place"
+        assert not self.victim.port.answers(), "nobody answers in its place"
         time.sleep(self.seeded.uniform(*self.down))
-        self.broker.start()
+        self.victim.start()
         self.times.append(f"{time.monotonic() - began:.1f} s")
 
 
@@ -139,7 +160,10 @@ class Runs:
     """Runs a pipeline as a command of its own, again and again, and kills most of the runs."""
 
     folder: Path
-    bootstrap: str
+    servers: Mapping[str, str]
+    """Variables of the environment that say where the servers are, for pipelines.yaml."""
+    unreachable: Sequence[str]
+    """Of a run that failed, one of these is in the text: a server was away, as is told."""
     seeded: random.Random
     codes: Counter[int] = field(default_factory=Counter)
     killed_after: list[float] = field(default_factory=list)
@@ -152,7 +176,7 @@ class Runs:
             code, text = self.once(pipeline, after)
             self.codes[code] += 1
             assert code in ENDED, text
-            assert code != 1 or f"kafka at {self.bootstrap}" in text, text
+            assert code != 1 or any(server in text for server in self.unreachable), text
             assert "Traceback" not in text, text
             if code == -signal.SIGKILL:
                 self.killed_after.append(round(time.monotonic() - began, 2))
@@ -162,7 +186,7 @@ class Runs:
         with subprocess.Popen(
             [ENGINE, "run", pipeline],
             cwd=self.folder,
-            env={**os.environ, "COLUMNS": "200", "KAFKA_BROKERS": self.bootstrap},
+            env={**os.environ, "COLUMNS": "200", **self.servers},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

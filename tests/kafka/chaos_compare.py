@@ -1,4 +1,4 @@
-"""What is in a topic, in `landing` and in the marts, side by side in a DuckDB file: rows that differ are counted.
+"""What is in a topic, in each `landing` and in the marts, side by side in a DuckDB file: rows that differ are counted.
 
 A message is typed here by DuckDB's casts of its JSON text, not by the engine; a row is compared in every column.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
@@ -31,11 +32,12 @@ PLACE = '_kafka_partition = partition AND _kafka_offset = "offset"'
 class Compared:
     """One project's warehouse beside the brokers' topics; everything is read once."""
 
-    def __init__(self, project: Project, bootstrap: str, file: Path) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, project: Project, bootstrap: str, dsn: str, folder: Path) -> None:
+        """Compare the embedded warehouse, and PostgreSQL's database at `dsn`; what is read goes into `folder`."""
+        self._bootstrap, self._dsn, self._folder = bootstrap, dsn, folder
         settings = project.destinations["warehouse"]
         self._warehouse: Any = open_destination("warehouse", settings, project.project_dir, project.data_dir)
-        self._here = duckdb.connect(str(file))
+        self._here = duckdb.connect(str(folder / "compared.duckdb"))
         self._here.execute("SET TimeZone = 'UTC'; SET memory_limit = '2GB'; SET preserve_insertion_order = false")
 
     def close(self) -> None:
@@ -48,6 +50,12 @@ class Compared:
         columns = dict(
             self._here.sql("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'landed'").fetchall()
         )
+        wrong = {f"warehouse, {what}": rows for what, rows in self._landed(topic, columns).items()}
+        self._take_from_postgres(topic, columns)
+        return wrong | {f"PostgreSQL, {what}": rows for what, rows in self._landed(topic, columns).items()}
+
+    def _landed(self, topic: str, columns: Mapping[str, str]) -> dict[str, int]:
+        """Compare table `landed` with table `sent`."""
         payload = [name for name in columns if not name.startswith("_") and name not in LINEAGE]
         equal = [
             f"landed.\"{name}\" IS NOT DISTINCT FROM CAST(value ->> '{name}' AS {columns[name]})" for name in payload
@@ -96,6 +104,20 @@ class Compared:
             self._here.register("found", found)
             self._here.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM found")
             self._here.unregister("found")
+
+    def _take_from_postgres(self, table: str, columns: Mapping[str, str]) -> None:
+        """Copy a landed table by way of a CSV, in which NULL is nothing and an empty text is quoted."""
+        file, names = self._folder / f"{table}.csv", ", ".join(f'"{name}"' for name in columns)
+        with psycopg.connect(self._dsn, options="-c timezone=UTC") as connection, file.open("wb") as out:
+            copy = f"COPY (SELECT {names} FROM landing.{table}) TO STDOUT (FORMAT csv)"
+            with connection.cursor().copy(copy.encode()) as pieces:
+                for piece in pieces:
+                    out.write(piece)
+        self._here.execute(
+            f"CREATE OR REPLACE TABLE landed AS SELECT * FROM read_csv('{file}', header = false, columns = {columns}, "
+            "delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, auto_detect = false)"
+        )
+        file.unlink()
 
     def _read_topic(self, topic: str) -> None:
         self._here.execute('CREATE OR REPLACE TABLE sent (partition BIGINT, "offset" BIGINT, key BLOB, value VARCHAR)')

@@ -1,4 +1,6 @@
-"""A stream of trades while engine and broker are killed at random: every message lands once, and the marts' sums agree.
+"""A stream of trades while engine, broker and PostgreSQL are killed at random: each message lands once, sums agree.
+
+Every run loads the embedded warehouse, on which the models are, and PostgreSQL; both are compared with the topics.
 
 FAULTS_SEED repeats the instants of the kills as far as processes repeat themselves. The long one is `make chaos`.
 """
@@ -15,17 +17,20 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("confluent_kafka")
+pytest.importorskip("psycopg")
 
 from engine.config.load import load_project
 from sources.faker.stream import KEYS
 from tests.kafka import brokers
 from tests.kafka.brokers import Broker
-from tests.kafka.chaos import BrokerKills, Producing, Runs
+from tests.kafka.chaos import Kills, Producing, Runs, Victim
 from tests.kafka.chaos_compare import Compared
+from tests.servers.postgres_server import PostgresServer
 from tests.vault.adapter import project_at
 
 ALL, LAND = "trino-incremental-dbt-5min", "land"
-ONLY_LAND = f"\n  {LAND}: {{extract: [kafka], load: [warehouse], transform: false}}\n"
+ONLY_LAND = f"\n  {LAND}: {{extract: [kafka], load: [warehouse, timeseries], transform: false}}\n"
+SERVER = '    timeseries: {type: postgres, dsn: "${POSTGRES_DSN}"}\n'
 RUNS_AT_MOST = 20
 """Until the last message is landed, after the stream has ended."""
 
@@ -38,8 +43,8 @@ class Storm:
     rate: float
     pipeline: str
     run_killed_after: tuple[float, float]
-    broker_killed_every: tuple[float, float]
-    broker_down: tuple[float, float] = (0.2, 3.0)
+    server_killed_every: tuple[float, float]
+    server_down: tuple[float, float] = (0.2, 3.0)
 
 
 SHORT = Storm(20, 1_000, LAND, (0.3, 5.0), (3.0, 9.0))
@@ -58,41 +63,61 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield started
 
 
+@pytest.fixture
+def postgres() -> Iterator[PostgresServer]:
+    """As the broker."""
+    with PostgresServer() as started:
+        yield started
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group(brokers.GROUP)
 @pytest.mark.timeout(600)
-def test_a_short_storm_of_kills_loses_and_doubles_nothing(broker: Broker, tmp_path: Path, seed: int) -> None:
-    weather(SHORT, broker, tmp_path, seed)
+def test_a_short_storm_of_kills_loses_and_doubles_nothing(
+    broker: Broker, postgres: PostgresServer, tmp_path: Path, seed: int
+) -> None:
+    weather(SHORT, broker, postgres, tmp_path, seed)
 
 
 @pytest.mark.chaos
 @pytest.mark.xdist_group(brokers.GROUP)
 @pytest.mark.timeout(3600)
-def test_ten_minutes_of_kills_lose_and_double_nothing(broker: Broker, tmp_path: Path, seed: int) -> None:
-    weather(LONG, broker, tmp_path, seed)
+def test_ten_minutes_of_kills_lose_and_double_nothing(
+    broker: Broker, postgres: PostgresServer, tmp_path: Path, seed: int
+) -> None:
+    weather(LONG, broker, postgres, tmp_path, seed)
 
 
-def weather(storm: Storm, broker: Broker, folder: Path, seed: int) -> None:
+def weather(storm: Storm, broker: Broker, postgres: PostgresServer, folder: Path, seed: int) -> None:
     """Send through the storm, let the engine catch up, and compare."""
     print(f"FAULTS_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
     project_at(folder / "project", "ducklake")
     path = folder / "project" / "pipelines.yaml"
-    path.write_text(path.read_text() + ONLY_LAND)
-    project = load_project(path, profile="local", env={"KAFKA_BROKERS": broker.bootstrap})
-    runs = Runs(project.project_dir, broker.bootstrap, random.Random(seed))
+    profile, head = path.read_text(), "  local:\n"
+    path.write_text(profile.replace(head, head + SERVER, 1) + ONLY_LAND)
+    servers = {"KAFKA_BROKERS": broker.bootstrap, "POSTGRES_DSN": postgres.dsn()}
+    project = load_project(path, profile="local", env=servers)
+    away = [f"kafka at {broker.bootstrap}", f"127.0.0.1:{postgres.port.number}"]
+    runs = Runs(project.project_dir, servers, away, random.Random(seed))
     with Producing(project, storm.rate) as producing:
-        kills = BrokerKills(broker, random.Random(seed + 1), storm.broker_killed_every, storm.broker_down)
-        with kills:
+        kills = {
+            name: Kills(victim, random.Random(seed + number), storm.server_killed_every, storm.server_down)
+            for number, (name, victim) in enumerate(
+                {"broker": Victim.broker(broker), "PostgreSQL": Victim.postgres(postgres)}.items(), 1
+            )
+        }
+        with kills["broker"], kills["PostgreSQL"]:
             runs.until(time.monotonic() + storm.seconds, storm.pipeline, storm.run_killed_after)
     sent, told = producing.sent, sum(map(sum_of, producing.acknowledged.values()))
     print(f"{sent:,} messages sent, {told:,} acknowledged")  # noqa: T201
-    print(f"broker killed {len(kills.times)} times, back after {', '.join(kills.times)}")  # noqa: T201
+    for name, each in kills.items():
+        print(f"{name} killed {len(each.times)} times, back after {', '.join(each.times)}")  # noqa: T201
     print(f"runs by code: {dict(runs.codes)}; killed after {runs.killed_after} s")  # noqa: T201
-    assert kills.times
+    assert all(each.times for each in kills.values())
     assert runs.killed_after
     assert sent == told >= storm.rate * storm.seconds * 0.9, "the stream outlived its broker"
     caught_up(runs)
-    compared = Compared(project, broker.bootstrap, folder / "compared.duckdb")
+    compared = Compared(project, broker.bootstrap, postgres.dsn(), folder)
     for topic in KEYS:
         assert not any((wrong := compared.landing(topic)).values()), f"{topic}: {wrong}"
         assert not producing.acknowledged[topic] - compared.keys(), f"{topic}: acknowledged, and not there"
