@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from destinations.dialect import Dialect
 from destinations.postgres_failures import UncertainError
+from destinations.postgres_watch import Watch
 from engine.errors import BusyError
 from engine.locks import GLANCE_SECONDS, POLL_SECONDS
 
@@ -57,7 +58,7 @@ POSTGRES = Dialect(
 
 
 def connect(dsn: str) -> Connection[tuple[Any, ...]]:
-    """Open a connection in UTC that commits each statement by itself and notices within a minute that a server is gone.
+    """Open a connection in UTC that commits each statement by itself and notices in minutes that a server is gone.
 
     What the DSN says of its own (sslmode, connect_timeout, ...) counts. Raises psycopg.Error.
     """
@@ -81,16 +82,24 @@ def connect(dsn: str) -> Connection[tuple[Any, ...]]:
         client_encoding="utf8",
         **own,  # type: ignore[arg-type]
     )
+    watch = Watch(connection, dsn)
     settings = {
         "TimeZone": "UTC",
         "DateStyle": "ISO",
         "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
         "lock_timeout": f"{LOCK_SECONDS}s",
         "statement_timeout": "0",
+        # and the server notices in two minutes that we are gone, lest a dead machine's session keep the writer's lock
+        "tcp_keepalives_idle": "60",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "6",
         "client_min_messages": "warning",
     }
     calls = ", ".join("set_config(%s, %s, false)" for _ in settings)
-    connection.execute(f"SELECT {calls}".encode(), [word for pair in settings.items() for word in pair])
+    asked = f"SELECT pg_backend_pid(), {calls}".encode()
+    [(backend, *_)] = connection.execute(asked, [word for pair in settings.items() for word in pair]).fetchall()
+    if backend == connection.info.backend_pid:  # a pooler names another
+        watch.backend = backend
     return connection
 
 

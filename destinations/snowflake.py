@@ -78,7 +78,7 @@ class SnowflakeDestination:
         """Connect, create what is missing."""
         with ExitStack() as stack, self._clear_errors():
             connection = self._connect()
-            stack.callback(connection.close)
+            stack.callback(connection.close, retry=False)
             session = SnowflakeSession(connection)
             for statement in (*bookkeeping(SNOWFLAKE), MAKE_STAGE):
                 session.execute(statement)

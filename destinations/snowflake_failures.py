@@ -74,23 +74,32 @@ def clear_errors(name: str, where: str) -> Iterator[None]:
 
 def explain(name: str, where: str, error: errors.Error) -> DestinationError:
     """Return the DestinationError for what the connector raised."""
-    from snowflake.connector import errors
-
     said = _first_line(error.raw_msg or str(error))
     number = int(error.errno or 0)
     if number == MISSING and "landing" in said.lower():
         return NotPublishedError(name)
-    network = isinstance(error, errors.OperationalError | errors.InterfaceError | errors.HttpError)
-    unanswered = number in NETWORK or (network and number not in KNOWN) or "Could not connect" in said
-    if "404" in said and network:
+    if "404" in said and isinstance(error, _network()):
         return DestinationError(name, f"{where}: there is no such account", "Write `account:` as ORGANIZATION-ACCOUNT.")
-    if unanswered:
+    if is_unanswered(error):
         reason = f"{where} cannot be reached: {said}"
         return GoneError(name, reason, f"Check `account:`, `host:`, proxy and firewall. {AGAIN}")
     known = KNOWN.get(number)
     if known:
         return DestinationError(name, f"{where}: {known[0].format(said=said)}", known[1])
     return DestinationError(name, f"{where}: {said}", "Run again; `engine doctor` looks for what is wrong.")
+
+
+def is_unanswered(error: errors.Error) -> bool:
+    """Whether Snowflake could not be reached, or did not answer."""
+    number = int(error.errno or 0)
+    unknown = isinstance(error, _network()) and number not in KNOWN
+    return number in NETWORK or unknown or "Could not connect" in _first_line(error.raw_msg or str(error))
+
+
+def _network() -> tuple[type[errors.Error], ...]:
+    from snowflake.connector import errors
+
+    return errors.OperationalError, errors.InterfaceError, errors.HttpError
 
 
 def _first_line(message: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from destinations.dialect import Dialect
-from destinations.snowflake_failures import UncertainError
+from destinations.snowflake_failures import UncertainError, is_unanswered
 from engine.sql import identifier
 
 if TYPE_CHECKING:
@@ -73,13 +73,22 @@ def connect(settings: SnowflakeSettings, run_id: str = "") -> SnowflakeConnectio
         "TRANSACTION_ABORT_ON_ERROR": True,
         "STATEMENT_TIMEOUT_IN_SECONDS": settings.statement_seconds,
     }
-    return snowflake.connector.connect(
+    connection = snowflake.connector.connect(
         **settings.connection(),
         autocommit=True,
         session_parameters=parameters,
         application="Tickhouse",
         client_session_keep_alive=False,
     )
+    cancel = connection._cancel_query  # noqa: SLF001 - there is no other way to that thread
+
+    def cancel_quietly(*given: Any, **named: Any) -> Any:
+        """Take a statement back: a thread of the connector does so when the network is away, and would print why."""
+        with suppress(snowflake.connector.errors.Error):
+            return cancel(*given, **named)
+
+    connection._cancel_query = cancel_quietly  # type: ignore[method-assign]  # noqa: SLF001
+    return connection
 
 
 class SnowflakeSession:
@@ -109,9 +118,11 @@ class SnowflakeSession:
         self.execute("BEGIN")
         try:
             yield
-        except BaseException:
-            with suppress(errors.Error):
-                self.execute("ROLLBACK")
+        except BaseException as error:
+            # where Snowflake is out of reach to try so once more takes minutes: the session ends, and this with it
+            if not (isinstance(error, errors.Error) and is_unanswered(error)):
+                with suppress(errors.Error):
+                    self.execute("ROLLBACK")
             raise
         try:
             self.execute("COMMIT")

@@ -15,8 +15,10 @@ table), so arrival and cursor cannot part. The order of a load, and what a kill 
    loaded, and the cursor, which is these very rows, says so: nothing is lost or loaded twice.
 
 A stalled old writer that wakes up after another one has loaded the same packages adds nothing: its files are there, and
-its MERGE finds another number. Only two MERGE statements that run at the same moment could both pass (Iceberg lets
-appends commute), so the destination also holds a lock of this machine while it is open: one engine writes.
+its MERGE finds another number. Of two MERGE statements that run at the same moment one is refused: Trino validates what
+a MERGE has read against what was committed since, and both want to add the package behind the cursor. So no machine has
+to know of another; the lock of this machine, held while the destination is open, keeps two engines here from doing the
+same work twice.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from destinations.trino_files import Files, open_files, place
 from destinations.trino_session import EXISTS, Session, listed, model_errors
 from destinations.trino_settings import TrinoSettings
 from destinations.trino_tables import Tables
-from engine.errors import DestinationError
+from engine.errors import DestinationError, GoneError
 from engine.locks import hold
 from engine.sql import identifier, literal
 from engine.table import QUARANTINE, Table
@@ -304,8 +306,7 @@ class TrinoWarehouse:
         )
         names = "_load_id, table_name, arrived_at, rows, source, seq"
         before = packages[0].entry.seq - 1
-        ((added,),) = self._ask(
-            f"""
+        merge = f"""
             MERGE INTO landing._packages AS p USING (
               SELECT * FROM (VALUES {body}) AS arrived ({names})
               WHERE (SELECT COALESCE(MAX(seq), 0) FROM landing._packages WHERE table_name = {literal(table)}) = {before}
@@ -313,7 +314,14 @@ class TrinoWarehouse:
             ) AS n ON p._load_id = n._load_id AND p.table_name = n.table_name
             WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({", ".join(f"n.{name}" for name in names.split(", "))})
             """
-        )
+        try:
+            ((added,),) = self._ask(merge)
+        except GoneError as error:
+            raise GoneError(
+                self.name,
+                f"no answer came while a load was being committed ({error.reason.removeprefix(f'{self.name}: ')})",
+                "Run again: whether it was committed is read from the cursor there; nothing is lost or doubled.",
+            ) from error
         if added != len(packages):
             raise overtaken(self.name, table, before)
 

@@ -8,13 +8,50 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from destinations.trino_settings import TrinoSettings
-from engine.errors import DestinationError
+from engine.errors import DestinationError, GoneError
 
 if TYPE_CHECKING:
     from trino.dbapi import Connection
 
 EXISTS = "File already exists"
 """What add_files says of a file that the table has already."""
+ANSWER_SECONDS = 25.0
+"""How long one request may go without an answer: Trino answers each within a second, whatever the statement takes. The
+client asks three times, and as often again to take the statement back."""
+LATER = "Run again in a few seconds."
+AGAIN = "Run again: nothing is lost, and nothing of this load counts."
+GONE = (
+    (
+        ("Connection refused", "NewConnectionError", "Max retries", "timed out", "Connection aborted")
+        + ("Connection reset", "RemoteDisconnected", "Connection broken"),
+        "{where} does not answer",
+        "Start it, or check host and port, then run again: nothing is lost.",
+    ),
+    (("name=SERVER_STARTING_UP", "name=NO_NODES_AVAILABLE", "error 503"), "{where} is still starting", LATER),
+    (
+        ("name=SERVER_SHUTTING_DOWN", "name=REMOTE_", "name=ABANDONED_QUERY", "error 404", "error 410"),
+        "{where}, or a node of it, was stopped in the middle of a statement",
+        AGAIN,
+    ),
+)
+REFUSED = (
+    (
+        ("name=ICEBERG_COMMIT_ERROR", "conflicting files"),
+        "another program wrote to the same table of {where} at the same moment ({said})",
+        AGAIN,
+    ),
+    (
+        ("401", "403", "name=PERMISSION_DENIED"),
+        "{where} refuses: {said}",
+        "Check `user` and `password` of the destination, and its rights.",
+    ),
+    (
+        ("name=CATALOG_NOT_FOUND", "name=CATALOG_UNAVAILABLE"),
+        "{where}: {said}",
+        "Name an Iceberg catalog of that server in `catalog:` (deploy/trino/catalog).",
+    ),
+)
+"""What the client's message has in it; what is wrong; what to do. After GONE the other tables need not be tried."""
 
 
 class Session:
@@ -62,7 +99,7 @@ class Session:
                 catalog=settings.catalog,
                 timezone="UTC",
                 source="tickhouse",
-                request_timeout=60,
+                request_timeout=ANSWER_SECONDS,
             )
         return self._opened
 
@@ -86,24 +123,13 @@ def clear_errors(name: str, where: str) -> Iterator[None]:
 
 def explain(name: str, where: str, message: str) -> DestinationError:
     """Return the DestinationError for one message."""
-    found = re.search(r'name=(\w+), message="(.*?)"(?:, query_id|\))', message, re.DOTALL)
-    kind, said = (found[1], found[2]) if found else ("", message.strip())
-    first = " ".join(said.split())[:400]
-    if any(words in message for words in ("Connection refused", "NewConnectionError", "Max retries", "timed out")):
-        return DestinationError(
-            name, f"{where} does not answer", "Start it, or check host and port, then run again: nothing is lost."
-        )
-    if "SERVER_STARTING_UP" in kind or "error 503" in message:
-        return DestinationError(name, f"{where} is still starting", "Run again in a few seconds.")
-    if "401" in message or "403" in message or kind == "PERMISSION_DENIED":
-        return DestinationError(
-            name, f"{where} refuses: {first}", "Check `user` and `password` of the destination, and its rights."
-        )
-    if kind in {"CATALOG_NOT_FOUND", "CATALOG_UNAVAILABLE"}:
-        return DestinationError(
-            name, f"{where}: {first}", "Name an Iceberg catalog of that server in `catalog:` (deploy/trino/catalog)."
-        )
-    return DestinationError(name, f"{first} ({where})", "Run again; `engine doctor` looks for what is wrong.")
+    found = re.search(r'message="(.*?)"(?:, query_id|\))', message, re.DOTALL)
+    said = " ".join((found[1] if found else message).split())[:400]
+    for kind, known in ((GoneError, GONE), (DestinationError, REFUSED)):
+        for words, reason, remedy in known:
+            if any(word in message for word in words):
+                return kind(name, reason.format(where=where, said=said), remedy)
+    return DestinationError(name, f"{said} ({where})", "Run again; `engine doctor` looks for what is wrong.")
 
 
 def listed(rows: Sequence[Sequence[str]]) -> str:

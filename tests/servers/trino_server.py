@@ -209,9 +209,16 @@ def _make_bucket(s3: S3Server) -> None:
 
 
 def _ready(port: int) -> bool:
+    """Whether it has started and has a node to work on: it answers a little before."""
+    from trino.dbapi import connect
+    from trino.exceptions import Error
+
     try:
-        return not requests.get(f"http://127.0.0.1:{port}/v1/info", timeout=5).json()["starting"]
-    except (requests.RequestException, KeyError):
+        if requests.get(f"http://127.0.0.1:{port}/v1/info", timeout=5).json()["starting"]:
+            return False
+        with connect(host="127.0.0.1", port=port, user="tests", catalog="lake") as connection:
+            return bool(connection.cursor().execute("SELECT COUNT(*) FROM UNNEST(SEQUENCE(1, 2))").fetchall())
+    except (requests.RequestException, KeyError, Error):
         return False
 
 
