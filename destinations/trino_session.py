@@ -22,8 +22,10 @@ LATER = "Run again in a few seconds."
 AGAIN = "Run again: nothing is lost, and nothing of this load counts."
 GONE = (
     (
-        ("Connection refused", "NewConnectionError", "Max retries", "timed out", "Connection aborted")
-        + ("Connection reset", "RemoteDisconnected", "Connection broken"),
+        (
+            *("Connection refused", "NewConnectionError", "Max retries", "timed out", "Connection aborted"),
+            *("Connection reset", "RemoteDisconnected", "Connection broken"),
+        ),
         "{where} does not answer",
         "Start it, or check host and port, then run again: nothing is lost.",
     ),
@@ -41,7 +43,7 @@ REFUSED = (
         AGAIN,
     ),
     (
-        ("401", "403", "name=PERMISSION_DENIED"),
+        ("error 401", "error 403", "name=PERMISSION_DENIED"),
         "{where} refuses: {said}",
         "Check `user` and `password` of the destination, and its rights.",
     ),
