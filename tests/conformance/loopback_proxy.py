@@ -32,8 +32,8 @@ class Proxy:
     """Connections of one server's port, and the fault that they meet."""
 
     def __init__(self, server: int) -> None:
-        """Take a port; connections are taken from `__enter__` on."""
-        self._server = server
+        """Take a port; connections are taken from `__enter__` on. `server` may change: one started anew has another."""
+        self.server = server
         self._port = Port()
         self.port = self._port.number
         self.fired = 0
@@ -92,7 +92,11 @@ class Proxy:
                     self.fired += 1
                     _reset(client)
                     continue
-                server = socket.create_connection(("127.0.0.1", self._server))
+                try:
+                    server = socket.create_connection(("127.0.0.1", self.server))
+                except OSError:
+                    _reset(client)
+                    continue
                 with self._lock:
                     self._pairs.append((client, server))
                 for pair, answers in (((client, server), False), ((server, client), True)):

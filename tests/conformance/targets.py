@@ -134,18 +134,19 @@ class _Committing:
         return getattr(self._connection, name)
 
 
-def in_mid_load(opened: Any, patch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
-    """Do something, once, when the first rows of a load are on the server and nothing is committed."""
+def in_mid_load(opened: Any, patch: pytest.MonkeyPatch, action: Callable[[], None], *, nth: int = 1) -> None:
+    """Do something, once, when the rows of a load's n-th part are on the server and nothing of them is committed."""
     owner = opened if isinstance(opened, TrinoWarehouse) else opened._landing
-    plain, done = owner._add, []
+    plain, added = owner._add, 0
 
-    def added(*args: Any) -> None:
+    def add(*args: Any) -> None:
+        nonlocal added
         plain(*args)
-        if not done:
-            done.append(True)
+        added += 1
+        if added == nth:
             action()
 
-    patch.setattr(owner, "_add", added)
+    patch.setattr(owner, "_add", add)
 
 
 def ducklake(folder: Path, data_dir: Path) -> Target:

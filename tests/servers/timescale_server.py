@@ -75,26 +75,54 @@ def _fetch(folder: Path) -> Path | str:
     return folder
 
 
+class TimescaleServer:
+    """The stand-in over a folder of its own. Another start has another port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+
+    @property
+    def dsn(self) -> str:
+        """Where it is reached."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres?sslmode=disable"
+
+    def start(self) -> None:
+        """Start it over its folder, and wait until it answers."""
+        packages = require_timescale()
+        wrapped = [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid())]
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            self._process = _starter.submit(
+                subprocess.Popen,
+                [*wrapped, "node", str(PROGRAM), str(packages), str(self._folder / "data")],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                start_new_session=True,
+            ).result()
+        self.port = _port(self._process, log)
+
+    def kill(self) -> None:
+        """End it in mid-air."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
 @contextlib.contextmanager
 def timescale_server() -> Iterator[str]:
     """Run the server until the block ends; gives its DSN."""
-    packages = require_timescale()
-    wrapped = [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid())]
     with tempfile.TemporaryDirectory(prefix="tickhouse-timescale-") as folder:
-        process = _starter.submit(
-            subprocess.Popen,
-            [*wrapped, "node", str(PROGRAM), str(packages), str(Path(folder) / "data")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=(Path(folder) / "log").open("wb"),
-            text=True,
-            start_new_session=True,
-        ).result()
+        server = TimescaleServer(Path(folder))
         try:
-            yield f"postgresql://postgres@127.0.0.1:{_port(process, Path(folder) / 'log')}/postgres?sslmode=disable"
+            server.start()
+            yield server.dsn
         finally:
-            process.kill()
-            process.communicate()
+            server.kill()
 
 
 def _port(process: subprocess.Popen[str], log: Path) -> int:

@@ -47,7 +47,7 @@ NOWHERE = "127.0.0.1:9"
 """Where catalogs point whose server the tests do not have: they connect when they are asked, not before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TrinoServer:
     """How to reach it. `files` is a folder that it can read and write like this process.
 
@@ -61,6 +61,7 @@ class TrinoServer:
     postgres: PostgresServer
     broker: Broker | None
     s3: S3Server
+    start: Callable[[], subprocess.Popen[bytes]]
 
     def execute(self, statement: str) -> list[list[Any]]:
         """Run one statement in the catalog `lake`."""
@@ -73,6 +74,20 @@ class TrinoServer:
         """End it in mid-air."""
         self.process.kill()
         self.process.wait()
+
+    def restart(self) -> None:
+        """Start it over the same folder and port, and wait until it answers."""
+        self.process = self.start()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not _ready(self.port):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                log = self.files.with_name("trino.log").read_text(errors="replace")
+                raise RuntimeError(f"Trino did not start:\n{log[-3000:]}")
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager
@@ -168,25 +183,23 @@ def _started(
         *(java, *options, *QUICK_START, f"-Dconfig={folder}/etc/config.properties", "-Dnode.id=tests"),
         *(f"-Dlog.levels-file={folder}/etc/log.properties", "-cp", f"{home}/lib/*", "io.trino.server.TrinoServer"),
     ]
-    log = folder / "trino.log"
-    with log.open("ab") as output:
-        process = _starter.submit(
-            subprocess.Popen,
-            [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid()), *command],
-            env={**os.environ, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=folder,
-            start_new_session=True,
-        ).result()
-    server = TrinoServer(port.number, files, process, database, broker, s3)
+
+    def start() -> subprocess.Popen[bytes]:
+        with (folder / "trino.log").open("ab") as output:
+            return _starter.submit(
+                subprocess.Popen,
+                [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid()), *command],
+                env={**os.environ, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=folder,
+                start_new_session=True,
+            ).result()
+
+    server = TrinoServer(port.number, files, start(), database, broker, s3, start)
     try:
-        deadline = time.monotonic() + READY_SECONDS
-        while not _ready(port.number):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"Trino did not start:\n{log.read_text(errors='replace')[-3000:]}")
-            time.sleep(0.1)
+        server.wait()
         yield server
     finally:
         server.kill()  # its folder is the test's: an orderly end takes seconds and saves nothing
