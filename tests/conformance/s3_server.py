@@ -22,6 +22,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 READY_WITHIN = 60.0
+READER = ("test-reader", "test-reader-secret")
 PROBE = "/ready/probe"
 """A file that is no object of any bucket."""
 HIGHEST_PORT = 55_000
@@ -30,7 +31,7 @@ HIGHEST_PORT = 55_000
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """How to reach the server. Its one identity may do everything; every other key is refused."""
+    """How to reach the server. Its identity may do everything, READER may read; every other key is refused."""
 
     url: str
     port: int
@@ -117,11 +118,15 @@ def s3_server(folder: Path, access_key: str = "test-access", secret_key: str = "
     folder.mkdir(parents=True, exist_ok=True)
     again = (folder / "filer").exists()
     identities = folder / "identities.json"
-    credentials = [{"accessKey": access_key, "secretKey": secret_key}]
-    actions = ["Admin", "Read", "List", "Tagging", "Write"]
-    identities.write_text(
-        json.dumps({"identities": [{"name": "admin", "credentials": credentials, "actions": actions}]})
-    )
+    who = {
+        "admin": (access_key, secret_key, ["Admin", "Read", "List", "Tagging", "Write"]),
+        "reader": (*READER, ["Read", "List"]),
+    }
+    known = [
+        {"name": name, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions}
+        for name, (key, secret, actions) in who.items()
+    ]
+    identities.write_text(json.dumps({"identities": known}))
     ports = _free_ports(8)
     log = folder / "server.log"
     environment = {**os.environ, "WEED_LEVELDB2_DIR": str(folder / "filer")}

@@ -17,15 +17,16 @@ from engine.errors import LakeError
 from engine.lake import bucket, remote
 from engine.lake.lake import Lake, new_load_id, open_lake
 from engine.table import Column, Table
-from tests.conformance.s3_server import S3Server, s3_server
+from tests.conformance.s3_server import READER, S3Server, s3_server
+from tests.servers.minio_server import minio_server
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 TABLE = Table("raw_t", (Column("v", "bigint"),))
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as running:
+@pytest.fixture(scope="module", params=[s3_server, pytest.param(minio_server, marks=pytest.mark.chaos)])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with request.param(tmp_path_factory.mktemp("s3")) as running:
         yield running
 
 
@@ -66,6 +67,18 @@ def test_a_bucket_is_made_or_its_name_refused(server: S3Server, tmp_path: Path) 
     with pytest.raises(LakeError, match="bucket") as caught:
         land(lake_on(server, tmp_path, bucket="NO"))
     assert "lower-case" in caught.value.remedy
+
+
+def test_a_key_that_may_only_read(server: S3Server, tmp_path: Path) -> None:
+    if "minio" in str(server.process.args):
+        pytest.skip("MinIO makes users and their rights by a program of its own")
+    land(lake_on(server, tmp_path))
+    reading = lake_on(server, tmp_path, access_key=READER[0], secret_key=READER[1])
+    assert reading.verify() == []
+    with pytest.raises(LakeError, match="permission denied") as caught:
+        land(reading)
+    assert "their rights" in caught.value.remedy
+    assert lake_on(server, tmp_path).verify() == []
 
 
 def test_a_clock_that_is_off(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from engine.lake.lake import Lake, new_load_id, open_lake
 from engine.lake.package import Entry
 from engine.table import QUARANTINE_COLUMNS, Column, Table
 from tests.conformance.s3_server import S3Server, s3_server
+from tests.servers.minio_server import minio_server
 from tests.unit.lake.landing import land
 
 PRICES = Table(
@@ -39,6 +40,12 @@ NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with s3_server(tmp_path_factory.mktemp("s3")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with minio_server(tmp_path_factory.mktemp("minio")) as running:
         yield running
 
 
@@ -90,11 +97,11 @@ class Place:
             s3.pipe_file(key, after)
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "bucket", pytest.param("minio", marks=pytest.mark.chaos)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "folder":
         return Place(FilesystemLake(type="filesystem", path="lake"), tmp_path)
-    server: S3Server = request.getfixturevalue("server")
+    server: S3Server = request.getfixturevalue("minio" if request.param == "minio" else "server")
     settings = S3Lake(
         type="s3",
         bucket="raw-data",
