@@ -59,6 +59,9 @@ class Dialect:
     """Whether CREATE and ALTER commit by themselves: they then run before the load's transaction. All of them are
     additions that a load which fails afterwards may leave behind."""
 
+    wait_for_loads: str = ""
+    """The statement that waits until loads that have moved a cursor ended: where these may come from other machines."""
+
     def spelled(self, word: str) -> str:
         """Return a type word of SQL_TYPES as this database spells it."""
         return self.types.get(word, word)

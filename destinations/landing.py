@@ -148,17 +148,19 @@ class Landing:
         fence is noted before the models start. It is a whole millisecond, SQLMesh's resolution. None: nothing arrived.
         """
         microseconds, dialect = self._dialect.microseconds.format, self._dialect
-        row = self._session.execute(
-            f"""
-            SELECT (SELECT min({microseconds("arrived_at")}) FROM landing._packages), max({microseconds("instant")}),
-                {microseconds(dialect.now)}
-            FROM ({ARRIVED}) AS arrived
-            """
-        )[0]
-        if row[0] is None:
-            return None
-        until_ms = max(int(row[1]) + 1, int(row[2])) // 1000 + 1
         with self._session.transaction():
+            if dialect.wait_for_loads:
+                self._session.change(dialect.wait_for_loads)
+            row = self._session.execute(
+                f"""
+                SELECT (SELECT min({microseconds("arrived_at")}) FROM landing._packages),
+                    max({microseconds("instant")}), {microseconds(dialect.now)}
+                FROM ({ARRIVED}) AS arrived
+                """
+            )[0]
+            if row[0] is None:
+                return None
+            until_ms = max(int(row[1]) + 1, int(row[2])) // 1000 + 1
             self._session.change("DELETE FROM landing._model_runs")
             until = dialect.instant.format(str(until_ms * 1000))
             self._session.change(f"INSERT INTO landing._model_runs SELECT {until}")

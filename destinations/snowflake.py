@@ -1,16 +1,17 @@
 """Snowflake: schema landing, loaded from the lake's packages through an internal stage, one transaction a load.
 
 CREATE and ALTER commit by themselves there, so they come first; then the files are put on the stage; then one
-transaction copies them, notes their arrival and moves the cursor. Nothing locks others out for longer than that: of two
-writers, or a stalled one and its successor, the cursor's compare-and-swap lets one commit.
+transaction copies them, notes their arrival and moves the cursor. Two runs of one machine wait for each other; those of
+two machines do not: of two writers, or a stalled one and its successor, the cursor's compare-and-swap lets one commit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing import Landing
@@ -24,6 +25,7 @@ from destinations.snowflake_session import SNOWFLAKE, SnowflakeSession, connect
 from destinations.snowflake_settings import SnowflakeSettings
 from destinations.snowflake_stage import MAKE_STAGE, copy_files, stage_files, unstage_files
 from engine.errors import DestinationError
+from engine.locks import hold
 from engine.sql import literal
 from engine.table import Table
 
@@ -44,23 +46,35 @@ def destination(
     name: str,
     settings: SnowflakeSettings,
     project_dir: Path,
-    data_dir: Path,  # noqa: ARG001 - every destination is built alike
+    data_dir: Path,
     *,
-    wait_seconds: float = LOCK_WAIT_SECONDS,  # noqa: ARG001 - nobody is waited for: the cursor decides
-    waiting: Callable[[str], None] | None = None,  # noqa: ARG001
-) -> SnowflakeDestination:
+    wait_seconds: float = LOCK_WAIT_SECONDS,
+    waiting: Callable[[str], None] | None = None,
+) -> SnowflakeWarehouse:
     """Build the destination from its block in pipelines.yaml."""
     if settings.private_key_file is not None:
         key = project_dir / Path(settings.private_key_file).expanduser()
         settings = settings.model_copy(update={"private_key_file": str(key)})
-    return SnowflakeDestination(name, settings)
+    lock = data_dir.absolute() / "state" / f"snowflake-{name}.writer.lock"
+    return SnowflakeWarehouse(name, settings, lock, wait_seconds=wait_seconds, waiting=waiting)
 
 
-class SnowflakeDestination:
-    """One database of a Snowflake account. `with` opens it for writing; `reader()` works at any time."""
+class SnowflakeWarehouse:
+    """One database of a Snowflake account. `with` opens it for writing. Whoever asks it sees what is committed."""
 
-    def __init__(self, name: str, settings: SnowflakeSettings) -> None:
-        """Raises DestinationError where the connector is missing, or the key cannot be read."""
+    def __init__(
+        self,
+        name: str,
+        settings: SnowflakeSettings,
+        lock: Path,
+        *,
+        wait_seconds: float = LOCK_WAIT_SECONDS,
+        waiting: Callable[[str], None] | None = None,
+    ) -> None:
+        """`lock` is held while it is open; another writer is waited for so long, which `waiting` hears.
+
+        Raises DestinationError where the connector is missing, or the key cannot be read.
+        """
         try:
             import snowflake.connector  # noqa: F401
         except ModuleNotFoundError:
@@ -70,13 +84,18 @@ class SnowflakeDestination:
         self.name = name
         self.where = settings.where
         self._settings = settings
+        self._lock = lock
+        self._wait_seconds = wait_seconds
+        self._waiting = waiting
         self._stack = ExitStack()
         self._session: SnowflakeSession | None = None
         self._landing: Landing | None = None
 
     def __enter__(self) -> Self:
-        """Connect, create what is missing."""
+        """Take the writer's lock, connect, create what is missing."""
         with ExitStack() as stack, self._clear_errors():
+            what = f"destination {self.name}"
+            stack.enter_context(hold(self._lock, what, wait_seconds=self._wait_seconds, waiting=self._waiting))
             connection = self._connect()
             stack.callback(connection.close, retry=False)
             session = SnowflakeSession(connection)
@@ -88,7 +107,7 @@ class SnowflakeDestination:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Close the session: an open transaction is rolled back."""
+        """Close the session, whose open transaction is rolled back, and let the lock go."""
         self._session = self._landing = None
         self._stack.close()
 
@@ -128,6 +147,42 @@ class SnowflakeDestination:
             unstage_files(self._writer, (file for file in landed_files(table, packages) if file.rows))
             return loaded
 
+    def provide(self, tables: Iterable[Table]) -> None:
+        """Create the landing tables and columns that models read and nothing has landed yet."""
+        with self._clear_errors():
+            self._opened.provide(tables)
+
+    def identity(self) -> str:
+        """Return the random name that this database was given when it was made."""
+        with self._clear_errors():
+            return self._opened.identity()
+
+    def begin_models(self) -> tuple[datetime, datetime] | None:
+        """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
+        with self._clear_errors():
+            return self._opened.begin_models()
+
+    def tables_made(self) -> None:
+        """Do nothing: an empty table costs nothing there."""
+
+    def note_checks(self, results: Sequence[tuple[Any, ...]]) -> None:
+        """Keep the results of one model run's checks."""
+        with self._clear_errors():
+            self._opened.note_checks(results)
+
+    def maintenance(self) -> None:
+        """Do nothing: Snowflake keeps its own files in order."""
+
+    def sqlmesh_connection(self) -> dict[str, Any]:
+        """Return what SQLMesh's gateway is made of (engine/model_snowflake.py)."""
+        return {"type": "snowflake", "settings": self._settings}
+
+    def model_errors(self) -> tuple[type[Exception], ...]:
+        """Return the errors that SQLMesh lets through from this engine's client."""
+        from snowflake.connector import errors
+
+        return (errors.Error,)
+
     def reset(self) -> None:
         """Forget every package: `engine replay` fills the landing tables from the lake again."""
         with self._clear_errors():
@@ -136,11 +191,14 @@ class SnowflakeDestination:
     def publish(self) -> None:
         """Do nothing: what is committed is seen."""
 
-    @contextmanager
-    def reader(self) -> Iterator[SnowflakeConnection]:
-        """Open a connection beside any writer; it sees what is committed. What it may do is the role's to say."""
-        with self._clear_errors(), self._connect() as connection:
-            yield connection
+    def reader(self, *, unpublished: bool = False) -> Any:
+        """Refuse: the engine's own commands read the embedded warehouses only."""
+        del unpublished
+        raise DestinationError(
+            self.name,
+            f"`engine` cannot read {self.where} yet",
+            "Ask Snowflake itself: schemas landing, vault, marts and semantic of that database.",
+        )
 
     def examine(self) -> list[Examined]:
         """Check the account for `engine doctor`, beside any writer; nothing is changed there."""

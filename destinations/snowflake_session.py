@@ -57,13 +57,14 @@ SNOWFLAKE = Dialect(
     # no ALTER makes a FLOAT of a NUMBER there; this is one statement, so no half of it can remain
     retype=("CREATE OR REPLACE TABLE {table} COPY GRANTS AS SELECT * REPLACE (CAST({0} AS {1}) AS {0}) FROM {table}"),
     commits_ddl=True,
+    wait_for_loads="UPDATE landing._cursor SET seq = seq",
 )
 """Snowflake. An instant is a TIMESTAMP_TZ: SQLMesh writes TIMESTAMPTZ for models on every engine, and equality is of
 instants, whatever their offsets."""
 
 
-def connect(settings: SnowflakeSettings, run_id: str = "") -> SnowflakeConnection:
-    """Open a session in UTC that commits each statement by itself. Raises snowflake.connector.Error."""
+def connect(settings: SnowflakeSettings, run_id: str = "", *, autocommit: bool = True) -> SnowflakeConnection:
+    """Open a session in UTC; with `autocommit` each statement commits by itself. Raises snowflake.connector.Error."""
     import snowflake.connector
 
     parameters = {
@@ -75,7 +76,7 @@ def connect(settings: SnowflakeSettings, run_id: str = "") -> SnowflakeConnectio
     }
     connection = snowflake.connector.connect(
         **settings.connection(),
-        autocommit=True,
+        autocommit=autocommit,
         session_parameters=parameters,
         application="Tickhouse",
         client_session_keep_alive=False,

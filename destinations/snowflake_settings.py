@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -13,9 +13,7 @@ WORD = r"^[A-Za-z_][A-Za-z0-9_$]*$"
 
 
 class SnowflakeSettings(DestinationSettings):
-    """Snowflake: schema landing, loaded through an internal stage. No models run there yet."""
-
-    runs_models: ClassVar[bool] = False
+    """Snowflake: schema landing, loaded through an internal stage; the models run there."""
 
     type: Literal["snowflake"] = Field(description="a database of a Snowflake account")
     account: str = Field(description="the account's identifier, ORGANIZATION-ACCOUNT", min_length=1)

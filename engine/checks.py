@@ -237,12 +237,16 @@ def _check(context: Context, snapshot: Any, result: Any) -> Check:
         return Check(model, result.audit.name, result.blocking)
     adapter = context.snapshot_evaluator.get_adapter(snapshot.model_gateway)
     adapter.execute(f"SELECT * FROM ({adapter._to_sql(result.query)}) AS failed LIMIT {SAMPLED}")  # noqa: SLF001 - as SQLMesh ran it
-    names = [column[0] for column in adapter.cursor.description]
+    names = [column[0].lower() for column in adapter.cursor.description]  # in capitals on Snowflake
     sample = [dict(zip(names, row, strict=True)) for row in adapter.cursor.fetchall()]
     if snapshot.is_audit:
         return Check(model, result.audit.name, result.blocking, count, sample)
     if "problem" not in names:  # an audit that shows whole rows: of them only the keys
-        keys = {column.name for grain in getattr(snapshot.node, "grains", ()) for column in grain.find_all(exp.Column)}
+        keys = {
+            column.name.lower()
+            for grain in getattr(snapshot.node, "grains", ())
+            for column in grain.find_all(exp.Column)
+        }
         sample = [{name: value for name, value in row.items() if name in keys} for row in sample]
     return Check(model, result.audit.name, result.blocking, count, sample, _where(context, snapshot, model))
 

@@ -86,9 +86,10 @@ def _destinations(project: Project) -> Iterator[Finding]:
     for name, settings in project.destinations.items():
         try:
             opened = open_destination(name, settings, project.project_dir, project.data_dir)
-            if not settings.runs_models:
+            if hasattr(opened, "examine"):
                 for what, ok, detail, remedy in opened.examine():
                     yield Finding(f"destination {name}: {what}", ok, detail, remedy)
+            if not settings.runs_models:
                 continue
             with opened as destination:
                 loaded = len(destination.cursors())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.dbt import with_dbt
 from engine.model_intervals import take_only_what_arrived
 from engine.model_promotion import promote_together
+from engine.model_snowflake import snowflake_gateway
 from engine.model_trino import speak_trino
 
 if TYPE_CHECKING:
@@ -93,18 +94,15 @@ def open_context(
 def sqlmesh_config(project: Project, name: str, connection: Mapping[str, Any], first_arrival: datetime) -> Config:
     """Return SQLMesh's configuration for one warehouse: its connection, its own state file, the models' start."""
     from sqlmesh.core.config import Config, DuckDBConnectionConfig, GatewayConfig, ModelDefaultsConfig
-    from sqlmesh.core.config.connection import BaseDuckDBConnectionConfig, parse_connection_config
+    from sqlmesh.core.config.connection import BaseDuckDBConnectionConfig
 
     BaseDuckDBConnectionConfig._data_file_to_adapter.clear()  # noqa: SLF001 - else a closed connection is used again
     state = state_file(project, name)
     state.parent.mkdir(parents=True, exist_ok=True)
-    # a comment is a statement and a snapshot of its own on DuckLake: 30 of them took a third of a first plan; so on
-    # Iceberg
-    comments = connection["type"] not in {"duckdb", "trino"}
     return Config(
         gateways={
             name: GatewayConfig(
-                connection=parse_connection_config({**connection, "register_comments": comments}),
+                connection=_connection_config(connection),
                 state_connection=DuckDBConnectionConfig(database=str(state)),
             )
         },
@@ -118,6 +116,17 @@ def sqlmesh_config(project: Project, name: str, connection: Mapping[str, Any], f
         infer_python_dependencies=False,  # reads every installed package's metadata
         disable_anonymized_analytics=True,
     )
+
+
+def _connection_config(connection: Mapping[str, Any]) -> Any:
+    """Return SQLMesh's connection to the warehouse; on Snowflake one that we open ourselves."""
+    from sqlmesh.core.config.connection import parse_connection_config
+
+    if connection["type"] == "snowflake":
+        return snowflake_gateway(connection["settings"])
+    # a comment is a statement and a snapshot of its own on DuckLake: 30 of them took a third of a first plan; so on
+    # Iceberg
+    return parse_connection_config({**connection, "register_comments": False})
 
 
 def models_alone() -> type[Any]:

@@ -6,7 +6,8 @@ CREATE WAREHOUSE IF NOT EXISTS TICKHOUSE
 CREATE DATABASE IF NOT EXISTS TICKHOUSE;
 CREATE ROLE IF NOT EXISTS TICKHOUSE;
 
--- The least that loads: it makes schema LANDING, its tables and its stage, and so owns them and nothing else.
+-- The least that loads and builds models: it makes schema LANDING and those of the models (VAULT, MARTS, SQLMESH__...),
+-- with all that is in them, and so owns these and nothing else.
 GRANT USAGE ON WAREHOUSE TICKHOUSE TO ROLE TICKHOUSE;
 GRANT OPERATE ON WAREHOUSE TICKHOUSE TO ROLE TICKHOUSE;
 GRANT USAGE ON DATABASE TICKHOUSE TO ROLE TICKHOUSE;

@@ -18,14 +18,14 @@ import pytest
 from destinations.duckdb import DuckdbWarehouse
 from destinations.ducklake import DucklakeWarehouse
 from destinations.postgres import PostgresDestination
-from destinations.snowflake import SnowflakeDestination
+from destinations.snowflake import SnowflakeWarehouse
 from destinations.trino import TrinoWarehouse
 from engine.errors import DestinationError
 from engine.table import Column, Table
 from tests.conformance.landed_packages import NOON, PRICES, FolderLake, arrow_rows, price_rows
 from tests.servers.trino_server import GROUP
 
-Opened = DuckdbWarehouse | DucklakeWarehouse | PostgresDestination | SnowflakeDestination | TrinoWarehouse
+Opened = DuckdbWarehouse | DucklakeWarehouse | PostgresDestination | SnowflakeWarehouse | TrinoWarehouse
 Opener = Callable[..., Opened]
 WAREHOUSES = ["ducklake", "duckdb"]
 EVERY = [
@@ -58,7 +58,8 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, data_dir: Path) ->
         if kind == "trino":
             return TrinoWarehouse(name, dsn(name), tmp_path, tmp_path / "data", **settings)
         if kind == "snowflake":
-            return SnowflakeDestination(name, request.getfixturevalue("snowflake")(name))
+            settings_of = request.getfixturevalue("snowflake")
+            return SnowflakeWarehouse(name, settings_of(name), tmp_path / f"{name}.lock", **settings)
         return PostgresDestination(name, dsn(name), **settings)
 
     build.kind = kind  # type: ignore[attr-defined]
@@ -75,11 +76,12 @@ def rows(opened: Opened, sql: str) -> list[tuple]:
     opened.publish()
     if isinstance(opened, TrinoWarehouse):
         return [tuple(row) for row in opened._ask(sql)]
+    if isinstance(opened, SnowflakeWarehouse):
+        with opened._connect() as session:
+            return session.cursor().execute(sql).fetchall()
     with opened.reader() as connection:
         if isinstance(opened, PostgresDestination):
             return connection.execute(sql).fetchall()
-        if isinstance(opened, SnowflakeDestination):
-            return connection.cursor().execute(sql).fetchall()
         return [tuple(row.values()) for row in connection.sql(sql).to_arrow_table().to_pylist()]
 
 

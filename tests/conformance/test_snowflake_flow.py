@@ -7,18 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from destinations.snowflake import SnowflakeDestination
+from destinations.snowflake import SnowflakeWarehouse
 from destinations.snowflake_settings import SnowflakeSettings
-from engine.errors import DestinationError, GoneError
+from engine.errors import BusyError, DestinationError, GoneError
 from tests.conformance.landed_packages import FolderLake, price_rows
 
 COUNT = "SELECT COUNT(*) FROM landing.raw_prices"
 Named = Callable[[str], SnowflakeSettings]
 
 
+def warehouse(settings: SnowflakeSettings, machine: Path) -> SnowflakeWarehouse:
+    """Build the destination; on one machine its writers wait for each other."""
+    return SnowflakeWarehouse("snow", settings, machine / "snow.lock", wait_seconds=0.1)
+
+
 def test_a_file_that_was_loaded_before_is_loaded_again_after_a_reset(snowflake: Named, tmp_path: Path) -> None:
     package = FolderLake(tmp_path).land(price_rows(0, 3))
-    with SnowflakeDestination("snow", snowflake("reset")) as opened:
+    with warehouse(snowflake("reset"), tmp_path) as opened:
         opened.load("raw_prices", [package])
         opened.reset()
         assert opened.cursors() == {}
@@ -32,7 +37,7 @@ def test_the_second_of_two_writers_rolls_back(
     """A worker that stalled behind its look at the cursor, while its successor loaded."""
     package = FolderLake(tmp_path).land(price_rows(0, 3))
     settings = snowflake("writers")
-    with SnowflakeDestination("snow", settings) as stalled, SnowflakeDestination("snow", settings) as successor:
+    with warehouse(settings, tmp_path / "stalled") as stalled, warehouse(settings, tmp_path / "other") as successor:
         monkeypatch.setattr(stalled._landing, "_check_sequence", lambda *_: None)
         successor.load("raw_prices", [package])
         with pytest.raises(DestinationError, match="no longer at 0"):
@@ -47,7 +52,7 @@ def test_a_commit_whose_answer_is_lost_loads_once(
 
     package = FolderLake(tmp_path).land(price_rows(0, 3))
     settings = snowflake("lost")
-    with SnowflakeDestination("snow", settings) as opened:
+    with warehouse(settings, tmp_path) as opened:
         told = opened._writer.execute
 
         def lost(statement: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
@@ -59,19 +64,41 @@ def test_a_commit_whose_answer_is_lost_loads_once(
         monkeypatch.setattr(opened._writer, "execute", lost)
         with pytest.raises(GoneError, match="while a load was being committed"):
             opened.load("raw_prices", [package])
-    with SnowflakeDestination("snow", settings) as opened:
+    with warehouse(settings, tmp_path) as opened:
         assert opened.cursors() == {"raw_prices": 1}
         assert opened._writer.execute(COUNT) == [(3,)]
 
 
-def test_doctor_looks_and_nobody_there_is_one_line(snowflake: Named) -> None:
+def test_two_runs_of_one_machine_wait_for_each_other(snowflake: Named, tmp_path: Path) -> None:
+    settings = snowflake("waiting")
+    with warehouse(settings, tmp_path), pytest.raises(BusyError, match="snow"), warehouse(settings, tmp_path):
+        pass
+
+
+def test_models_are_fenced_behind_the_loads_of_other_machines(snowflake: Named, tmp_path: Path) -> None:
+    """A load that is not over has moved its cursor, which the fence's first statement waits for."""
+    package = FolderLake(tmp_path).land(price_rows(0, 3))
+    with warehouse(snowflake("fence"), tmp_path) as opened:
+        opened.load("raw_prices", [package])
+        told: list[str] = []
+        execute, change = opened._writer.execute, opened._writer.change
+        opened._writer.execute = lambda *given: (told.append(given[0].split()[0]), execute(*given))[1]  # type: ignore[method-assign]
+        opened._writer.change = lambda *given: (told.append(given[0]), change(*given))[1]  # type: ignore[method-assign]
+        found = opened.begin_models()
+        assert found is not None
+        assert told[:3] == ["BEGIN", "UPDATE landing._cursor SET seq = seq", "SELECT"]
+        assert told[-1] == "COMMIT"
+        assert found[0] < found[1]
+
+
+def test_doctor_looks_and_nobody_there_is_one_line(snowflake: Named, tmp_path: Path) -> None:
     settings = snowflake("doctor")
-    assert [found.what for found in SnowflakeDestination("snow", settings).examine() if found.ok] == [
+    assert [found.what for found in warehouse(settings, tmp_path).examine() if found.ok] == [
         "server",
         "session",
         "clock",
     ]
     gone = settings.model_copy(update={"port": 9, "login_seconds": 2, "network_seconds": 2})
-    with pytest.raises(DestinationError) as raised, SnowflakeDestination("snow", gone):
+    with pytest.raises(DestinationError) as raised, warehouse(gone, tmp_path):
         pass
     assert "never-shown" not in str(raised.value)

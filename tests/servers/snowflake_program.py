@@ -4,7 +4,8 @@
 
 It shows the flow of statements, files and answers through the real connector. It cannot show Snowflake's own semantics:
 keys, roles and grants (any login is let in), load history and FORCE, locks and isolation between sessions, how
-Parquet's types become Snowflake's, warehouses and what they cost.
+Parquet's types become Snowflake's, warehouses and what they cost. What the models need of SQL and fakesnow has not, is
+translated here; docs/snowflake.md lists it, for it is not shown by that.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import snowflake.connector.errors
 import uvicorn
+from sqlglot import exp
 
 _execute = fakesnow.cursor.FakeSnowflakeCursor.execute
 _urls = fakesnow.copy_into._source_urls
+_decimal = fakesnow.cursor.transforms.to_decimal
+_precision = fakesnow.cursor.transforms.integer_precision
+_trim = fakesnow.cursor.transforms.trim_cast_varchar
 _struct = fakesnow.arrow.timestamp_to_sf_struct
 
 
@@ -36,12 +41,16 @@ def execute(self: Any, command: str, *arguments: Any, **named: Any) -> Any:
     if command.startswith("ALTER SESSION SET QUERY_TAG = "):
         command = "SELECT 'Statement executed successfully.' AS status"
     try:
-        return _execute(self, command, *arguments, **named)
+        _execute(self, command, *arguments, **named)
     except snowflake.connector.errors.Error:
         raise
     except Exception as error:
         said = f"stand-in: {type(error).__name__}: {error}"
         raise snowflake.connector.errors.ProgrammingError(msg=said, errno=1003, sqlstate="42000") from error
+    if isinstance(self._last_transformed, exp.Merge):
+        self._rowcount = self._arrow_table.column(0)[0].as_py()
+        self._last_sql = f"SELECT {self._rowcount} AS 'number of rows merged'"  # what is said of the answer's columns
+    return self
 
 
 def struct_with_nulls(instants: pa.Array | pa.ChunkedArray) -> pa.StructArray:
@@ -62,6 +71,54 @@ def staged_files(source: str, files: list[str]) -> list[str]:
     return [f"{source.rstrip('/')}/{file}" for file in files]
 
 
+def merge(statement: Any) -> list[Any]:
+    """Leave a MERGE to DuckDB, which has one of its own: fakesnow makes several statements of it."""
+    return [statement]
+
+
+def to_decimal(expression: Any) -> Any:
+    """Read hexadecimal digits, which fakesnow does not: `TO_DECIMAL(x, 'XXX')`."""
+    written = expression.args.get("format") if isinstance(expression, exp.ToNumber) else None
+    if written is None or set(written.name) != {"X"}:
+        return _decimal(expression)
+    return exp.cast(exp.DPipe(this=exp.Literal.string("0x"), expression=expression.this), "BIGINT")
+
+
+def integer_precision(expression: Any) -> Any:
+    """Let whole numbers have 38 digits in a query, and a whole quotient be whole: fakesnow has 18, and DOUBLEs.
+
+    On Snowflake, a NUMBER(38, 0) that is divided without a rest is divided exactly.
+    """
+    if expression.parent is None:
+        for cast in list(expression.find_all(exp.Cast)):
+            # a factor stays a DECIMAL, as which DuckDB multiplies it with another
+            if cast.to.sql() == "DECIMAL(38, 0)" and not isinstance(cast.parent, exp.Mul):
+                cast.set("to", exp.DataType.build("INT128"))
+        for divided in list(expression.find_all(exp.Div)):
+            if isinstance(divided.this, exp.Cast) and divided.this.is_type("INT128"):
+                divided.replace(exp.IntDiv(this=divided.this, expression=divided.expression))
+    if isinstance(expression, exp.DataType) and isinstance(expression.parent, exp.Cast):
+        return expression
+    return _precision(expression)
+
+
+def trim_cast_varchar(expression: Any) -> Any:
+    """Trim what TRIM is told to: fakesnow trims spaces, whatever the second argument is."""
+    if isinstance(expression, exp.Trim) and expression.expression is not None:
+        return expression
+    return _trim(expression)
+
+
+def numeric_agg_implicit_cast(expression: Any) -> Any:
+    """Let sums be exact: fakesnow makes a DOUBLE of what is summed, for it may be text."""
+    return expression
+
+
+fakesnow.cursor.transforms.merge = merge
+fakesnow.cursor.transforms.to_decimal = to_decimal
+fakesnow.cursor.transforms.integer_precision = integer_precision
+fakesnow.cursor.transforms.trim_cast_varchar = trim_cast_varchar
+fakesnow.cursor.transforms.numeric_agg_implicit_cast = numeric_agg_implicit_cast
 fakesnow.copy_into._source_urls = staged_files
 fakesnow.cursor.FakeSnowflakeCursor.execute = execute
 fakesnow.arrow.timestamp_to_sf_struct = struct_with_nulls

@@ -27,6 +27,17 @@ from tests.servers.timescale_server import _port
 VERSION = "0.12.1"
 REQUIREMENTS = (f"fakesnow[server]=={VERSION}", "snowflake-connector-python<5")
 FETCH_SECONDS = 240.0
+LOGIN = {
+    "type": "snowflake",
+    "account": "fakesnow",
+    "user": "test",
+    "password": "never-shown",
+    "host": "127.0.0.1",
+    "protocol": "http",
+    "login_seconds": 10,
+    "network_seconds": 10,
+}
+"""What pipelines.yaml has of a destination there, but for `database` and `port`."""
 PROGRAM = Path(__file__).with_name("snowflake_program.py")
 
 
@@ -96,17 +107,4 @@ def snowflake_server() -> Iterator[int]:
 
 def snowflake_settings(port: int, database: str) -> SnowflakeSettings:
     """Return the settings of a database of the stand-in, which makes it at the first login."""
-    return SnowflakeSettings.model_validate(
-        {
-            "type": "snowflake",
-            "account": "fakesnow",
-            "user": "test",
-            "password": "never-shown",
-            "database": database,
-            "host": "127.0.0.1",
-            "port": port,
-            "protocol": "http",
-            "login_seconds": 10,
-            "network_seconds": 10,
-        }
-    )
+    return SnowflakeSettings.model_validate({**LOGIN, "database": database, "port": port})

@@ -7,8 +7,10 @@ modelled by SQLMesh as `engine run` does it. One project serves all cases of a p
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from tests.servers.snowflake_server import LOGIN
+
 ROOT = Path(__file__).parents[2]
 QUARANTINE = "_quarantine"
 PROFILE = """\
@@ -28,6 +32,8 @@ PROFILE = """\
 """
 SERVER = "TICKHOUSE_TRINO_PORT"
 """The port of a Trino that runs already; without it kind `trino` starts one."""
+SNOWFLAKE = "TICKHOUSE_SNOWFLAKE_PORT"
+"""The port of Snowflake's stand-in where one runs already; without it kind `snowflake` starts one."""
 Delivery = Mapping[str, Sequence[Mapping[str, Any]]]
 """Rows by landed table."""
 FIRST: Delivery = {"raw_customers": [{"customer_id": "FIRST", "load_timestamp": "2024-01-01T00:00:00Z"}]}
@@ -211,7 +217,7 @@ class Models:
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Return a table's whole content, timestamps as instants."""
         cursor = self.context.engine_adapter.cursor.execute(f"SELECT * FROM {table}")
-        names = [column[0] for column in cursor.description]
+        names = [column[0].lower() for column in cursor.description]  # Snowflake tells them in capitals
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def empty(self) -> None:
@@ -242,11 +248,24 @@ def project_at(folder: Path, kind: str) -> Any:
 
 
 def warehouse_of(kind: str) -> str:
-    """Return a warehouse's block in pipelines.yaml; a Trino is started for it, or the one that SERVER names is used."""
+    """Return a warehouse's block in pipelines.yaml; its server is started, unless the environment names one."""
+    if kind == "snowflake":
+        port = int(os.environ.get(SNOWFLAKE) or _snowflake_port())
+        block = {**LOGIN, "database": f"CASES_{secrets.token_hex(4).upper()}", "port": port}
+        return json.dumps(block)  # which is YAML too
     if kind != "trino":
         return f"{{type: {kind}, path: {'warehouse' if kind == 'ducklake' else 'warehouse.duckdb'}}}"
     port = os.environ.get(SERVER) or _trino_port()
     return f"{{type: trino, port: {port}, files: files}}"
+
+
+@cache
+def _snowflake_port() -> int:
+    from tests.servers.snowflake_server import snowflake_server
+
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(snowflake_server())
 
 
 @cache

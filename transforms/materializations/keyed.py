@@ -7,7 +7,8 @@
 
 All may be given the same rows again, so a run that died and a run repeated end alike. A look-up in the table goes
 through `_key`, eight bytes a row, and only when it finds something through the key itself: work grows with what is new.
-On Trino, whose transactions end with a statement, each is one MERGE (merging.py).
+On Trino and Snowflake, where a transaction ends with a statement or with the CREATE of a temporary table, each is one
+MERGE (merging.py).
 
 With `hubs`, `materialization_properties (key = ..., hubs = vault.hub_transaction)`, what is of a key that one of those
 hubs has just got is looked up among the rows that came since: a hub's `_arrived_at` is the first arrival of its key, so
@@ -71,7 +72,7 @@ class Keyed(ABC):
         names = [f'"{name}"' for name in self._columns(query_or_df, table_name)]
         columns = ", ".join(names)
         target = exp.to_table(table_name, dialect="duckdb").sql(dialect=self.adapter.dialect, identify=True)
-        if self.adapter.dialect == "trino":
+        if self.adapter.dialect != "duckdb":
             self._in_one_statement(target, query_or_df, names, model)
             return
         with self._transaction(), self._temporary("fresh", query_or_df) as fresh:
@@ -323,7 +324,7 @@ class ReplaceGroups(Keyed, CustomMaterialization):
         if not version:
             super()._in_one_statement(target, query, columns, model)
             return
-        with self._temporary(exp.to_table(target, dialect="trino"), query) as fresh:
+        with self._temporary(exp.to_table(target, dialect=self.adapter.dialect), query) as fresh:
             if not self._is_empty(fresh):
                 self._run(merging.replace_versions(target, fresh, columns, _named(model, "key"), version))
 

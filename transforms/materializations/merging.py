@@ -1,4 +1,6 @@
-"""The keyed kinds on Trino: one MERGE each, because Trino has no transaction over several statements.
+"""The keyed kinds on Trino and Snowflake: one MERGE each.
+
+Trino has no transaction over several statements, and Snowflake none over a statement that makes a table.
 
 A kill leaves all of an insertion or nothing, and whoever reads meanwhile sees the table before or after it. To let rows
 go and others come in one MERGE, the source has both: rows marked `_old` match what has to go and are deleted with it;
@@ -42,7 +44,7 @@ def replace_keys(
     source = (
         f"SELECT {_of('q', columns)}, u._old FROM "
         f"(SELECT a.*, ROW_NUMBER() OVER (PARTITION BY {once}) AS _nth FROM ({query}) AS a) AS q "
-        f"CROSS JOIN UNNEST(ARRAY[TRUE, FALSE]) AS u(_old) "
+        f"CROSS JOIN (SELECT TRUE AS _old UNION ALL SELECT FALSE AS _old) AS u "
         f"WHERE (u._old AND q._nth = 1) OR (NOT u._old AND {lasting})"
     )
     return _exchange(target, source, columns, key, by)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -110,7 +111,7 @@ def render(folder: Path, engine: str) -> dict[str, str]:
 
 
 def open_models(folder: Path, engine: str) -> dict[str, str]:
-    """Return every model of a SQLMesh project, rendered for an engine."""
+    """Return every model of a SQLMesh project, and every audit of each, rendered for an engine."""
     from sqlmesh import Context
     from sqlmesh.core.config import Config, DuckDBConnectionConfig, GatewayConfig, ModelDefaultsConfig
     from sqlmesh.core.console import NoopConsole, set_console
@@ -132,4 +133,8 @@ def open_models(folder: Path, engine: str) -> dict[str, str]:
         query = model.render_query()
         assert query is not None, model.name
         rendered[model.name] = query.sql(dialect=engine)
+        for audit, arguments in model.audits_with_args:
+            running = SimpleNamespace(dialect=engine, columns=lambda _: {})
+            looked = model.render_audit_query(audit, engine_adapter=running, **arguments)
+            rendered[f"{audit.name} of {model.name}"] = looked.sql(dialect=engine)
     return rendered
