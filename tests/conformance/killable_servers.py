@@ -90,7 +90,7 @@ def _trino(get: Callable[[str], Any], folder: Path) -> Made:
 
 
 @contextmanager
-def _snowflake(_get: Callable[[str], Any], _folder: Path) -> Made:
+def _snowflake(_get: Callable[[str], Any], folder: Path) -> Made:
     """The stand-in keeps its databases in memory: started again it is a new, empty account."""
     from contextlib import ExitStack
 
@@ -100,7 +100,7 @@ def _snowflake(_get: Callable[[str], Any], _folder: Path) -> Made:
         running = stack.enter_context(ExitStack())
 
         def start() -> Target:
-            return targets.snowflake(snowflake_settings(running.enter_context(snowflake_server()), "KILLED"))
+            return targets.snowflake(snowflake_settings(running.enter_context(snowflake_server()), "KILLED"), folder)
 
         yield start(), running.close, start
 

@@ -25,7 +25,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pyt
         return targets.postgres(get("timescale")("warehouse"), timescale=True)
     if kind == "trino":
         return targets.trino(get("trino_landing")("warehouse"), tmp_path)
-    return targets.snowflake(get("snowflake")("warehouse"))
+    return targets.snowflake(get("snowflake")("warehouse"), tmp_path)
 
 
 @pytest.fixture

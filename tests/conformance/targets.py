@@ -18,7 +18,8 @@ import pytest
 from destinations.duckdb import DuckdbWarehouse
 from destinations.ducklake import DucklakeWarehouse
 from destinations.postgres import PostgresDestination
-from destinations.snowflake import SnowflakeDestination
+from destinations.snowflake import SnowflakeWarehouse
+from destinations.snowflake_session import connect
 from destinations.snowflake_settings import SnowflakeSettings
 from destinations.timescaledb import TimescaledbDestination
 from destinations.trino import TrinoWarehouse
@@ -107,7 +108,7 @@ def at_commit(opened: Any, patch: pytest.MonkeyPatch, action: Callable[[], None]
         owner, name, is_commit = opened, "_ask", "MERGE INTO landing._packages"
     elif isinstance(opened, PostgresDestination):
         owner, name, is_commit = opened._writer.connection, "execute", "COMMIT"
-    elif isinstance(opened, SnowflakeDestination):
+    elif isinstance(opened, SnowflakeWarehouse):
         owner, name, is_commit = opened._writer, "execute", "COMMIT"
     else:
         owner, name, is_commit = opened._landing._session._connection, "commit", ""
@@ -201,15 +202,16 @@ def trino(settings: TrinoSettings, folder: Path) -> Target:
     return Target("trino", build, ask, settings.port, b'"state":"FINISHED"', {"settings": settings})
 
 
-def snowflake(settings: SnowflakeSettings) -> Target:
+def snowflake(settings: SnowflakeSettings, folder: Path) -> Target:
     """A database of Snowflake's stand-in, which is given up sooner than the real one."""
     settings = settings.model_copy(update={"login_seconds": 2, "network_seconds": 2})
 
-    def build(port: int, _machine: str, **_named: Any) -> SnowflakeDestination:
-        return SnowflakeDestination("warehouse", settings.model_copy(update={"port": port or settings.port}))
+    def build(port: int, machine: str, **named: Any) -> SnowflakeWarehouse:
+        reached = settings.model_copy(update={"port": port or settings.port})
+        return SnowflakeWarehouse("warehouse", reached, folder / machine / "snowflake.lock", **named)
 
     def ask(sql: str) -> list[tuple[Any, ...]]:
-        with build(0, "").reader() as connection:
+        with connect(settings) as connection:
             return [tuple(row) for row in connection.cursor().execute(sql).fetchall()]
 
     return Target("snowflake", build, ask, settings.port, extra={"settings": settings})
