@@ -1,4 +1,4 @@
-"""Servers that tests of several folders share: one of a kind for all tests of a process; the command's own collector."""
+"""Servers that tests of several folders share, one of a kind for all tests of a process; the command's collector."""
 
 import gc
 
