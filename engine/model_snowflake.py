@@ -47,7 +47,8 @@ def _gateway_type() -> Any:
     class Gateway(SnowflakeConnectionConfig):  # type: ignore[misc]
         """SQLMesh's Snowflake connection, opened by destinations/snowflake_session.py."""
 
-        settings: SnowflakeSettings
+        settings: Any
+        """SnowflakeSettings, of which pydantic need not know: they are checked already."""
 
         @property
         def _engine_adapter(self) -> Any:

@@ -1,4 +1,4 @@
-"""The same models on Trino: what all cases deliver, landed on both engines alike, gives the same tables on both.
+"""The same models on Trino and on Snowflake's stand-in: what all cases deliver gives the same tables as on DuckDB.
 
 Every row of every case comes in two deliveries, so keys, missing keys, hashes, time zones, ties and late rows are all
 among them; their own checks, case by case, are played by `make vault-engines`, and there the marts are compared too.
@@ -19,17 +19,17 @@ from typing import Any
 import pytest
 
 from tests.servers.trino_server import GROUP, TrinoServer
-from tests.vault.adapter import SERVER, Models
+from tests.vault.adapter import SERVER, SNOWFLAKE, Models
 from tests.vault.suite import read, written
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group(GROUP),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # SQLMesh's own, while it is imported
 ]
 HERE = Path(__file__).parent
-EVERYTHING = os.environ.get("TICKHOUSE_VAULT_WAREHOUSE") == "trino"
-"""With `make vault-engines` the marts and semantic views too; they double the minute that the vault takes."""
+EVERYTHING = os.environ.get("TICKHOUSE_VAULT_WAREHOUSE")
+"""The engine that `make vault-engines` is at: marts and semantic views too, which double the minute of the vault."""
+ENGINES = [pytest.param("trino", marks=pytest.mark.xdist_group(GROUP)), "snowflake"]
 VAULT = ("+vault.*",)
 LONG = 10_000
 """Texts are cut to this length: one case delivers a hundred thousand characters."""
@@ -54,16 +54,25 @@ def deliveries() -> list[dict[str, list[dict[str, Any]]]]:
     return halves
 
 
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an engine whose server runs."""
+    kind: str = request.param
+    if kind == "trino":
+        monkeypatch.setenv(SERVER, str(request.getfixturevalue("trino").port))
+    else:
+        monkeypatch.setenv(SNOWFLAKE, str(request.getfixturevalue("snowflake_port")))
+    return kind
+
+
 @pytest.mark.timeout(1200)  # on a machine that does other things as well
-def test_every_table_is_the_same_on_trino_and_duckdb(
-    trino: TrinoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(SERVER, str(trino.port))
+def test_every_table_is_the_same_as_on_duckdb(engine: str, tmp_path: Path) -> None:
     before, after = deliveries()
     built = {}
-    for kind in ("duckdb", "trino"):
+    whole = engine == EVERYTHING
+    for kind in ("duckdb", engine):
         started = time.perf_counter()
-        built[kind] = Models(kind, tmp_path / kind, first=before, only=() if EVERYTHING else VAULT)
+        built[kind] = Models(kind, tmp_path / kind, first=before, only=() if whole else VAULT)
         planned = time.perf_counter()
         for table, rows in sorted(after.items()):
             built[kind].land(table, rows)
@@ -79,7 +88,7 @@ def test_every_table_is_the_same_on_trino_and_duckdb(
         if ours != theirs:
             different.append((name, list((ours - theirs).items())[:2], list((theirs - ours).items())[:2]))
     assert different == []
-    assert len(compared) > (40 if EVERYTHING else 25)
+    assert len(compared) > (40 if whole else 25)
     assert found > 1000
     for models in built.values():
         models.close()
@@ -125,6 +134,7 @@ KEPT = [
 ]
 
 
+@pytest.mark.xdist_group(GROUP)
 def test_the_newest_row_is_kept_where_keys_and_versions_are_null(trino: TrinoServer) -> None:
     """One MERGE, the same on both engines: no NULL is compared, and what matches nothing is inserted."""
     import duckdb
