@@ -9,6 +9,7 @@ is to stay below 3.
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from destinations.ducklake import DucklakeWarehouse
+from engine.cli import GARBAGE
 from sources.faker.people import customers
 from tests.bench.bench_increment import History
 
@@ -117,4 +119,5 @@ def main(rows: int = ROWS) -> int:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*GARBAGE)  # as the command does
     sys.exit(main(*(int(word.replace("_", "")) for word in sys.argv[1:])))

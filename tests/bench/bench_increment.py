@@ -12,6 +12,7 @@ engine is to take at most 3 times as long, and 3 s.
 
 from __future__ import annotations
 
+import gc
 import resource
 import shutil
 import statistics
@@ -27,6 +28,7 @@ import pyarrow as pa
 
 from destinations.ducklake import DucklakeWarehouse
 from destinations.session import connect
+from engine.cli import GARBAGE
 from sources.faker.market import Market
 from sources.faker.people import World, customers
 from sources.faker.trades import Period, Trades
@@ -178,4 +180,5 @@ def _sizes(words: list[str]) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*GARBAGE)  # as the command does
     sys.exit(main(_sizes(sys.argv[1:])))

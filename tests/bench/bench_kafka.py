@@ -19,6 +19,7 @@ run below 8 s. The same in a new process, `engine run`, is printed too.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -34,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from destinations import open_destination
+from engine.cli import GARBAGE
 from engine.config.load import load_project
 from engine.config.project import Project
 from engine.produce import Bounds, produce
@@ -282,6 +284,7 @@ def main(messages: int = MESSAGES) -> int:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*GARBAGE)  # as the command does
     if sys.argv[1:2] and sys.argv[1] in MEASURES:
         _, name, folder, bootstrap, messages = sys.argv
         print(json.dumps(MEASURES[name](Path(folder), bootstrap, int(messages))))
