@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from engine.lake.causes import lake_error
 KEYS_REMEDY = "Check access_key and secret_key of the lake (its variables in the environment or .env) and their rights."
 CLOCK_REMEDY = "Set this machine's clock (for example with chrony), then run again."
 LOST_REMEDY = "Is the server running, and is `lake: endpoint:` right? Run again: nothing is lost or half-written."
+BAD_REQUEST = "400"
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 CODES = {
     "RequestTimeTooSkewed": ("the server refuses this machine's clock (it is off by minutes)", CLOCK_REMEDY),
@@ -184,6 +187,8 @@ class Remote:
         from botocore.exceptions import BotoCoreError
 
         code = _code(error)
+        if code == BAD_REQUEST and not BUCKET_NAME.fullmatch(self.bucket):  # MinIO asked for its head: no reason comes
+            code = "InvalidBucketName"
         if code in CODES:
             cause, remedy = CODES[code]
         elif isinstance(error, OSError) and error.errno is not None and not code:
