@@ -228,6 +228,7 @@ class Models:
         tables = [f"landing.{name}" for name in (*self.tables, QUARANTINE)]
         tables += [snapshot.table_name() for snapshot in models if snapshot.model.kind.is_materialized]
         filled = " UNION ALL ".join(f"(SELECT '{table}' FROM {table} LIMIT 1)" for table in tables)
+        filled = f"SELECT * FROM ({filled}) AS filled"
         if whole:
             adapter.execute("BEGIN TRANSACTION")
         for (table,) in adapter.fetchall(filled):
