@@ -14,6 +14,8 @@ class DestinationSettings(BaseModel):
     runs_models: ClassVar[bool] = True
     """Whether it is a warehouse, on which the models run."""
 
+    optional: bool = Field(default=False, description="true: left out with one line where a ${NAME} of it is not set")
+
 
 class DucklakeSettings(DestinationSettings):
     """DuckLake: a SQLite catalog and Parquet data in a folder; lake files become table data without a copy."""

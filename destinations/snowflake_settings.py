@@ -71,6 +71,7 @@ class SnowflakeSettings(DestinationSettings):
         if self.private_key_file is not None:
             given["authenticator"] = "SNOWFLAKE_JWT"
             given["private_key_file"] = str(Path(self.private_key_file).expanduser())
-            if self.private_key_passphrase is not None:
-                given["private_key_file_pwd"] = self.private_key_passphrase.get_secret_value()
+            passphrase = self.private_key_passphrase
+            if passphrase is not None and passphrase.get_secret_value():  # empty: ${NAME:-} of a key without one
+                given["private_key_file_pwd"] = passphrase.get_secret_value()
         return given

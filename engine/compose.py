@@ -61,7 +61,9 @@ def compose(project: Project, pipeline: str) -> Composed:
         resources += [(name, resource) for resource in offered if not wanted or resource.name == wanted]
     destinations = {name: project.destinations[name] for name in block.load if name in project.destinations}
     skipped += [
-        f"destination {name} is skipped: profile {project.profile_name} has none of that name"
+        f"destination {name} is left out: {project.skipped_destinations[name]}"
+        if name in project.skipped_destinations
+        else f"destination {name} is skipped: profile {project.profile_name} has none of that name"
         for name in block.load
         if name not in project.destinations
     ]

@@ -96,6 +96,8 @@ def _destinations(project: Project) -> Iterator[Finding]:
             yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} tables loaded")
         except TickhouseError as error:
             yield Finding(f"destination {name}", ok=False, detail=error.reason, remedy=error.remedy)
+    for name, reason in project.skipped_destinations.items():
+        yield Finding(f"destination {name}", ok=True, detail=f"optional and left out: {reason}")
 
 
 def _sources(project: Project) -> Iterator[Finding]:

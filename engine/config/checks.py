@@ -102,6 +102,8 @@ class Links:
     problems: list[Problem] = field(default_factory=list)
     destinations: Mapping[tuple[str, str], Any] = field(default_factory=dict)
     """Settings by (profile, name), of every profile; one whose block is wrong is missing."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """The active profile's optional destinations of which a variable is not set, and which."""
     notes: list[str] = field(default_factory=list)
     schedules: dict[str, Schedule] = field(default_factory=dict)
     lacking: dict[str, list[str]] = field(default_factory=dict)
@@ -120,6 +122,7 @@ class Links:
         for wanted, pipelines in self.lacking.items():
             whose = pipelines[0] if len(pipelines) == 1 else f"{len(pipelines)} pipelines"
             self.notes.append(f"{whose}: destination {wanted} is skipped, profile {self.profile} has none of that name")
+        self.notes += [f"destination {name} is left out: {why}" for name, why in self.left_out.items()]
         self._carried()
         return self._quota()
 
@@ -217,7 +220,7 @@ class Links:
             if isinstance(block.lake, FilesystemLake):
                 taken[self._place(block.lake.path)] = "the lake"
             for (of, name), settings in self.destinations.items():
-                if of != profile:
+                if of != profile or (of == self.profile and name in self.left_out):
                     continue
                 key = "path" if hasattr(settings, "path") else "dsn"
                 place = getattr(settings, key, None)

@@ -28,6 +28,8 @@ __all__ = ["Project", "load_project"]
 DEFAULT_PROFILE = "local"
 PROFILE_KEYS = frozenset(Profile.model_fields)
 NOT_SET = "is not set"
+DESTINATION_DEPTH = 2
+"""A destination's keys stand below profiles.PROFILE.DESTINATION."""
 REPLAYED = frozenset({"rest", "yfinance", "karpet"})
 """Source types that the market replay serves; it asks for no key."""
 
@@ -57,6 +59,8 @@ class _Loader:
     problems: list[Problem] = field(default_factory=list)
     missing: dict[KeyPath, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """The active profile's optional destinations of which a variable is not set, and which."""
 
     def load(self) -> Project:
         raw = self.document.value
@@ -91,6 +95,7 @@ class _Loader:
             asset_positions=resolver.positions,
             project_dir=self.path.parent,
             destinations=destinations,
+            left_out=self.left_out,
         )
         quota = links.check()
         self.problems += links.problems
@@ -103,10 +108,15 @@ class _Loader:
             file=file,
             profile=file.profiles[self.profile],
             sources=kept,
-            destinations={name: settings for (of, name), settings in destinations.items() if of == self.profile},
+            destinations={
+                name: settings
+                for (of, name), settings in destinations.items()
+                if of == self.profile and name not in self.left_out
+            },
             assets=assets,
             resources={name: tuple(offered[name]) for name in kept},
             skipped_sources=self.skipped,
+            skipped_destinations=self.left_out,
             notes=tuple(links.notes),
             quota=quota,
             document=self.document,
@@ -162,11 +172,15 @@ class _Loader:
         remedy = f"Set {name} in the environment or in .env, or write a default: ${{{name}:-...}}."
         if path[0] == "sources":
             remedy += " A source with `optional: true` is skipped instead."
+        elif path[0] == "profiles" and len(path) > DESTINATION_DEPTH and path[2] not in PROFILE_KEYS:
+            remedy += " A destination with `optional: true` is left out instead."
         return self.document.problem(path, f"the environment variable {name} {NOT_SET}", remedy)
 
     def _profile(self, name: str, block: YamlValue, path: KeyPath) -> YamlValue:
         if name == self.profile:
-            return self._strict(block, path)
+            if not isinstance(block, dict):
+                return self._strict(block, path)
+            return {key: self._part(key, part, (*path, key)) for key, part in block.items()}
         resolved = self.resolver.resolve(block, path, use_env=False)
         self.missing |= resolved.missing
         return resolved.value
@@ -185,10 +199,22 @@ class _Loader:
             return value
         self.missing |= resolved.missing
         if resolved.missing and not replayed:
-            at, variable = next(iter(resolved.missing.items()))
-            line = self.document.position(at).line
-            self.skipped[name] = f"{variable} is not set ({self.document.text.name}:{line})"
+            self.skipped[name] = self._unset(resolved)
         return resolved.value
+
+    def _part(self, key: str, part: YamlValue, path: KeyPath) -> YamlValue:
+        """Fill in a part of the active profile: an optional destination may lack variables, and is then left out."""
+        if key in PROFILE_KEYS or not (isinstance(part, dict) and part.get("optional") is True):
+            return self._strict(part, path)
+        resolved = self.resolver.resolve(part, path)
+        self.missing |= resolved.missing
+        if resolved.missing:
+            self.left_out[key] = self._unset(resolved)
+        return resolved.value
+
+    def _unset(self, resolved: Resolved) -> str:
+        at, variable = next(iter(resolved.missing.items()))
+        return f"{variable} is not set ({self.document.text.name}:{self.document.position(at).line})"
 
     def _blocks(self, kind: str, blocks: YamlValue, path: KeyPath) -> dict[str, Any]:
         found = {}

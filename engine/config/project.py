@@ -15,7 +15,9 @@ from sources.protocol import AssetLists, Resource
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Everything a command needs to know. `sources` leaves out what `skipped_sources` names with the reason.
+    """Everything a command needs to know.
+
+    `sources` leaves out what `skipped_sources` names with the reason, `destinations` what `skipped_destinations` does.
 
     `notes` are single lines for people (a destination that only other profiles have, a quota that is nearly used up).
     `secrets` are the values that came from the environment: nothing that prints or logs may show them.
@@ -31,6 +33,7 @@ class Project:
     assets: AssetLists = field(repr=False)
     resources: Mapping[str, Sequence[Resource]] = field(repr=False)
     skipped_sources: Mapping[str, str]
+    skipped_destinations: Mapping[str, str]
     notes: tuple[str, ...]
     quota: QuotaReport = field(repr=False)
     document: Document = field(repr=False)

@@ -11,9 +11,9 @@ import pytest
 
 from sources.market_replay import MarketReplay
 from tests.e2e.engine_project import Ended, EngineProject, make_small, new_project
-from tests.servers.databases import timescale, timescale_dsn
+from tests.servers.databases import snowflake_port, timescale, timescale_dsn
 
-__all__ = ["timescale", "timescale_dsn"]
+__all__ = ["snowflake_port", "timescale", "timescale_dsn"]
 MARKET = "    market: replay\n"
 
 

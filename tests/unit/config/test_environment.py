@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.compose import compose
 from engine.config.document import parse
 from engine.config.environment import Resolver, read_env_file
 from engine.config.load import Project
@@ -104,6 +105,36 @@ def test_a_destination_of_other_profiles_is_skipped_with_one_line(edited: Callab
         "prices-crypto-pipeline: destination timeseries is skipped, profile local has none of that name",
     )
     assert list(project.destinations) == ["warehouse"]
+
+
+FAR = "    far: {type: postgres, dsn: '${FAR_DSN}', optional: true}\n"
+OPTIONAL_FAR = (
+    ("path: .data/warehouse}\n", f"path: .data/warehouse}}\n{FAR}"),
+    ("load: [warehouse, timeseries]", "load: [warehouse, far]"),
+)
+
+
+def test_an_optional_destination_is_left_out_while_a_variable_is_not_set(edited: Callable[..., Project]) -> None:
+    project = edited(*OPTIONAL_FAR)
+    assert project.skipped_destinations == {"far": "FAR_DSN is not set (pipelines.yaml:11)"}
+    assert project.notes == ("destination far is left out: FAR_DSN is not set (pipelines.yaml:11)",)
+    assert list(project.destinations) == ["warehouse"]
+    composed = compose(project, "prices-crypto-pipeline")
+    assert list(composed.destinations) == ["warehouse"]
+    assert composed.skipped == ["destination far is left out: FAR_DSN is not set (pipelines.yaml:11)"]
+    there = edited(*OPTIONAL_FAR, env={"FAR_DSN": "postgresql://h/x"})
+    assert (list(there.destinations), there.skipped_destinations, there.notes) == (["warehouse", "far"], {}, ())
+
+
+def test_a_destination_that_is_not_optional_has_to_have_its_variables(refused: Callable[..., str]) -> None:
+    said = refused(OPTIONAL_FAR[0], OPTIONAL_FAR[1], (", optional: true", ""))
+    assert "profiles.local.far.dsn" in said
+    assert "FAR_DSN is not set" in said
+    assert "A destination with `optional: true` is left out instead." in said
+
+
+def test_an_optional_destination_is_still_checked(refused: Callable[..., str]) -> None:
+    assert "profiles.local.far.dns" in refused(*OPTIONAL_FAR, ("dsn: '$", "dns: '$"))
 
 
 def test_nothing_secret_in_a_project_as_text(edited: Callable[..., Project]) -> None:
