@@ -95,6 +95,7 @@ def landed_files(table: str, packages: Iterable[Package]) -> Iterator[LandedFile
                 name=file.name,
                 rows=file.rows,
                 columns=QUARANTINE_COLUMNS if file.quarantine else manifest.columns,
+                lake_path=f"{package.entry.path}/{file.name}",
             )
 
 

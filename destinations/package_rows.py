@@ -32,7 +32,10 @@ WIDENS = {("BIGINT", "DOUBLE"), ("INTEGER", "BIGINT"), ("INTEGER", "DOUBLE"), ("
 
 @dataclass(frozen=True, slots=True)
 class LandedFile:
-    """One file of a package on its way into `table`. `columns` are those that the package's manifest declares."""
+    """One file of a package on its way into `table`. `columns` are those that the package's manifest declares.
+
+    `lake_path` is where it lies in the lake, from the lake's root on.
+    """
 
     path: Path
     table: str
@@ -40,6 +43,7 @@ class LandedFile:
     name: str
     rows: int
     columns: tuple[Column, ...]
+    lake_path: str = ""
 
     @property
     def is_csv(self) -> bool:

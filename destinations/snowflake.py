@@ -23,7 +23,7 @@ from destinations.snowflake_doctor import examine
 from destinations.snowflake_failures import clear_errors
 from destinations.snowflake_session import SNOWFLAKE, SnowflakeSession, connect
 from destinations.snowflake_settings import SnowflakeSettings
-from destinations.snowflake_stage import MAKE_STAGE, copy_files, stage_files, unstage_files
+from destinations.snowflake_stage import MAKE_STAGE, copy_files, make_external, stage_files, unstage_files
 from engine.errors import DestinationError
 from engine.locks import hold
 from engine.sql import literal
@@ -99,7 +99,8 @@ class SnowflakeWarehouse:
             connection = self._connect()
             stack.callback(connection.close, retry=False)
             session = SnowflakeSession(connection)
-            for statement in (*bookkeeping(SNOWFLAKE), MAKE_STAGE):
+            external = [make_external(self._settings.stage)] if self._settings.stage else []
+            for statement in (*bookkeeping(SNOWFLAKE), MAKE_STAGE, *external):
                 session.execute(statement)
             self._session = session
             self._landing = Landing(self.name, session, SNOWFLAKE, self._copy, self._put)
@@ -144,7 +145,8 @@ class SnowflakeWarehouse:
             )
             self._writer.execute(SEED_CURSOR, [table])
             loaded = self._opened.load(table, packages)
-            unstage_files(self._writer, (file for file in landed_files(table, packages) if file.rows))
+            put = (f for f in landed_files(table, packages) if f.rows and not self._in_the_lake(f))
+            unstage_files(self._writer, put)
             return loaded
 
     def provide(self, tables: Iterable[Table]) -> None:
@@ -242,8 +244,14 @@ class SnowflakeWarehouse:
         for file in files:
             if not file.is_csv:
                 fit_of_file(self.name, file, types)
-        stage_files(self._writer, self.name, files)
+        stage_files(self._writer, self.name, [file for file in files if not self._in_the_lake(file)])
 
     def _copy(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:  # noqa: ARG002
         """Copy the staged files into landing.`table`."""
-        copy_files(self._writer, self.name, table, files)
+        in_lake = [file for file in files if self._in_the_lake(file)]
+        copy_files(self._writer, self.name, table, in_lake, external=True)
+        copy_files(self._writer, self.name, table, [file for file in files if not self._in_the_lake(file)])
+
+    def _in_the_lake(self, file: LandedFile) -> bool:
+        """Whether Snowflake reads this file where it lies."""
+        return self._settings.stage is not None and not file.is_csv

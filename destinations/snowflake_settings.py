@@ -5,11 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from destinations.settings import DestinationSettings
 
 WORD = r"^[A-Za-z_][A-Za-z0-9_$]*$"
+
+
+class ExternalStage(BaseModel):
+    """Where Snowflake itself reads the lake: nothing but CSV packages is uploaded then."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(
+        description="the lake's bucket and prefix as Snowflake names them: s3://BUCKET/PREFIX",
+        pattern=r"^(s3|s3gov|s3china|s3compat|gcs|azure)://[^'\s]+$",
+    )
+    storage_integration: str = Field(
+        description="the integration that may read there, made by deploy/snowflake/external_stage.sql", pattern=WORD
+    )
 
 
 class SnowflakeSettings(DestinationSettings):
@@ -34,6 +48,9 @@ class SnowflakeSettings(DestinationSettings):
     login_seconds: int = Field(default=30, description="how long to try to log in", ge=1)
     network_seconds: int = Field(default=120, description="how long to try to reach Snowflake again", ge=1)
     statement_seconds: int = Field(default=3600, description="after which Snowflake ends a statement", ge=1)
+    stage: ExternalStage | None = Field(
+        default=None, description="where Snowflake reads the lake itself; without it files are put on an internal stage"
+    )
 
     @model_validator(mode="after")
     def has_one_secret(self) -> Self:

@@ -3,6 +3,8 @@
 COPY runs with FORCE: Snowflake remembers for 64 days which files it loaded and would skip them in silence, though the
 table was emptied since; which package is loaded is for our cursor alone to say. A name holds its package's load id and
 lake files never change: putting one again overwrites it with itself.
+
+With an external stage Snowflake reads the lake's own Parquet files, each by its path in the lake.
 """
 
 from __future__ import annotations
@@ -15,14 +17,23 @@ from tempfile import TemporaryDirectory
 
 from destinations.package_rows import LandedFile, csv_rows
 from destinations.snowflake_session import SnowflakeSession, quote
+from destinations.snowflake_settings import ExternalStage
 from engine.errors import DestinationError
 from engine.sql import literal
 
 STAGE = "landing.tickhouse_stage"
 MAKE_STAGE = f"CREATE STAGE IF NOT EXISTS {STAGE}"
+LAKE = "landing.tickhouse_lake"
+"""The external stage: the lake, as Snowflake sees it."""
 FILES_AT_ONCE = 1000
 """Snowflake's limit for the FILES of one COPY."""
 THREADS = 4
+
+
+def make_external(stage: ExternalStage) -> str:
+    """Return the statement that makes the external stage, or points it anew at what the file says."""
+    url = literal(stage.url.rstrip("/") + "/")
+    return f"CREATE OR REPLACE STAGE {LAKE} URL = {url} STORAGE_INTEGRATION = {quote(stage.storage_integration)}"
 
 
 def staged_name(file: LandedFile) -> str:
@@ -39,7 +50,7 @@ def put(path: Path) -> str:
 
 
 def copy_into(table: str, names: Sequence[str], source: str = f"@{STAGE}") -> str:
-    """Return the COPY of these files; `source` may be an external stage that sees the lake: its names are paths."""
+    """Return the COPY of these files; on the external stage their names are paths in the lake."""
     files = ", ".join(literal(name) for name in names)
     return (
         f"COPY INTO landing.{quote(table)} FROM {source} FILES = ({files})"
@@ -65,11 +76,17 @@ def stage_files(session: SnowflakeSession, destination: str, files: Iterable[Lan
                 )
 
 
-def copy_files(session: SnowflakeSession, destination: str, table: str, files: Sequence[LandedFile]) -> None:
+def copy_files(
+    session: SnowflakeSession, destination: str, table: str, files: Sequence[LandedFile], *, external: bool = False
+) -> None:
     """Copy staged files into landing.`table`, inside the transaction that is open, and count what arrived."""
     for start in range(0, len(files), FILES_AT_ONCE):
         batch = files[start : start + FILES_AT_ONCE]
-        answer = session.execute(copy_into(table, [staged_name(file) for file in batch]))
+        if external:
+            statement = copy_into(table, [file.lake_path for file in batch], f"@{LAKE}")
+        else:
+            statement = copy_into(table, [staged_name(file) for file in batch])
+        answer = session.execute(statement)
         copied = sum(int(row[3]) for row in answer if len(row) > 3)  # noqa: PLR2004 - file, status, parsed, loaded
         expected = sum(file.rows for file in batch)
         if copied != expected:

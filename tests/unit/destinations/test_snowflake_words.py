@@ -9,15 +9,18 @@ import sqlglot
 from pydantic import ValidationError
 from snowflake.connector import errors
 
-from destinations.landing_rules import bookkeeping, creation, evolution
+from destinations.landing_rules import bookkeeping, creation, evolution, landed_files
 from destinations.package_rows import LandedFile
+from destinations.snowflake import SnowflakeWarehouse
 from destinations.snowflake_failures import KNOWN, UncertainError, clear_errors, explain
 from destinations.snowflake_session import SNOWFLAKE
-from destinations.snowflake_settings import SnowflakeSettings
-from destinations.snowflake_stage import copy_into, put, staged_name
+from destinations.snowflake_settings import ExternalStage, SnowflakeSettings
+from destinations.snowflake_stage import copy_into, make_external, put, staged_name
 from engine.errors import DestinationError, GoneError, NotPublishedError
-from engine.table import Column
+from engine.table import LINEAGE_COLUMNS, Column
+from tests.conformance.landed_packages import FolderLake, price_rows
 
+LINEAGE = [column.name for column in LINEAGE_COLUMNS]
 GIVEN = {"type": "snowflake", "account": "ORG-ACC", "user": "U"}
 WHERE = "Snowflake account ORG-ACC, database D"
 
@@ -28,6 +31,48 @@ def test_a_copy_names_its_files_and_forgets_no_option() -> None:
         " FILE_FORMAT = (TYPE = PARQUET USE_LOGICAL_TYPE = TRUE)"
         " MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE ON_ERROR = ABORT_STATEMENT FORCE = TRUE"
     )
+
+
+STAGE = ExternalStage(url="s3://raw-data/lake", storage_integration="tickhouse_lake")
+
+
+def test_an_external_stage_reads_the_lakes_own_files() -> None:
+    made = make_external(STAGE)
+    assert made == (
+        "CREATE OR REPLACE STAGE landing.tickhouse_lake URL = 's3://raw-data/lake/'"
+        ' STORAGE_INTEGRATION = "TICKHOUSE_LAKE"'
+    )
+    sqlglot.parse_one(made, dialect="snowflake")
+    with pytest.raises(ValidationError):
+        ExternalStage(url="s3://it's/lake", storage_integration="x")
+
+
+def test_with_an_external_stage_only_csv_is_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The statements of a load, told to nobody: each COPY loads what its files' manifests say."""
+    lake, told = FolderLake(tmp_path), []
+    parquet, csv = lake.land(price_rows(0, 3)), lake.land(price_rows(3, 2), file_format="csv")
+    files = list(landed_files("raw_prices", [parquet, csv]))
+    assert [file.lake_path for file in files] == [f"{p.entry.path}/{p.manifest.files[0].name}" for p in (parquet, csv)]
+
+    class Told:
+        def execute(self, statement: str) -> list[tuple[object, ...]]:
+            told.append(statement)
+            rows = 3 if "tickhouse_lake" in statement else 2
+            return [("f", "LOADED", rows, rows, 0, 0, "UPLOADED")]
+
+    settings = SnowflakeSettings.model_validate(GIVEN | {"password": "p", "stage": STAGE.model_dump()})
+    warehouse = SnowflakeWarehouse("snow", settings, tmp_path / "lock")
+    monkeypatch.setattr(warehouse, "_session", Told())
+    types = {"symbol": "VARCHAR", "price": "DECIMAL(38,18)", "trades": "BIGINT"}
+    types |= {"observed_at": "TIMESTAMP WITH TIME ZONE"} | dict.fromkeys(LINEAGE, "VARCHAR")
+    types |= {"load_timestamp": "TIMESTAMP WITH TIME ZONE"}
+    warehouse._put("raw_prices", files, types)
+    warehouse._copy("raw_prices", files, types)
+    put_statement, of_lake, of_stage = told
+    assert put_statement.startswith("PUT 'file://")
+    assert staged_name(files[1]) in put_statement
+    assert of_lake == copy_into("raw_prices", [files[0].lake_path], "@landing.tickhouse_lake")
+    assert of_stage == copy_into("raw_prices", [staged_name(files[1])])
 
 
 def test_a_staged_name_is_flat_and_a_put_quotes_its_path() -> None:
