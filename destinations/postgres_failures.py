@@ -126,6 +126,7 @@ def _from_words(said: str) -> tuple[str, str] | None:
         "no password supplied": "28P01",
         "no pg_hba.conf entry": "28000",
         "too many clients": "53300",
+        "too many connections": "53300",
         "remaining connection slots": "53300",
     }
     for phrase, state in words.items():

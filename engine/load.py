@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from engine.errors import BusyError, GoneError, TickhouseError
+from engine.errors import BusyError, DestinationError, GoneError, TickhouseError
 from engine.table import Table
 
 if TYPE_CHECKING:
@@ -121,10 +121,19 @@ def _catch_up_table(
             "Is this the right lake? If it is, restore it from a backup; if that cannot be, move the destination away.",
         )
     _check_lake(destination, lake, load, newest)
+    most = BATCH_PACKAGES
     while load.seq < load.head:
-        batch, error = _open_batch(lake, load)
+        batch, error = _open_batch(lake, load, most)
         if batch:
-            loaded = destination.load(load.table, batch)
+            try:
+                loaded = destination.load(load.table, batch)
+            except DestinationError as refused:
+                if isinstance(refused, GoneError):
+                    raise
+                if len(batch) == 1:
+                    raise _of_package(refused, batch[0].entry.load_id) from refused
+                most = 1  # one by one: what stands before the package that it refuses is loaded, and that is named
+                continue
             load.seq = loaded.seq
             load.packages += len(batch)
             load.rows += loaded.rows
@@ -147,11 +156,19 @@ def _check_lake(destination: Destination, lake: LakeReader, load: TableLoad, new
         )
 
 
-def _open_batch(lake: LakeReader, load: TableLoad) -> tuple[list[Package], TickhouseError | None]:
+def _of_package(error: DestinationError, load_id: str) -> DestinationError:
+    """Name the package in what the destination says of it."""
+    if load_id in error.reason or type(error) is not DestinationError:
+        return error
+    reason = error.reason.removeprefix(f"{error.destination}: ")
+    return DestinationError(error.destination, f"{reason} (package {load_id})", error.remedy)
+
+
+def _open_batch(lake: LakeReader, load: TableLoad, most: int) -> tuple[list[Package], TickhouseError | None]:
     """Open the next packages of a table, up to a batch's bounds or the first damaged one, whose error comes along."""
     batch: list[Package] = []
     size = 0
-    limit = min(BATCH_PACKAGES, load.head - load.seq)
+    limit = min(most, load.head - load.seq)
     try:
         for entry in lake.entries(load.table, after=load.seq, limit=limit):
             size += entry.bytes

@@ -38,6 +38,15 @@ SERVERS = [
     pytest.param("snowflake", marks=pytest.mark.xdist_group("snowflake")),
 ]
 EVERY = [*EMBEDDED, *SERVERS]
+_chaos = pytest.mark.chaos
+SWIFT_SERVERS = [
+    "postgres",
+    pytest.param("timescaledb", marks=pytest.mark.xdist_group("timescale")),
+    pytest.param("trino", marks=[pytest.mark.xdist_group(GROUP), _chaos]),
+    pytest.param("snowflake", marks=[pytest.mark.xdist_group("snowflake"), _chaos]),
+]
+"""The same; what takes tens of seconds on the last two is left to `make chaos` and `make conformance`."""
+SWIFT = [*EMBEDDED, *SWIFT_SERVERS]
 
 LANDED = (
     "select r.symbol, r._load_id from landing.raw_prices r join landing._packages p on p._load_id = r._load_id"

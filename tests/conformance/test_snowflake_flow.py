@@ -102,3 +102,30 @@ def test_doctor_looks_and_nobody_there_is_one_line(snowflake: Named, tmp_path: P
     with pytest.raises(DestinationError) as raised, warehouse(gone, tmp_path):
         pass
     assert "never-shown" not in str(raised.value)
+
+
+@pytest.mark.faults
+def test_a_staged_file_of_the_same_name_and_other_content(snowflake: Named, tmp_path: Path) -> None:
+    """D11: what somebody left on the stage under a package's name is overwritten; a package counts once.
+
+    Snowflake's own load history cannot be shown here; COPY has FORCE, so it decides nothing.
+    """
+    import shutil
+
+    from destinations.landing_rules import landed_files
+    from destinations.snowflake_stage import put, staged_name
+
+    lake = FolderLake(tmp_path / "lake")
+    package, other = lake.land(price_rows(0, 3)), lake.land(price_rows(50, 7))
+    with warehouse(snowflake("staged"), tmp_path) as opened:
+        [file] = landed_files("raw_prices", [package])
+        stranger = tmp_path / staged_name(file)
+        shutil.copyfile(other.local_files[0], stranger)
+        assert opened._writer.execute(put(stranger))[0][6] == "UPLOADED"
+        opened.load("raw_prices", [package])
+        assert opened._writer.execute(COUNT) == [(3,)]
+        opened._writer.execute(put(stranger))
+        with pytest.raises(DestinationError, match="is loaded already"):
+            opened.load("raw_prices", [package])
+        opened.load("raw_prices", [other])
+        assert opened._writer.execute("SELECT COUNT(*), COUNT(DISTINCT symbol) FROM landing.raw_prices") == [(10, 10)]
