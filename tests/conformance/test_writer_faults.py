@@ -277,6 +277,7 @@ def test_no_connection_left_and_a_statement_timeout(
         with few.opened(), pytest.raises(TickhouseError, match="no connection left") as raised, few.opened():
             pass
         assert "max_connections" in raised.value.line
+        owner.execute(f"ALTER ROLE {name} CONNECTION LIMIT -1".encode())
         with few.opened() as opened:
             assert opened._writer.execute("SELECT pg_sleep(0.5)")
         few.recovers(six_packages)
