@@ -105,6 +105,9 @@ class Runner:
         timer.start()
 
     def _named(self, destination: str) -> Any:
+        if destination in self.project.skipped_destinations:
+            why = self.project.skipped_destinations[destination]
+            raise UsageError(f"destination {destination} is left out: {why}", "Set it in the environment or in .env.")
         if destination not in self.project.destinations:
             known = ", ".join(self.project.destinations)
             raise UsageError(

@@ -13,7 +13,10 @@ from engine.compose import compose
 from engine.config.document import parse
 from engine.config.environment import Resolver, read_env_file
 from engine.config.load import Project
+from engine.doctor import examine
 from engine.errors import UsageError
+from engine.progress import Silent
+from engine.run import Runner
 
 KEY = ("${COINGECKO_API_KEY:-}", "${COINGECKO_API_KEY}")
 OPTIONAL = ("    type: rest", "    type: rest\n    optional: true")
@@ -122,6 +125,10 @@ def test_an_optional_destination_is_left_out_while_a_variable_is_not_set(edited:
     composed = compose(project, "prices-crypto-pipeline")
     assert list(composed.destinations) == ["warehouse"]
     assert composed.skipped == ["destination far is left out: FAR_DSN is not set (pipelines.yaml:11)"]
+    with pytest.raises(UsageError, match="destination far is left out: FAR_DSN is not set"):
+        Runner(project, Silent()).replay("far")
+    [found] = [each for each in examine(project) if each.what == "destination far"]
+    assert (found.ok, found.detail) == (True, "optional and left out: FAR_DSN is not set (pipelines.yaml:11)")
     there = edited(*OPTIONAL_FAR, env={"FAR_DSN": "postgresql://h/x"})
     assert (list(there.destinations), there.skipped_destinations, there.notes) == (["warehouse", "far"], {}, ())
 
