@@ -16,7 +16,7 @@ WITH candles AS (
   SELECT asset_symbol, asset_type, price_source, quote_currency, "interval", open_time, FALSE AS is_new
   FROM @this_model
   WHERE
-    open_time >= @end_dt::TIMESTAMPTZ - INTERVAL '1' DAY * @recent_days
+    open_time >= @end_dt::TIMESTAMPTZ - INTERVAL @recent_days DAY
     AND NOT _arrived_at BETWEEN @start_dt AND @end_dt
 ), steps AS (
   SELECT

@@ -18,7 +18,7 @@ WITH delivered AS (
   SELECT DISTINCT asset_type, price_source
   FROM @this_model
   WHERE
-    observed_at >= @end_dt::TIMESTAMPTZ - INTERVAL '1' DAY * @days
+    observed_at >= @end_dt::TIMESTAMPTZ - INTERVAL @days DAY
 )
 SELECT
   'the newest price delivered is of ' || CAST(delivered.newest::DATE AS TEXT) AS problem,
@@ -44,4 +44,4 @@ WHERE
 GROUP BY
   table_name
 HAVING
-  MAX(arrived_at) < @end_dt::TIMESTAMPTZ - INTERVAL '1' DAY * @days
+  MAX(arrived_at) < @end_dt::TIMESTAMPTZ - INTERVAL @days DAY

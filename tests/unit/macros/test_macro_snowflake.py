@@ -98,6 +98,8 @@ def test_snowflake_can_read_all_of_it_once_its_names_are_in_capitals(models: dic
         assert small == [], name
         assert text_in_capitals(said) == said, name
         assert not list(tree.find_all(sqlglot.exp.Command)), name
+        multiplied = [each for each in tree.find_all(sqlglot.exp.Interval) if isinstance(each.parent, sqlglot.exp.Mul)]
+        assert multiplied == [], f"{name}: an INTERVAL is a constant there"
 
 
 def test_names_in_a_text_are_put_into_capitals_and_nothing_else() -> None:
