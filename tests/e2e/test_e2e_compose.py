@@ -1,7 +1,7 @@
-"""`engine run --all --profile compose`: the lake on S3, TimescaleDB and Trino beside the embedded warehouse, at once.
+"""`engine run --all --profile compose`: the lake on S3, TimescaleDB, Trino and Snowflake beside the embedded warehouse.
 
-Every server is a real one, on loopback (tests/servers says what TimescaleDB's is). All of the lake comes to every one
-of them, and the models give the same tables on both warehouses.
+Every server is a real one, on loopback (tests/servers says what TimescaleDB's is), but for Snowflake's stand-in. All of
+the lake comes to every one of them, and the models give the same tables on all three warehouses.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from destinations import open_destination
+from destinations.snowflake_session import connect
 from engine.config.load import load_project
 from tests.e2e.engine_project import EngineProject, new_project
 from tests.e2e.test_e2e_tables import TABLES
 from tests.servers.databases import Dsn
+from tests.servers.snowflake_server import LOGIN
 from tests.servers.trino_server import GROUP, TrinoServer
 from tests.vault.test_vault_engines import shown
 
@@ -44,7 +46,7 @@ def quoted(column: str) -> str:
 
 
 @pytest.fixture
-def composed(tmp_path: Path, trino: TrinoServer, timescale: Dsn) -> EngineProject:
+def composed(tmp_path: Path, trino: TrinoServer, timescale: Dsn, snowflake_port: int) -> EngineProject:
     """The project as it is cloned, its servers named by the environment; prices from the bundled market."""
     project = new_project(
         tmp_path / "clone",
@@ -55,7 +57,13 @@ def composed(tmp_path: Path, trino: TrinoServer, timescale: Dsn) -> EngineProjec
         S3_ENDPOINT=trino.s3.url,
         S3_ACCESS_KEY=trino.s3.access_key,
         S3_SECRET_KEY=trino.s3.secret_key,
+        SNOWFLAKE_ACCOUNT=LOGIN["account"],
+        SNOWFLAKE_USER=LOGIN["user"],
     )
+    # the stand-in takes any login, and has no TLS
+    login = f"password: {LOGIN['password']}\n      host: 127.0.0.1\n      port: {snowflake_port}\n      protocol: http"
+    project.replace('private_key_file: "${SNOWFLAKE_KEY_FILE}"', login)
+    project.replace('      private_key_passphrase: "${SNOWFLAKE_PASSPHRASE:-}"\n', "")
     project.replace("    data: .data/compose\n", "    data: .data/compose\n    market: replay\n    broker: mock\n")
     return project
 
@@ -69,7 +77,8 @@ def test_one_run_fills_every_server_alike(composed: EngineProject, trino: TrinoS
         for name in ("warehouse", "timeseries")
     )
     different, rows = {}, 0
-    with warehouse.reader() as embedded, series.reader() as timescaledb:
+    snow = connect(project.destinations["snowflake"])
+    with warehouse.reader() as embedded, series.reader() as timescaledb, snow as snowflake:
 
         def ours(table: str) -> tuple[list[str], Counter[tuple[str, ...]]]:
             found = embedded.sql(f"SELECT * FROM {table}")
@@ -88,6 +97,10 @@ def test_one_run_fills_every_server_alike(composed: EngineProject, trino: TrinoS
             on_trino = content(columns, trino.execute(f"SELECT {listed} FROM {name}"))
             if on_trino != expected:
                 different[f"trino {name}"] = (list(expected - on_trino)[:2], list(on_trino - expected)[:2])
+            cursor = snowflake.cursor().execute(f"select * from {name}")  # as anybody calls it: no quotes, no capitals
+            on_snowflake = content([column[0].lower() for column in cursor.description], cursor.fetchall())
+            if on_snowflake != expected:
+                different[f"snowflake {name}"] = (list(expected - on_snowflake)[:2], list(on_snowflake - expected)[:2])
             if name.startswith("landing."):
                 # columns that the models read and no source brings are in warehouses only
                 cursor = timescaledb.execute(f"SELECT * FROM {name}".encode())
