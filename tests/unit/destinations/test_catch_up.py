@@ -110,8 +110,8 @@ def test_a_refused_load_stops_its_table_and_is_reported(lake: FolderLake) -> Non
         lake.land(price_rows(start, 1))
     lake.land(price_rows(0, 1), OTHER)
     report = catch_up(Recorder(refuse=2), lake, [PRICES, OTHER])
-    assert report.errors == ["recorder: no space left — Free some."]
-    assert report.rows == 1
+    assert report.errors == ["recorder: no space left (package raw_prices-000002) — Free some."]
+    assert report.rows == 2
 
 
 def test_a_lake_behind_its_destination_is_the_wrong_lake(lake: FolderLake) -> None:
