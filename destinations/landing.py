@@ -7,7 +7,7 @@ One load is one transaction. The rules that ask no database are in `landing_rule
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,17 +48,26 @@ class Landing:
     """Reads and writes schema landing through one session, whose default catalog is the destination."""
 
     def __init__(
-        self, name: str, session: Session, dialect: Dialect, add: FileAdder, bring: FileAdder | None = None
+        self,
+        name: str,
+        session: Session,
+        dialect: Dialect,
+        add: FileAdder,
+        bring: FileAdder | None = None,
+        alter: Callable[[str], None] | None = None,
     ) -> None:
         """`name` is the destination's, for errors; `add` is called inside the load's transaction.
 
-        `bring` is called before it, where the files have to be on the server already and DDL commits by itself.
+        `bring` is called before it, where the files have to be on the server already and DDL commits by itself; `alter`
+        runs a CREATE or ALTER before it, where one inside it would lock readers out until the rows are there. What they
+        make are additions: a load that fails afterwards may leave them.
         """
         self._name = name
         self._session = session
         self._dialect = dialect
         self._add = add
         self._bring = bring
+        self._alter = alter
 
     def cursors(self) -> dict[str, int]:
         """Return the sequence number of the last package loaded, by table."""
@@ -129,12 +138,13 @@ class Landing:
         self._check_sequence(table, packages)
         wanted = wanted_columns(packages)
         files = list(landed_files(table, packages))
-        if self._dialect.commits_ddl:
+        first_of_all = self._dialect.commits_ddl or self._alter is not None
+        if first_of_all:
             self._prepare(table, wanted)
         if self._bring:
             self._hand(table, files, self._bring)
         with self._session.transaction():
-            if not self._dialect.commits_ddl:
+            if not first_of_all:
                 self._prepare(table, wanted)
             self._hand(table, files, self._add)
             self._advance(table, first - 1, last)
@@ -221,7 +231,7 @@ class Landing:
             else [creation(self._dialect, table, wanted)]
         )
         for statement in statements:
-            self._session.execute(statement)
+            (self._alter or self._session.execute)(statement)
 
     def _advance(self, table: str, before: int, after: int) -> None:
         """Move the cursor by compare-and-swap, so that a second writer's transaction cannot commit as well."""

@@ -89,7 +89,7 @@ class PostgresDestination:
                 for statement in self._bookkeeping(session):
                     session.execute(statement)
             self._session = session
-            self._landing = Landing(self.name, session, POSTGRES, self._add)
+            self._landing = Landing(self.name, session, POSTGRES, self._add, alter=session.alter)
             self._stack = stack.pop_all()
         return self
 

@@ -23,6 +23,8 @@ IDLE_SECONDS = 300
 """The server ends a session that stalls this long inside a transaction: its locks go, it cannot commit later."""
 LOCK_SECONDS = 60
 """How long a statement waits for a row or table that another session holds."""
+ALTER_MILLISECONDS = 500
+"""How long, of that time, an ALTER waits at once: whoever reads the table meanwhile waits behind it."""
 WRITER_LOCK = 0x7469636B686F7573
 """The advisory lock of the one writer of a database ("tickhous")."""
 
@@ -118,6 +120,26 @@ class PostgresSession:
     def change(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run a statement and return how many rows it changed."""
         return int(self._run(statement, values).rowcount)
+
+    def alter(self, statement: str) -> None:
+        """Run a CREATE or ALTER that does not hold up readers: they queue behind one that waits for a lock.
+
+        It waits for moments, again and again, and between them lets through who has queued.
+        """
+        from psycopg.errors import LockNotAvailable
+
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                with self.transaction():
+                    self.execute(f"SET LOCAL lock_timeout = '{ALTER_MILLISECONDS}ms'")
+                    self.execute(statement)
+            except LockNotAvailable:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(ALTER_MILLISECONDS / 1000)
+            else:
+                return
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

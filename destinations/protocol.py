@@ -2,7 +2,7 @@
 
 A destination keeps schema `landing`: one append-only table for each landed table, `landing._packages`
 (_load_id, table_name, arrived_at, rows) and `landing._cursor` (table_name, seq). Loading packages n+1..m of a table
-is ONE transaction: ALTERs, data, _packages rows and the cursor's compare-and-swap from n to m.
+is ONE transaction: data, _packages rows and the cursor's compare-and-swap from n to m (new columns may come before it).
 """
 
 from __future__ import annotations

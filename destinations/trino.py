@@ -16,9 +16,9 @@ table), so arrival and cursor cannot part. The order of a load, and what a kill 
 
 A stalled old writer that wakes up after another one has loaded the same packages adds nothing: its files are there, and
 its MERGE finds another number. Of two MERGE statements that run at the same moment one is refused: Trino validates what
-a MERGE has read against what was committed since, and both want to add the package behind the cursor. So no machine has
-to know of another; the lock of this machine, held while the destination is open, keeps two engines here from doing the
-same work twice.
+a MERGE has read against what was committed since, and both want to add the package behind the cursor. That two machines
+do not add the same files at one moment is the lease's to see to (destinations/trino_lease.py); on one machine a lock
+keeps others out while the destination is open.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from destinations.landing_rules import check_sequence, landed_files, loaded, ove
 from destinations.package_rows import LandedFile
 from destinations.protocol import Loaded
 from destinations.trino_files import Files, open_files, place
+from destinations.trino_lease import Lease
 from destinations.trino_session import EXISTS, Session, listed, model_errors
 from destinations.trino_settings import TrinoSettings
 from destinations.trino_tables import Tables
@@ -91,6 +92,7 @@ class TrinoWarehouse:
         self._stack = ExitStack()
         self._session: Session | None = None
         self._tables: Tables | None = None
+        self._lease: Lease | None = None
         self._files: Files | None = None
 
     def __enter__(self) -> Self:
@@ -104,12 +106,14 @@ class TrinoWarehouse:
             tables.open()
             self._session, self._tables = session, tables
             self._files = open_files(self._settings, self._project_dir)
+            self._lease = Lease(session, self._lock, wait_seconds=self._wait_seconds, waiting=self._waiting)
+            stack.callback(self._lease.give_back)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Close the connection and let the lock go."""
-        self._session = self._tables = self._files = None
+        self._session = self._tables = self._files = self._lease = None
         self._stack.close()
 
     def cursors(self) -> Mapping[str, int]:
@@ -145,6 +149,7 @@ class TrinoWarehouse:
     def load(self, table: str, packages: Sequence[Package]) -> Loaded:
         """Load consecutive packages of one table; they count with the last statement, all at once."""
         first, last = packages[0].entry.seq, packages[-1].entry.seq
+        self._alone.take()
         held, arrived, fence = self._standing(table)
         check_sequence(self.name, table, held, packages)
         self._landing.prepare(table, wanted_columns(packages))
@@ -181,6 +186,7 @@ class TrinoWarehouse:
 
     def reset(self) -> None:
         """Forget every package: none counts from the first statement on, whatever dies; then the tables go."""
+        self._alone.take()
         self._ask("DELETE FROM landing._packages")
         for table in self._landing.every():
             if not table.startswith("_") or table == QUARANTINE:
@@ -253,6 +259,12 @@ class TrinoWarehouse:
         if self._files is None:
             raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
         return self._files
+
+    @property
+    def _alone(self) -> Lease:
+        if self._lease is None:
+            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
+        return self._lease
 
     def _ask(self, statement: str) -> list[Any]:
         return self._opened.rows(statement)

@@ -33,6 +33,9 @@ BOOKKEEPING: Mapping[str, str] = {
         "arrived_at timestamp(6) with time zone, rows bigint, source varchar, seq bigint)"
     ),
     "_model_runs": "CREATE TABLE IF NOT EXISTS landing._model_runs (until timestamp(6) with time zone)",
+    "_lease": (
+        "CREATE TABLE IF NOT EXISTS landing._lease (name varchar, holder varchar, until timestamp(6) with time zone)"
+    ),
     "_identity": "CREATE TABLE IF NOT EXISTS landing._identity (identity varchar)",
     "_checks": (
         "CREATE TABLE IF NOT EXISTS landing._checks (run_id varchar, checked_at timestamp(6) with time zone, "

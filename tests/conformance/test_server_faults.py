@@ -22,6 +22,7 @@ from destinations import postgres_copy, postgres_session
 from destinations.postgres import PostgresDestination
 from engine.errors import BusyError, DestinationError, GoneError
 from engine.load import catch_up
+from engine.table import Column
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
 from tests.servers.databases import Dsn
 from tests.servers.postgres_server import PostgresServer
@@ -364,3 +365,36 @@ def test_a_table_that_someone_holds_is_not_waited_for_for_ever(
             opened.load("raw_prices", [package])
         holder.execute("rollback")
         assert opened.load("raw_prices", [package]).rows == 1
+
+
+@pytest.mark.faults
+def test_a_new_column_behind_a_long_reader_does_not_hold_up_the_others(database: Dsn, lake: FolderLake) -> None:
+    """X12: the ALTER waits for the long reader in moments; readers that come meanwhile wait for moments at most."""
+    dsn = database()
+    finished(dsn, lake)
+    wider = (*PRICES.columns, Column("note", "text"))
+    package = lake.land([{**price_rows(60, 1)[0], "note": "new"}], columns=wider)
+    waits: list[float] = []
+    loaded: list[int] = []
+
+    def load() -> None:
+        with PostgresDestination("warehouse", dsn) as opened:
+            loaded.append(opened.load("raw_prices", [package]).rows)
+
+    with PostgresDestination("dashboard", dsn).reader() as long:
+        long.execute(b"select count(*) from landing.raw_prices").fetchall()
+        loading = threading.Thread(target=load)
+        loading.start()
+        deadline = time.monotonic() + 20
+        with PostgresDestination("dashboard", dsn).reader() as other:
+            while len(waits) < 50 or max(waits) < 0.1:
+                assert time.monotonic() < deadline, "nobody ever waited behind the ALTER"
+                started = time.monotonic()
+                assert other.execute(b"select count(*) from landing.raw_prices").fetchall() == [(60,)]
+                waits.append(time.monotonic() - started)
+                other.rollback()
+                time.sleep(0.03)
+        assert loaded == []
+    loading.join(30)
+    assert loaded == [1]
+    assert max(waits) < 3

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
-from engine.errors import DestinationError
+from engine.errors import BusyError, DestinationError
 from engine.load import catch_up
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
 from tests.conformance.targets import Target
@@ -44,6 +45,69 @@ def test_a_compaction_beside_loads(target: Target, six_packages: FolderLake, mon
     compacting.join()
     assert compacted, refused
     assert all("run again" in line.lower() for line in report.errors)
+    target.recovers(six_packages)
+
+
+def test_two_commits_at_one_moment(target: Target, six_packages: FolderLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines that both have the lease: both have looked, both send their MERGE at once; one of them counts."""
+    packages = six_packages.packages["raw_prices"][:2]
+    with target.opened() as opened:
+        opened.ensure([PRICES])
+    monkeypatch.setattr("destinations.trino_lease.Lease.take", lambda _: None)
+    added, together, outcomes = threading.Event(), threading.Barrier(2), []
+
+    def write(machine: str) -> None:
+        with target.opened(machine=machine) as opened:
+            arrive, add = opened._arrive, opened._add
+
+            def at_once(*given: Any) -> None:
+                added.set()
+                together.wait(60)
+                arrive(*given)
+
+            def behind(*given: Any) -> None:
+                assert added.wait(60)
+                add(*given)
+
+            opened._arrive, opened._add = at_once, add if machine == "here" else behind
+            try:
+                outcomes.append(opened.load("raw_prices", packages).seq)
+            except DestinationError as error:
+                outcomes.append(error.line)
+
+    threads = [threading.Thread(target=write, args=(machine,)) for machine in ("here", "there")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [line] = [outcome for outcome in outcomes if outcome != 2]
+    assert "Run again" in line
+    target.recovers(six_packages)
+
+
+def test_the_lease_keeps_another_machine_out(
+    target: Target, six_packages: FolderLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is given back or over; a writer of the same machine that was killed leaves it to its successor."""
+    packages, told = six_packages.packages["raw_prices"], []
+    with target.opened() as here:
+        here.load("raw_prices", packages[:1])
+        with (
+            target.opened(machine="there", wait_seconds=0.0, waiting=told.append) as there,
+            pytest.raises(BusyError, match="another machine"),
+        ):
+            there.load("raw_prices", packages[1:2])
+        here._lease._taken = None  # as after a kill: it is not given back
+    assert told
+    with target.opened() as again:
+        again.load("raw_prices", packages[1:2])
+    with target.opened(machine="there", wait_seconds=0.0) as there:
+        there.load("raw_prices", packages[2:3])
+        there._lease._taken = None
+    monkeypatch.setattr("destinations.trino_lease.LEASE_SECONDS", 1)
+    target.ask("UPDATE landing._lease SET until = current_timestamp + INTERVAL '1' SECOND")
+    with target.opened(wait_seconds=30.0) as waits:
+        waits.load("raw_prices", packages[3:4])
     target.recovers(six_packages)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from destinations import trino_lease
 from destinations.trino import TrinoWarehouse
 from destinations.trino_settings import TrinoSettings
 from engine.errors import DestinationError
@@ -100,7 +101,10 @@ def test_a_kill_after_any_statement_then_one_more_run_holds_every_row_once(
             assert counted(opened) == (expected, expected, number)
 
 
-def test_a_stalled_writer_that_wakes_up_adds_nothing(warehouse: Warehouse, lake: FolderLake) -> None:
+def test_a_stalled_writer_that_wakes_up_adds_nothing(
+    warehouse: Warehouse, lake: FolderLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trino_lease, "LEASE_SECONDS", 1)
     packages = [lake.land(price_rows(0, 3)), lake.land(price_rows(3, 3))]
     with warehouse() as opened:
         opened.ensure([PRICES])
