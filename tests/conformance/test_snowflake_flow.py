@@ -91,6 +91,27 @@ def test_models_are_fenced_behind_the_loads_of_other_machines(snowflake: Named, 
         assert found[0] < found[1]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLMesh's own, while it is imported
+def test_sqlmesh_knows_its_tables_and_views_by_the_models_names(snowflake: Named) -> None:
+    """In small letters, though they are in capitals there: else a lost state could not be built over what is there."""
+    from engine.model_snowflake import snowflake_gateway
+
+    settings = snowflake("names")
+    adapter = snowflake_gateway(settings).create_engine_adapter()
+    catalog = settings.database.lower()
+    adapter.create_schema(f"{catalog}.things")
+    adapter.execute('CREATE TABLE "things"."one" ("id" INT)')
+    adapter.execute('CREATE VIEW "things"."seen" AS SELECT "id" FROM "things"."one"')
+    found = adapter.get_data_objects(f"{catalog}.things", {"one", "seen", "none"})
+    assert sorted((each.catalog, each.schema_name, each.name, each.type.name) for each in found) == [
+        (catalog, "things", "one", "TABLE"),
+        (catalog, "things", "seen", "VIEW"),
+    ]
+    assert list(adapter.columns(f"{catalog}.things.seen")) == ["id"]
+    assert adapter.fetchall("select id from things.seen") == []
+    adapter.close()
+
+
 def test_doctor_looks_and_nobody_there_is_one_line(snowflake: Named, tmp_path: Path) -> None:
     settings = snowflake("doctor")
     assert [found.what for found in warehouse(settings, tmp_path).examine() if found.ok] == [

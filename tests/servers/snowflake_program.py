@@ -11,6 +11,7 @@ translated here; docs/snowflake.md lists it, for it is not shown by that.
 from __future__ import annotations
 
 import socket
+from string import Template
 from typing import Any
 
 import fakesnow.arrow
@@ -114,6 +115,24 @@ def numeric_agg_implicit_cast(expression: Any) -> Any:
     return expression
 
 
+def tables_and_views(template: Template) -> Template:
+    """List views in information_schema.tables too, as Snowflake does: fakesnow has tables alone there."""
+    listed = template.template.replace("'BASE TABLE' AS", "tables.table_type AS").replace(
+        "from duckdb_tables tables", BOTH
+    )
+    return Template(listed)
+
+
+BOTH = """
+from (
+    select database_name, schema_name, table_name, estimated_size, 'BASE TABLE' as table_type from duckdb_tables()
+    union all
+    select database_name, schema_name, view_name, null, 'VIEW' from duckdb_views() where not internal
+) as tables
+"""
+
+schema = fakesnow.cursor.info_schema
+schema.SQL_CREATE_INFORMATION_SCHEMA_TABLES_VIEW = tables_and_views(schema.SQL_CREATE_INFORMATION_SCHEMA_TABLES_VIEW)
 fakesnow.cursor.transforms.merge = merge
 fakesnow.cursor.transforms.to_decimal = to_decimal
 fakesnow.cursor.transforms.integer_precision = integer_precision
