@@ -40,12 +40,18 @@ STATES = {
         "another session holds a table or row for longer than a minute",
         "See pg_stat_activity on the server; end that session or let it finish, then run again.",
     ),
+    "2BP01": (
+        "something of yours depends on what this load replaces: {said}",
+        "Drop it there (DROP VIEW ...), run again, and make it anew.",
+    ),
     "22021": (
         "a text holds a character that PostgreSQL does not store: {said}",
         "Such text is set aside when it is landed: was this lake written by another program?",
     ),
 }
 """SQLSTATE: what is wrong (`{said}` is the server's own first line), and what to do."""
+ALTERED_UNDER_A_VIEW = "cannot alter type of a column used by"
+"""How 0A000, feature not supported, is told for a view over a column that widens."""
 NOTHING_THERE = {"42P01", "3F000"}
 ENDED = {
     "57P01": "was shut down, or this session was ended there",
@@ -129,6 +135,11 @@ def _from_words(said: str) -> tuple[str, str] | None:
         "too many connections": "53300",
         "remaining connection slots": "53300",
     }
+    if ALTERED_UNDER_A_VIEW in said:
+        return (
+            f"a view of yours stands on a column whose type widens: {said}",
+            "Drop the view (DROP VIEW ...), run again, and make it anew.",
+        )
     for phrase, state in words.items():
         if phrase in said:
             return STATES[state]

@@ -47,8 +47,26 @@ class PostgresSettings(DestinationSettings):
     def is_a_dsn(cls, dsn: SecretStr) -> SecretStr:
         """A URL of PostgreSQL, or libpq's own `key=value` words; the rest is libpq's to say."""
         text = dsn.get_secret_value().strip()
-        if not text.startswith(("postgresql://", "postgres://")) and "=" not in text:
-            raise ValueError("this is no dsn\nWrite it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+        if not text.startswith(("postgresql://", "postgres://")):
+            if "=" not in text:
+                raise ValueError("this is no dsn\nWrite it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+            return dsn
+        _, _, rest = text.partition("://")
+        place, _, behind = rest.partition("?")
+        who_and_where, _, database = place.partition("/")
+        user, _, where = who_and_where.rpartition("@")
+        if "@" in user or "@" in database or (not user and "@" in behind):
+            # taken as it stands, a part of the password would be the host's name, and shown in every error
+            raise ValueError(
+                "a character of the user, the password or the database has a meaning of its own in a dsn\n"
+                "Percent-encode it: @ is %40, / is %2F, ? is %3F, : is %3A."
+            )
+        ports = [each.rpartition(":")[2] for each in where.rpartition("]")[2].split(",") if ":" in each]
+        if any(port and not port.isdecimal() for port in ports):
+            raise ValueError(
+                "the port in the dsn is no number\nWrite it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; "
+                "percent-encode @ / ? : in user and password."
+            )
         return dsn
 
 
