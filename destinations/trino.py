@@ -8,22 +8,25 @@ table), so arrival and cursor cannot part. The order of a load, and what a kill 
    attempt replaces them.
 2. `ALTER TABLE ... EXECUTE add_files` makes a package's files rows of landing.<table>, in one commit of the table; then
    those of the quarantine. *Killed:* the rows are in the table, and count for nobody: every model reads landed rows
-   through their package's row in `_packages`. The next attempt finds the files among the table's and leaves them; Trino
-   itself refuses to add a file that a table has ("File already exists"), so they cannot double.
-3. `MERGE INTO landing._packages` adds the packages' rows, provided that the table's highest number and the last arrival
-   are still what they were. *Killed before its commit:* as after 2. *After it, or its answer lost:* the packages are
-   loaded, and the cursor, which is these very rows, says so: nothing is lost or loaded twice.
+   through their package's row in `_packages`. The next attempt counts them: all there, they stay; else they are taken
+   out, and the files are added anew. By rows, not by files: merging small files gives theirs to a file of another name.
+3. `MERGE INTO landing._packages` adds the packages' rows, provided that the table's highest number, the last arrival
+   and the fence of the last model run are still what they were. *Killed before its commit:* as after 2. *After it, or
+   its answer lost:* the packages are loaded, and the cursor, which is these very rows, says so: nothing is lost or
+   loaded twice.
 
-A stalled old writer that wakes up after another one has loaded the same packages adds nothing: its files are there, and
-its MERGE finds another number. Of two MERGE statements that run at the same moment one is refused: Trino validates what
-a MERGE has read against what was committed since, and both want to add the package behind the cursor. That two machines
-do not add the same files at one moment is the lease's to see to (destinations/trino_lease.py); on one machine a lock
-keeps others out while the destination is open.
+A stalled old writer that wakes up after another one has loaded the same packages adds nothing: their rows are there,
+and its MERGE finds another number. Of two MERGE statements that run at the same moment one is refused: Trino validates
+what a MERGE has read against what was committed since, and both want to add the package behind the cursor. That two
+machines do not add the same files at one moment, and that no fence is set while another machine's packages are about to
+arrive behind it, is the lease's to see to (destinations/trino_lease.py); on one machine a lock keeps others out while
+the destination is open.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -31,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
-from destinations.landing_rules import check_sequence, landed_files, loaded, overtaken, wanted_columns
+from destinations.landing_rules import AGAIN, check_sequence, landed_files, loaded, wanted_columns
 from destinations.package_rows import LandedFile
 from destinations.protocol import Loaded
 from destinations.trino_files import Files, open_files, place
@@ -158,11 +161,15 @@ class TrinoWarehouse:
             into = [file for file in files if file.table == target and file.rows]
             for folder, members in _folders(target, into, f"{table}-{first}-{last}"):
                 self._add(target, folder, members)
-        self._arrive(table, packages, arrived, max((i for i in (arrived, fence) if i), default=EPOCH))
+        self._arrive(table, packages, arrived, fence)
         return loaded(packages)
 
     def begin_models(self) -> tuple[datetime, datetime] | None:
-        """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
+        """Fence off what has arrived: the first arrival, and the instant up to which the models may read.
+
+        By the lease's holder alone: a package of another machine could arrive behind the fence, and be read by no run.
+        """
+        self._alone.take()
         ((first, arrived, fence),) = self._ask(
             "SELECT (SELECT MIN(arrived_at) FROM landing._packages), (SELECT MAX(arrived_at) FROM landing._packages), "
             "(SELECT MAX(until) FROM landing._model_runs)"
@@ -198,6 +205,7 @@ class TrinoWarehouse:
 
     def maintenance(self) -> None:
         """Merge small files and let go of snapshots and checks that are older than a week."""
+        self._alone.take()
         self._ask("DELETE FROM landing._checks WHERE checked_at < current_timestamp - INTERVAL '7' DAY")
         newest = self._opened.one("SELECT MAX(until) FROM landing._model_runs")
         if newest:
@@ -280,28 +288,46 @@ class TrinoWarehouse:
 
     def _add(self, table: str, folder: str, files: Sequence[LandedFile]) -> None:
         """Make files rows of landing.`table`, but for those that an attempt before made so."""
-        there = self._ask(
-            f"SELECT file_path FROM landing.{identifier(table + '$files')} WHERE "
-            + " OR ".join(f"file_path LIKE {literal(f'%/{file.load_id}.{file.name}%')}" for file in files)
-        )
-        names = {str(path).rsplit("/", 1)[-1].removesuffix(".parquet") for (path,) in there}
-        missing = [file for file in files if f"{file.load_id}.{file.name}".removesuffix(".parquet") not in names]
+        expected: Counter[str] = Counter()
+        for file in files:
+            expected[file.load_id] += file.rows
+        there = self._rows_of(table, expected)
+        missing = [file for file in files if there.get(file.load_id) != expected[file.load_id]]
         if not missing:
             return
-        if len(missing) < len(files):  # of a batch that was cut another way: under a name of its own
+        if there:  # something of these packages is there, so one of their files may still be the table's, and empty
             folder = f"{folder}-{secrets.token_hex(4)}"
-        url = place(self._placed, self.name, folder, missing, self._landing.stored(table))
+        parts = {file.load_id for file in missing} & there.keys()
+        if parts:
+            self._ask(f"DELETE FROM landing.{identifier(table)} WHERE _load_id IN ({_listed(parts)})")
         try:
-            self._ask(
-                f"ALTER TABLE landing.{identifier(table)} EXECUTE "
-                f"add_files(location => {literal(url)}, format => 'PARQUET')"
-            )
+            self._add_files(table, folder, missing)
         except DestinationError as error:
             if EXISTS not in error.reason:
                 raise
+            if self._rows_of(table, expected) != expected:  # a file that rows were taken out of, down to the last
+                self._add_files(table, f"{folder}-{secrets.token_hex(4)}", missing)
 
-    def _arrive(self, table: str, packages: Sequence[Package], arrived: datetime | None, last: datetime) -> None:
-        """Commit the load: a row for each package, later than every arrival before it (a clock may jump back)."""
+    def _rows_of(self, table: str, load_ids: Iterable[str]) -> dict[str, int]:
+        """Count what is in landing.`table` of packages that have not arrived."""
+        counted = self._ask(
+            f"SELECT _load_id, COUNT(*) FROM landing.{identifier(table)} "
+            f"WHERE _load_id IN ({_listed(load_ids)}) GROUP BY _load_id"
+        )
+        return {str(load_id): int(rows) for load_id, rows in counted}
+
+    def _add_files(self, table: str, folder: str, files: Sequence[LandedFile]) -> None:
+        url = place(self._placed, self.name, folder, files, self._landing.stored(table))
+        self._ask(
+            f"ALTER TABLE landing.{identifier(table)} EXECUTE "
+            f"add_files(location => {literal(url)}, format => 'PARQUET')"
+        )
+
+    def _arrive(
+        self, table: str, packages: Sequence[Package], arrived: datetime | None, fence: datetime | None
+    ) -> None:
+        """Commit the load: a row for each package, later than every arrival and fence before it (clocks jump back)."""
+        last = max((instant for instant in (arrived, fence) if instant), default=EPOCH)
         start = max(datetime.now(UTC), last.astimezone(UTC) + MICROSECOND)
         body = listed(
             [
@@ -323,6 +349,7 @@ class TrinoWarehouse:
               SELECT * FROM (VALUES {body}) AS arrived ({names})
               WHERE (SELECT COALESCE(MAX(seq), 0) FROM landing._packages WHERE table_name = {literal(table)}) = {before}
                 AND (SELECT MAX(arrived_at) FROM landing._packages) IS NOT DISTINCT FROM {_instant(arrived)}
+                AND (SELECT MAX(until) FROM landing._model_runs) IS NOT DISTINCT FROM {_instant(fence)}
             ) AS n ON p._load_id = n._load_id AND p.table_name = n.table_name
             WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({", ".join(f"n.{name}" for name in names.split(", "))})
             """
@@ -335,7 +362,11 @@ class TrinoWarehouse:
                 "Run again: whether it was committed is read from the cursor there; nothing is lost or doubled.",
             ) from error
         if added != len(packages):
-            raise overtaken(self.name, table, before)
+            raise DestinationError(
+                self.name,
+                f"the cursor of {table} is no longer at {before}, or another program's load or models came between",
+                AGAIN,
+            )
 
 
 def _folders(table: str, files: Sequence[LandedFile], together: str) -> Iterator[tuple[str, list[LandedFile]]]:
@@ -348,6 +379,10 @@ def _folders(table: str, files: Sequence[LandedFile], together: str) -> Iterator
         return
     for load_id, members in by_package.items():
         yield f"{table}/{load_id}", members
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return ", ".join(literal(text) for text in sorted(texts))
 
 
 def _micros(instant: datetime) -> int:

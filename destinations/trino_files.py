@@ -103,6 +103,8 @@ def place(
 
     `types` has for each column of the table (lower case) its SQL type as package_rows names it, and its data type.
     """
+    import pyarrow as pa
+
     stored = {name: sql for name, (sql, _) in types.items()}
     with tempfile.TemporaryDirectory(prefix="tickhouse-") as scratch:
         placed = []
@@ -110,7 +112,14 @@ def place(
             path, name = file.path, f"{file.load_id}.{file.name}"
             if file.is_csv or fit_of_file(destination, file, stored) == "widens":
                 name = f"{name}.parquet" if file.is_csv else name
-                path = _written_anew(destination, file, types, Path(scratch) / name)
+                try:
+                    path = _written_anew(destination, file, types, Path(scratch) / name)
+                except (pa.ArrowException, OSError) as error:
+                    raise DestinationError(
+                        destination,
+                        f"{file.described} cannot be written anew: {str(error).splitlines()[0]}",
+                        "Restore the package from a backup of the lake, or free space for temporary files; run again.",
+                    ) from error
             placed.append((name, path))
         try:
             return files.put(folder, placed)
@@ -124,7 +133,7 @@ def place(
 
 
 def _written_anew(destination: str, file: LandedFile, types: Mapping[str, tuple[str, DataType]], target: Path) -> Path:
-    """Write a file's rows with the columns' types as the table has them."""
+    """Write a file's rows with the columns' types as the table has them; to a double, a whole number is rounded."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -134,5 +143,9 @@ def _written_anew(destination: str, file: LandedFile, types: Mapping[str, tuple[
     schema = pa.schema([(field.name, arrow_type(types[field.name.lower()][1])) for field in given])
     with pq.ParquetWriter(target, schema) as writer:
         for batch in batches:
-            writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+            columns = [
+                column.cast(field.type, safe=not pa.types.is_floating(field.type))
+                for column, field in zip(batch.columns, schema, strict=True)
+            ]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
     return target

@@ -80,8 +80,37 @@ def test_two_commits_at_one_moment(target: Target, six_packages: FolderLake, mon
         thread.start()
     for thread in threads:
         thread.join()
-    [line] = [outcome for outcome in outcomes if outcome != 2]
-    assert "Run again" in line
+    lines = [outcome for outcome in outcomes if outcome != 2]
+    assert len(lines) == 1, outcomes
+    assert "Run again" in lines[0]
+    target.recovers(six_packages)
+
+
+def test_no_package_arrives_behind_the_fence_of_another_machines_models(
+    target: Target, six_packages: FolderLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be in an interval that is finished, and no run would read it: lease and MERGE both see to that."""
+    packages = six_packages.packages["raw_prices"]
+    with target.opened() as here, target.opened(machine="there", wait_seconds=0.0) as there:
+        here.load("raw_prices", packages[:1])
+        with pytest.raises(BusyError, match="another machine"):
+            there.begin_models()
+        monkeypatch.setattr("destinations.trino_lease.Lease.take", lambda _: None)  # as one that was stalled too long
+        arrive = here._arrive
+
+        def fenced(*given: Any) -> None:
+            assert there.begin_models() is not None
+            arrive(*given)
+
+        here._arrive = fenced
+        with pytest.raises(DestinationError, match="Run again"):
+            here.load("raw_prices", packages[1:2])
+        here._arrive = arrive
+        here.load("raw_prices", packages[1:2])
+        [(behind,)] = target.ask(
+            "SELECT COUNT(*) FROM landing._packages WHERE arrived_at > (SELECT MIN(until) FROM landing._model_runs)"
+        )
+        assert behind == 1, "it arrived after the fence, so that the next run reads it"
     target.recovers(six_packages)
 
 

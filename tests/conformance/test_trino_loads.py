@@ -13,6 +13,7 @@ from destinations import trino_lease
 from destinations.trino import TrinoWarehouse
 from destinations.trino_settings import TrinoSettings
 from engine.errors import DestinationError
+from engine.table import Column
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
 from tests.servers.trino_server import BUCKET, GROUP, TrinoServer
 
@@ -99,6 +100,49 @@ def test_a_kill_after_any_statement_then_one_more_run_holds_every_row_once(
                 opened.load("raw_prices", [package])
                 loaded += 1
             assert counted(opened) == (expected, expected, number)
+
+
+@pytest.mark.parametrize("meanwhile", ["merged", "taken out", "partly taken out"])
+def test_rows_that_a_killed_load_left_are_neither_doubled_nor_lost(
+    warehouse: Warehouse, lake: FolderLake, meanwhile: str
+) -> None:
+    """Merging small files gives the rows to a file of another name; without rows a file may still be the table's."""
+    packages = [lake.land(price_rows(start, 2), quarantined=[BAD]) for start in (0, 2)]
+    with warehouse() as opened:
+        opened.load("raw_prices", packages[:1])
+        dies(opened, 3, after=False)
+        with pytest.raises(KilledError):
+            opened.load("raw_prices", packages[1:])
+    with warehouse() as opened:
+        files = opened._ask('SELECT file_path FROM landing."raw_prices$files"')
+        assert opened._ask("SELECT COUNT(*) FROM landing.raw_prices") == [[4]]
+        if meanwhile == "merged":
+            opened.maintenance()
+            assert opened._ask('SELECT file_path FROM landing."raw_prices$files"') != files
+        else:
+            one = "" if meanwhile == "taken out" else " AND symbol = 'S2'"
+            load_id = packages[1].entry.load_id
+            opened._ask(f"DELETE FROM landing.raw_prices WHERE _load_id = '{load_id}'{one}")
+    with warehouse() as opened:
+        opened.load("raw_prices", packages[1:])
+        assert counted(opened) == (4, 4, 2)
+        assert opened._ask("SELECT COUNT(*) FROM landing.raw_prices") == [[4]]
+
+
+def test_whole_numbers_that_became_doubles_are_loaded_again(warehouse: Warehouse, lake: FolderLake) -> None:
+    """Beyond 2**53 a double rounds: as in the table that was made anew when the first double came."""
+    large = 2**53 + 1
+    narrow = [Column("symbol", "text"), Column("size", "bigint")]
+    packages = [
+        lake.land([{"symbol": "S0", "size": large}], columns=narrow),
+        lake.land([{"symbol": "S1", "size": 2.5}], columns=[narrow[0], Column("size", "double")]),
+    ]
+    for _ in range(2):
+        with warehouse() as opened:
+            opened.load("raw_prices", packages[:1])
+            opened.load("raw_prices", packages[1:])
+            assert opened._ask("SELECT size FROM landing.raw_prices ORDER BY symbol") == [[float(large)], [2.5]]
+            opened.reset()
 
 
 def test_a_stalled_writer_that_wakes_up_adds_nothing(
