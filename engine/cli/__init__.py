@@ -10,7 +10,7 @@ import traceback
 
 import click
 
-from engine.cli import inspect, lineage, models, run, stream
+from engine.cli import inspect, lineage, models, run, setup, stream
 from engine.cli.errors import redact, report_error
 
 
@@ -23,7 +23,8 @@ def cli() -> None:
     """
 
 
-for command in (*inspect.COMMANDS, *lineage.COMMANDS, *models.COMMANDS, *run.COMMANDS, *stream.COMMANDS):
+GROUPS = (inspect, lineage, models, run, setup, stream)
+for command in [command for group in GROUPS for command in group.COMMANDS]:
     cli.add_command(command)
 
 
