@@ -74,17 +74,21 @@ def topics() -> list[str]:
 
 
 def schemas(*names: str) -> list[str]:
-    """Make the schemas of these names; return them."""
+    """Make the schemas of these names; return those that were missing."""
     from trino.dbapi import connect
 
     from engine.sql import identifier
 
     with connect(host=os.environ["TRINO_HOST"], port=int(os.environ["TRINO_PORT"]), user="initialise") as connection:
+        cursor = connection.cursor()
+        missing = []
         for name in names:
-            catalog, schema = name.split(".")
-            statement = f"CREATE SCHEMA IF NOT EXISTS {identifier(catalog)}.{identifier(schema)}"
-            connection.cursor().execute(statement).fetchall()
-    return list(names)
+            catalog, schema = (identifier(part) for part in name.split("."))
+            there = cursor.execute(f"SHOW SCHEMAS FROM {catalog}").fetchall()
+            if [name.partition(".")[2]] not in there:
+                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {catalog}.{schema}").fetchall()
+                missing.append(name)
+    return missing
 
 
 STEPS: dict[str, Callable[..., list[str]]] = {
@@ -109,7 +113,7 @@ def main() -> int:
     except Exception as error:
         print(f"initialise: {step}: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    print(f"{step}: {'made ' + ', '.join(made) if made else 'all there'}")
+    print(f"{step}: {('made ' + ', '.join(made)) if made else 'all there'}")
     return 0
 
 

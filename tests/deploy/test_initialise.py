@@ -16,6 +16,8 @@ from tests.kafka.brokers import GROUP, Broker
 from tests.kafka.jars import require_broker
 from tests.kafka.processes import Java
 from tests.servers.postgres_server import PostgresServer
+from tests.servers.trino_server import GROUP as TRINO_GROUP
+from tests.servers.trino_server import TrinoServer
 
 
 def initialise(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -56,6 +58,20 @@ def test_topics(tmp_path: Path) -> None:
         expected = "raw_corporates, raw_customers, raw_transaction_corporate, raw_transaction_personal"
         assert done.stdout == f"topics: made {expected}\n", done.stderr
         assert initialise("topics", KAFKA_BROKERS=broker.bootstrap).stdout == "topics: all there\n"
+
+
+@pytest.mark.xdist_group(TRINO_GROUP)
+def test_schemas(trino: TrinoServer) -> None:
+    where = {"TRINO_HOST": "127.0.0.1", "TRINO_PORT": str(trino.port)}
+    try:
+        done = initialise("schemas", "lake.made_once", **where)
+        assert done.stdout == "schemas: made lake.made_once\n", done.stderr
+        assert initialise("schemas", "lake.made_once", **where).stdout == "schemas: all there\n"
+        assert ["made_once"] in trino.execute("SHOW SCHEMAS FROM lake")
+    finally:
+        trino.execute("DROP SCHEMA IF EXISTS lake.made_once")
+    refused = initialise("schemas", "nowhere.made_once", **where)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
 
 
 def test_what_is_wrong_is_one_line() -> None:
