@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ EXISTS = "File already exists"
 ANSWER_SECONDS = 25.0
 """How long one request may go without an answer: Trino answers each within a second, whatever the statement takes. The
 client asks three times, and as often again to take the statement back."""
+STARTING, STARTING_SECONDS = "is still starting", 15.0
 LATER = "Run again in a few seconds."
 AGAIN = "Run again: nothing is lost, and nothing of this load counts."
 GONE = (
@@ -29,7 +31,7 @@ GONE = (
         "{where} does not answer",
         "Start it, or check host and port, then run again: nothing is lost.",
     ),
-    (("name=SERVER_STARTING_UP", "name=NO_NODES_AVAILABLE", "error 503"), "{where} is still starting", LATER),
+    (("name=SERVER_STARTING_UP", "name=NO_NODES_AVAILABLE", "error 503"), f"{{where}} {STARTING}", LATER),
     (
         ("name=SERVER_SHUTTING_DOWN", "name=REMOTE_", "name=ABANDONED_QUERY", "error 404", "error 410"),
         "{where}, or a node of it, was stopped in the middle of a statement",
@@ -67,7 +69,20 @@ class Session:
         self._opened: Connection | None = None
 
     def rows(self, statement: str) -> list[Any]:
-        """Run one statement; return its rows, or the counts of what it changed. Raises DestinationError."""
+        """Run one statement; return its rows, or the counts of what it changed. Raises DestinationError.
+
+        A server that has just started and has no node yet refuses it before it does anything: it is asked again.
+        """
+        deadline = time.monotonic() + STARTING_SECONDS
+        while True:
+            try:
+                return self._rows(statement)
+            except GoneError as error:
+                if not error.reason.endswith(STARTING) or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.5)
+
+    def _rows(self, statement: str) -> list[Any]:
         with clear_errors(self.name, self.where):
             cursor = self._connection.cursor()
             cursor.execute(statement)
