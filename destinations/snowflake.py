@@ -207,6 +207,11 @@ class SnowflakeWarehouse:
         with self._clear_errors(), self._connect() as connection:
             return list(examine(SnowflakeSession(connection), self.where))
 
+    def books(self, statement: str) -> Sequence[Sequence[Any]]:
+        """Ask landing's bookkeeping beside any writer; nothing is made or changed there."""
+        with self._clear_errors(), self._connect() as connection:
+            return SnowflakeSession(connection).execute(statement)
+
     @property
     def _opened(self) -> Landing:
         if self._landing is None:

@@ -42,7 +42,7 @@ from destinations.trino_lease import Lease
 from destinations.trino_session import EXISTS, Session, listed, model_errors
 from destinations.trino_settings import TrinoSettings
 from destinations.trino_tables import Tables
-from engine.errors import DestinationError, GoneError
+from engine.errors import DestinationError, GoneError, NotPublishedError
 from engine.locks import hold
 from engine.sql import identifier, literal
 from engine.table import QUARANTINE, Table
@@ -249,6 +249,16 @@ class TrinoWarehouse:
             f"`engine` cannot read {Session(self.name, self._settings).where} yet",
             f"Ask Trino itself, catalog {self._settings.catalog}: schemas landing, vault, marts and semantic.",
         )
+
+    def books(self, statement: str) -> Sequence[Sequence[Any]]:
+        """Ask landing's bookkeeping beside any writer; nothing is made or changed there."""
+        session = Session(self.name, self._settings)
+        try:
+            if not session.rows("SHOW SCHEMAS LIKE 'landing'"):
+                raise NotPublishedError(self.name)
+            return session.rows(statement)
+        finally:
+            session.close()
 
     @property
     def _opened(self) -> Session:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import every_table
-from engine.errors import TickhouseError
+from engine.errors import NotPublishedError, TickhouseError
 from engine.ledger import Ledger
 from engine.locks import is_held
 
@@ -86,6 +86,8 @@ def _freshness(project: Project, name: str) -> Sequence[Sequence[Any]]:
     from engine.query import query
 
     destination: Any = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
+    if hasattr(destination, "books"):
+        return list(destination.books(FRESHNESS))
     if name in project.warehouses:
         return query(destination, FRESHNESS).rows
     with destination.reader() as connection:
@@ -98,22 +100,25 @@ def _tables(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], list[st
     heads = {table.name: lake.head(table.name) for table in every_table(project)}
     rows = []
     for name in project.destinations:
-        found: dict[str, Any] = {}
+        found: dict[str, Any] | None = None
         try:
             found = {row[0]: row for row in _freshness(project, name)}
+        except NotPublishedError:
+            found = {}
         except TickhouseError as error:
             notes.append(f"{name}: {error.reason.removeprefix(f'{name}: ')}")
         for table, head in heads.items():
             if head is None:
                 continue
-            row = found.get(table)
+            row = found.get(table) if found else None
+            known = found is not None  # else the server is away: what it holds is not known
             rows.append(
                 {
                     "destination": name,
                     "table": table,
-                    "rows": int(row[2]) if row else 0,
+                    "rows": int(row[2]) if row else 0 if known else None,
                     "arrived_at": row[1].isoformat() if row else None,
-                    "packages_behind": head.seq - (int(row[3]) if row else 0),
+                    "packages_behind": head.seq - (int(row[3]) if row else 0) if known else None,
                     "landed_at": head.committed_at.isoformat(),
                 }
             )

@@ -80,7 +80,8 @@ def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
             click.echo(visible(redact(f"  {p['pipeline']}: {line}")))
     click.echo()
     rows = [
-        [t["destination"], t["table"], f"{t['rows']:,}", t["arrived_at"], t["packages_behind"]] for t in found["tables"]
+        [t["destination"], t["table"], *_counts(t["rows"], t["arrived_at"], t["packages_behind"])]
+        for t in found["tables"]
     ]
     print_table("", ["destination", "table", "rows", "newest arrival (UTC)", "packages behind"], rows)
     if found["lag"]:
@@ -95,6 +96,11 @@ def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
             click.echo(visible(redact(f"  {_told(check)}")))
     for note in found["notes"]:
         click.echo(visible(redact(f"note: {note}")))
+
+
+def _counts(rows: int | None, arrived_at: str | None, behind: int | None) -> list[str | int | None]:
+    """What is known of a destination's table; question marks where its server is away."""
+    return ["?", None, "?"] if rows is None else [f"{rows:,}", arrived_at, behind]
 
 
 def _told(check: dict[str, Any]) -> str:

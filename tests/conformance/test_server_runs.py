@@ -103,6 +103,9 @@ def test_a_run_fills_every_destination_and_replay_a_new_one(make: Make, database
     assert asked(moved, "timeseries", candles) == first
 
 
+GONE = "postgresql://who:hidden-word@127.0.0.1:1/x"
+
+
 def test_a_destination_that_is_down_holds_up_no_other_and_catches_up(
     make: Make, postgres_server: PostgresServer
 ) -> None:
@@ -136,7 +139,14 @@ def test_doctor_and_status_know_servers(make: Make) -> None:
         ("plain", 80, 0),
         ("warehouse", 80, 0),
     ]
-    gone = make(POSTGRES_DSN="postgresql://who:hidden-word@127.0.0.1:1/x")
+    gone = make(POSTGRES_DSN=GONE)
+    tables = {row["destination"]: row for row in status(gone)["tables"] if row["table"] == "raw_history"}
+    assert (tables["plain"]["rows"], tables["plain"]["packages_behind"]) == (None, None), "not known, and not none"
+    assert tables["timeseries"]["rows"] == 80
+    shown = CliRunner().invoke(
+        cli, ["status", "-f", str(gone.path)], env={"POSTGRES_DSN": GONE, "TIMESCALE_DSN": "x=y"}
+    )
+    assert "?" in shown.output
     [bad] = [each for each in examine(gone) if not each.ok and each.what.startswith("destination")]
     assert (bad.what, "cannot be reached" in bad.detail, bool(bad.remedy)) == ("destination plain", True, True)
 

@@ -12,9 +12,11 @@ from pydantic import SecretStr
 from destinations import trino_lease
 from destinations.trino import TrinoWarehouse
 from destinations.trino_settings import TrinoSettings
-from engine.errors import DestinationError
+from engine.checks import last_checks
+from engine.errors import DestinationError, NotPublishedError
+from engine.status import FRESHNESS
 from engine.table import Column
-from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
+from tests.conformance.landed_packages import NOON, PRICES, FolderLake, price_rows
 from tests.servers.trino_server import BUCKET, GROUP, TrinoServer
 
 pytestmark = pytest.mark.xdist_group(GROUP)
@@ -205,6 +207,26 @@ def test_files_lie_on_s3(
     with Warehouse(wrong, tmp_path)() as opened, pytest.raises(DestinationError, match="cannot be written") as raised:
         opened.load("raw_prices", [lake.land(price_rows(6, 3))])
     assert "wrong-secret" not in raised.value.reason
+
+
+def test_its_books_are_read_beside_a_writer_and_nothing_is_made(warehouse: Warehouse, lake: FolderLake) -> None:
+    destination = warehouse()
+    with pytest.raises(NotPublishedError):
+        destination.books(FRESHNESS)
+    with warehouse() as opened:
+        opened.load("raw_prices", [lake.land(price_rows(0, 3))])
+        opened.note_checks(
+            [
+                ("r", NOON, "m", "a", True, "failed", 2, "[]", "look"),
+                ("r", NOON, "m", "b", True, "passed", 0, "[]", None),
+            ]
+        )
+        [[table, arrived, rows, seq]] = destination.books(FRESHNESS)
+        assert (table, rows, seq) == ("raw_prices", 3, 1)
+        assert arrived.utcoffset() is not None
+        assert [(c["check"], c["status"], c["failed_rows"]) for c in last_checks(destination)] == [
+            ("a", "failed", 2), ("b", "passed", 0),
+        ]  # fmt: skip
 
 
 def test_a_server_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
