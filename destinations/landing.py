@@ -197,11 +197,13 @@ class Landing:
             self._session.change(f"INSERT INTO landing._checks VALUES {rows}", values)
 
     def reset(self) -> None:
-        """Forget every package, in one transaction: the landing tables are gone, the cursors stand before the first.
+        """Forget every package, in one transaction: the tables they came to are gone, cursors stand before the first.
 
-        Where DROP commits by itself the tables are emptied in that transaction, and gone after it.
+        Where DROP commits by itself the tables are emptied in that transaction, and gone after it. A table of schema
+        landing to which nothing was ever loaded is somebody else's, or empty: it stays.
         """
-        tables = [table for table in self._every_column() if not table.startswith("_")]
+        loaded = {table for (table,) in self._session.execute("SELECT DISTINCT table_name FROM landing._packages")}
+        tables = [table for table in self._every_column() if table in loaded]
         quote, commits_ddl = self._dialect.quote, self._dialect.commits_ddl
         drops = [f"DROP TABLE landing.{quote(table)}" for table in tables]
         with self._session.transaction():

@@ -91,7 +91,10 @@ def fit_of_file(destination: str, file: LandedFile, types: Mapping[str, str]) ->
 
 
 def fit(delivered: str, stored: str) -> Fit:
-    """Say whether values of one SQL type go into a column of another without losing anything."""
+    """Say whether values of one SQL type go into a column of another: exactly, but for whole numbers into doubles.
+
+    A double holds whole numbers up to 2**53; beyond, it rounds them.
+    """
     if delivered == stored:
         return "same"
     decimal = re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", delivered)

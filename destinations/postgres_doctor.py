@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from destinations.postgres_session import PostgresSession
@@ -24,10 +24,11 @@ class Examined(NamedTuple):
 
 def examine(session: PostgresSession, where: str, *, timescale: bool) -> Iterator[Examined]:
     """Check a server through a connection of its own."""
-    checks: list[Callable[[PostgresSession], Examined]] = [_rights, _encoding, _clock, _space]
     yield _version(session, where)
-    for check in checks:
-        yield check(session)
+    yield _rights(session, ("landing", "timeseries") if timescale else ("landing",))
+    yield _encoding(session)
+    yield _clock(session)
+    yield _space(session)
     if timescale:
         yield _extension(session)
 
@@ -45,7 +46,7 @@ def _version(session: PostgresSession, where: str) -> Examined:
     )
 
 
-def _rights(session: PostgresSession) -> Examined:
+def _rights(session: PostgresSession, schemas: Sequence[str]) -> Examined:
     [(user, standby, read_only, may_create, superuser)] = session.execute(
         "SELECT current_user::text, pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on',"
         " has_database_privilege(current_database(), 'CREATE'),"
@@ -54,7 +55,7 @@ def _rights(session: PostgresSession) -> Examined:
     if standby or read_only:
         return Examined("rights", ok=False, detail="the server is read-only", remedy="Name the primary in the DSN.")
     lacking = []
-    for schema in ("landing", "timeseries"):
+    for schema in schemas:
         there = session.execute(
             "SELECT has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE') FROM pg_namespace"
             " WHERE nspname = %s",

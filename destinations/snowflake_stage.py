@@ -94,7 +94,7 @@ def copy_files(
                 destination,
                 f"COPY took {copied} rows of {len(batch)} files from {batch[0].described} on; their manifests say "
                 f"{expected}",
-                "Nothing of them was loaded. Check the lake with `engine scrub`, then run again.",
+                "Nothing of them was loaded. Check the lake with `engine doctor`, then run again.",
             )
 
 

@@ -192,13 +192,16 @@ class TrinoWarehouse:
             self._ask(f"INSERT INTO landing._checks VALUES {body}")
 
     def reset(self) -> None:
-        """Forget every package: none counts from the first statement on, whatever dies; then the tables go."""
+        """Forget every package: none counts from the first statement on, whatever dies; then their tables go.
+
+        A table of schema landing to which nothing was ever loaded is somebody else's, or empty: it stays.
+        """
         self._alone.take()
+        tables = [str(table) for (table,) in self._ask("SELECT DISTINCT table_name FROM landing._packages")]
         self._ask("DELETE FROM landing._packages")
-        for table in self._landing.every():
-            if not table.startswith("_") or table == QUARANTINE:
-                self._placed.remove(table)
-        self._landing.empty()
+        for table in (*tables, QUARANTINE):
+            self._placed.remove(table)
+        self._landing.empty(tables)
 
     def publish(self) -> None:
         """Do nothing: readers ask Trino, which shows each table as it is."""

@@ -145,18 +145,13 @@ class Tables:
         """Return for each column its SQL type as package_rows names it, and its data type."""
         return {name: (self.sql_type(stored), DATA_TYPES[stored]) for name, stored in self.columns(table).items()}
 
-    def empty(self) -> None:
-        """Drop every landed table; the quarantine is made anew."""
+    def empty(self, tables: Iterable[str]) -> None:
+        """Drop these landed tables; the quarantine is made anew."""
         self._look()
-        for table in [name for name in self._known if not name.startswith("_")] + [QUARANTINE]:
+        for table in (*tables, QUARANTINE):
             self._session.rows(f"DROP TABLE IF EXISTS landing.{identifier(table)}")
             self._known.pop(table, None)
         self._create(QUARANTINE, QUARANTINE_COLUMNS)
-
-    def every(self) -> list[str]:
-        """Names of all tables, the bookkeeping's among them."""
-        self._look()
-        return [name for name in self._known if name != "_cursor"]
 
     @staticmethod
     def sql_type(stored: str) -> str:

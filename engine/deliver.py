@@ -89,6 +89,7 @@ class Delivery:
                     self._check_rebuild(name, destination.cursors())
                     rebuilding.parent.mkdir(parents=True, exist_ok=True)
                     rebuilding.touch()
+                    report.notes += self._not_filled_again(destination)
                     destination.reset()
                 elif rebuilding.exists():  # a replay that was interrupted: this run finishes it
                     everything = every_table(self.project)
@@ -117,6 +118,16 @@ class Delivery:
             report.seconds = round(time.monotonic() - started, 3)
             self.progress.end(step, report.errors[-1], ok=False)
         return report, transformed
+
+    def _not_filled_again(self, destination: Any) -> list[str]:
+        """One line for each table that a replay empties for good, for no resource has it any more."""
+        known = {table.name for table in every_table(self.project)}
+        return [
+            f"landing.{table} is not filled again: no resource of {self.project.path.name} has it any more (the lake "
+            "keeps its packages)"
+            for table in destination.cursors()
+            if table not in known
+        ]
 
     def _make_openable(self, destination: Any) -> None:
         """Put a warehouse aside that is too damaged to be opened, if the lake is there to fill a new one."""
