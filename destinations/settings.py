@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from typing import ClassVar, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+THIS_MACHINE = {"", "localhost", "127.0.0.1", "::1"}
 
 
 class DestinationSettings(BaseModel):
@@ -14,7 +17,17 @@ class DestinationSettings(BaseModel):
     runs_models: ClassVar[bool] = True
     """Whether it is a warehouse, on which the models run."""
 
+    def filled_database(self) -> str | None:
+        """Name the database that it fills, the same for two spellings of one; None where a path says it."""
+        return None
+
     optional: bool = Field(default=False, description="true: left out with one line where a ${NAME} of it is not set")
+
+
+def server(host: str, port: int) -> str:
+    """Name a server the same for every way to say: this machine."""
+    host = host.lower()
+    return f"{'127.0.0.1' if host in THIS_MACHINE else host}:{port}"
 
 
 class DucklakeSettings(DestinationSettings):
@@ -68,6 +81,19 @@ class PostgresSettings(DestinationSettings):
                 "percent-encode @ / ? : in user and password."
             )
         return dsn
+
+    def filled_database(self) -> str:
+        """Server and database. A DSN in libpq's words is taken as it stands."""
+        text = self.dsn.get_secret_value().strip()
+        if "://" not in text:
+            return text
+        url = urlsplit(text)
+        named = dict(parse_qsl(url.query))
+        try:
+            where = server(named.get("host") or url.hostname or "", url.port or 5432)
+        except ValueError:  # several hosts
+            where = url.netloc.rpartition("@")[2]
+        return f"{where}/{named.get('dbname') or url.path.strip('/') or url.username or ''}"
 
 
 class TimescaledbSettings(PostgresSettings):

@@ -19,7 +19,7 @@ class ExternalStage(BaseModel):
 
     url: str = Field(
         description="the lake's bucket and prefix as Snowflake names them: s3://BUCKET/PREFIX",
-        pattern=r"^(s3|s3gov|s3china|s3compat|gcs|azure)://[^'\s]+$",
+        pattern=r"^(s3|s3gov|s3china)://[^'\s]+$",
     )
     storage_integration: str = Field(
         description="the integration that may read there, made by deploy/snowflake/external_stage.sql", pattern=WORD
@@ -51,6 +51,10 @@ class SnowflakeSettings(DestinationSettings):
     stage: ExternalStage | None = Field(
         default=None, description="where Snowflake reads the lake itself; without it files are put on an internal stage"
     )
+
+    def filled_database(self) -> str:
+        """Account and database."""
+        return f"{self.host or self.account}:{self.port}/{self.database}".lower()
 
     @model_validator(mode="after")
     def has_one_secret(self) -> Self:

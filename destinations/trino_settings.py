@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from destinations.settings import DestinationSettings
+from destinations.settings import DestinationSettings, server
 
 S3 = "s3://"
 
@@ -32,6 +32,10 @@ class TrinoSettings(DestinationSettings):
     region: str = Field(default="us-east-1", description="with s3: region that requests are signed for")
     access_key: SecretStr | None = Field(default=None, description="with s3: access key; write ${NAME}")
     secret_key: SecretStr | None = Field(default=None, description="with s3: secret key; write ${NAME}")
+
+    def filled_database(self) -> str:
+        """Server and catalog."""
+        return f"{server(self.host, self.port)}/{self.catalog}"
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

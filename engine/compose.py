@@ -69,6 +69,8 @@ def compose(project: Project, pipeline: str) -> Composed:
     ]
     transform = block.transform
     settings = None if isinstance(transform, bool) else transform
+    if settings and settings.on and not destinations.keys() & set(settings.on):
+        skipped.append(f"its models run nowhere: of {', '.join(settings.on)} none is here")
     select = [] if settings is None else ([settings.select] if isinstance(settings.select, str) else settings.select)
     return Composed(
         pipeline=pipeline,

@@ -222,16 +222,21 @@ class Links:
             for (of, name), settings in self.destinations.items():
                 if of != profile or (of == self.profile and name in self.left_out):
                     continue
-                key = "path" if hasattr(settings, "path") else "dsn"
-                place = getattr(settings, key, None)
-                if place is None or (key == "dsn" and profile != self.profile):  # of others the variables are not read
+                path = getattr(settings, "path", None)
+                if path is None and profile != self.profile:  # of others the variables are not read
                     continue
-                here = self._place(place) if key == "path" else place.get_secret_value()
+                here = settings.filled_database() if path is None else self._place(path)
                 other = taken.setdefault(here, f"destination {name!r}")
                 if other != f"destination {name!r}":
-                    what = "path" if key == "path" else "database"
+                    what = "database" if path is None else "path"
                     reason = f"{other} of profile {profile!r} is at the same {what}: one would overwrite the other"
+                    key = next(key for key in ("path", "dsn", "type") if hasattr(settings, key))
                     self._add(("profiles", profile, name, key), reason, f"Set a {what} of its own.")
+                if getattr(settings, "stage", None) and isinstance(block.lake, FilesystemLake):
+                    reason = "Snowflake cannot read a lake in a local folder"
+                    self._add(
+                        ("profiles", profile, name, "stage"), reason, "Remove `stage`, or set `lake: {type: s3}`."
+                    )
 
     def _place(self, path: str) -> str:
         return os.path.normpath(self.project_dir / path)

@@ -175,6 +175,7 @@ WRONG = [
     ("chunk: 7d", "chunk: 7d, compres_after: 30d", "compres_after"),
     ('"${POSTGRES_DSN}"', "just-a-word", "this is no dsn"),
     ('"${POSTGRES_DSN}"', '"${TIMESCALE_DSN}"', "is at the same database"),
+    ('"${POSTGRES_DSN}"', "postgresql://b:hidden-word@H:5432/x?connect_timeout=5", "is at the same database"),
 ]
 
 

@@ -39,3 +39,20 @@ def test_what_would_be_misread_is_refused(dsn: str) -> None:
 )
 def test_what_libpq_reads_is_taken(dsn: str) -> None:
     assert PostgresSettings(type="postgres", dsn=dsn).dsn.get_secret_value() == dsn
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("postgresql://a:1@localhost/db", "postgresql://b:2@127.0.0.1:5432/db?connect_timeout=5", True),
+        ("postgres://a@[::1]:5432/db", "postgresql://a@127.0.0.1/db", True),
+        ("postgresql://a@h/db", "postgresql://a@H:5432/db", True),
+        ("postgresql://a@h:1/db", "postgresql://a@h:2/db", False),
+        ("postgresql://a@h/db", "postgresql://a@h/other", False),
+        ("postgresql:///db?host=/run/pg", "postgresql:///db?host=/run/pg2", False),
+        ("postgresql://a@h:1,g:2/db", "postgresql://b@h:1,g:2/db", True),
+    ],
+)
+def test_two_ways_to_say_one_database_are_known(one: str, other: str, *, same: bool) -> None:
+    first, second = (PostgresSettings(type="postgres", dsn=dsn).filled_database() for dsn in (one, other))
+    assert (first == second) == same

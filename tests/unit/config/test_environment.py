@@ -111,6 +111,7 @@ def test_a_destination_of_other_profiles_is_skipped_with_one_line(edited: Callab
 
 
 FAR = "    far: {type: postgres, dsn: '${FAR_DSN}', optional: true}\n"
+SNOW = (FAR, "    snow: {type: snowflake, account: '${ACCOUNT}', user: u, password: '${PASSWORD}', optional: true}\n")
 OPTIONAL_FAR = (
     ("path: .data/warehouse}\n", f"path: .data/warehouse}}\n{FAR}"),
     ("load: [warehouse, timeseries]", "load: [warehouse, far]"),
@@ -129,6 +130,10 @@ def test_an_optional_destination_is_left_out_while_a_variable_is_not_set(edited:
         Runner(project, Silent()).replay("far")
     [found] = [each for each in examine(project) if each.what == "destination far"]
     assert (found.ok, found.detail) == (True, "optional and left out: FAR_DSN is not set (pipelines.yaml:11)")
+    nowhere = edited(
+        *OPTIONAL_FAR, ("load: [warehouse, far]", "load: [warehouse, snow]\n    transform: {on: [snow]}"), SNOW
+    )
+    assert "its models run nowhere: of snow none is here" in compose(nowhere, "prices-crypto-pipeline").skipped
     there = edited(*OPTIONAL_FAR, env={"FAR_DSN": "postgresql://h/x"})
     assert (list(there.destinations), there.skipped_destinations, there.notes) == (["warehouse", "far"], {}, ())
 
