@@ -12,12 +12,14 @@ from datetime import timedelta
 from typing import Any
 
 from destinations.candles import candle_view, candle_views
+from destinations.chunks import CHUNKS, SCHEMA, Chunks
 from destinations.postgres_session import PostgresSession
 from engine.errors import DestinationError
 from engine.sql import identifier, literal, qualified
 from engine.table import Table
+from engine.timeseries import CANDLES
+from engine.words import counted
 
-SCHEMA = "timeseries"
 SETTINGS = f"""
     CREATE TABLE IF NOT EXISTS {SCHEMA}._settings (table_name text PRIMARY KEY, settings text NOT NULL)
 """
@@ -36,7 +38,7 @@ class Hypertables:
         self._name = name
         self._session = session
         self._notes = notes
-        self._new_views: set[str] = set()
+        self._chunks = Chunks(session)
         self.extension = self._find_extension()
 
     def keep(self, tables: Sequence[Table]) -> None:
@@ -46,16 +48,22 @@ class Hypertables:
         execute = self._session.execute
         if not self._is_there():
             execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        older = not execute(f"SELECT to_regclass('{SCHEMA}._chunks')")[0][0]
         execute(SETTINGS)
+        execute(CHUNKS)
         applied = {table: json.loads(text) for table, text in execute(f"SELECT * FROM {SCHEMA}._settings")}
         if tables and not self.extension:
             self._notes.append(MISSING)
         for table in tables:
             wanted = self._wanted(table)
             before = applied.pop(table.name, None)
+            if older and before and before["extension"] and self.extension and self._columns(SCHEMA, table.name):
+                self._chunks.find_gone(table.name, before["time"], before["key"])
             if before != wanted or not self._columns(SCHEMA, table.name):
                 with self._session.transaction():
                     self._apply(table, before, wanted)
+            if self.extension:
+                self._chunks.note(table.name)
         for forgotten in applied:
             self._session.change(f"DELETE FROM {SCHEMA}._settings WHERE table_name = %s", [forgotten])
             self._notes.append(
@@ -66,7 +74,18 @@ class Hypertables:
     def take(self, table: Table, incoming: str) -> None:
         """Upsert new rows, the last of a key counting, from a table in which they lie in the order of delivery."""
         self._follow_columns(table)
+        series = table.timeseries
+        assert series is not None  # noqa: S101
+        if self.extension:
+            late = self._chunks.count_gone(table.name, series.hypertable, incoming)
+            if late and series.candles:
+                self._notes.append(
+                    f"{counted(late, 'late row')} of {SCHEMA}.{table.name} lie where chunks were dropped: they are in "
+                    "the table, and candles there stay as they were. `engine replay` makes all of them anew."
+                )
         self._fill(table, incoming, "ctid DESC")
+        if self.extension:
+            self._chunks.note(table.name)
 
     def drop_all(self) -> None:
         """Drop every table that is kept here, with its candles."""
@@ -74,6 +93,8 @@ class Hypertables:
             return
         with self._session.transaction():
             self._session.execute(SETTINGS)
+            self._session.execute(CHUNKS)
+            self._session.execute(f"DELETE FROM {SCHEMA}._chunks")
             for (table,) in self._session.execute(f"SELECT table_name FROM {SCHEMA}._settings"):
                 self._session.execute(f"DROP TABLE IF EXISTS {qualified(SCHEMA, table)} CASCADE")
             self._session.execute(f"DELETE FROM {SCHEMA}._settings")
@@ -83,11 +104,11 @@ class Hypertables:
         if not self.extension:
             return
         for table in tables:
-            retain = table.timeseries.retain if table.timeseries else None
-            for view in candle_views(table):
-                # candles of rows that retention has dropped are kept: what lies before is computed once
-                start = f"now() - {_interval(retain)}" if retain and view not in self._new_views else "NULL"
-                self._session.execute(f"CALL refresh_continuous_aggregate({_regclass(view)}, {start}, NULL)")
+            assert table.timeseries is not None  # noqa: S101
+            for length in table.timeseries.candles if candle_views(table) else ():
+                view = _regclass(f"{table.name}_{length}")
+                for start, end in self._chunks.windows(table.name, CANDLES[length]):
+                    self._session.execute(f"CALL refresh_continuous_aggregate({view}, {start}, {end})")
 
     def _find_extension(self) -> bool:
         """Whether TimescaleDB is in this database; it is put there where the server has it and the user may."""
@@ -152,6 +173,7 @@ class Hypertables:
                     self._name, f"the name {name!r} is longer than PostgreSQL's 63 bytes", "Shorten the table's name."
                 )
         execute(f"DROP TABLE IF EXISTS {target} CASCADE")
+        self._chunks.forget(table.name)
         execute(f"CREATE TABLE {target} (LIKE {landed})")
         execute(f"ALTER TABLE {target} ADD PRIMARY KEY ({', '.join(map(identifier, _key(table)))})")
         if self.extension:
@@ -217,7 +239,6 @@ class Hypertables:
         for view, query in wanted.items():
             if before.get(view) != query:
                 self._session.execute(candle_view(qualified(SCHEMA, view), query))
-                self._new_views.add(view)
 
     def _is_there(self) -> bool:
         return bool(self._session.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [SCHEMA]))

@@ -23,6 +23,9 @@ CANDLES: Mapping[str, timedelta] = {
 }
 """Lengths of candles by name. All of them begin at whole multiples in UTC."""
 
+LATE = timedelta(days=1)
+"""How much longer than its longest candle a table keeps rows: a day for the last of them to arrive, and for a run."""
+
 BARS: Sequence[tuple[str, str, str, str]] = (
     ("open", "high", "low", "close"),
     ("open", "high", "low", "price"),
@@ -77,6 +80,15 @@ def problem(series: TimeSeries, columns: Iterable[Column], primary_key: Sequence
         return f"{reason}\nAdd it to `primary_key`."
     if series.candles and prices_of(known.values()) is None:
         return "candles: the table has no prices\nDeclare a decimal `price`, or `open`, `high`, `low` and `close`."
+    return _retain_problem(series)
+
+
+def _retain_problem(series: TimeSeries) -> str | None:
     if series.compress_after and series.retain and series.retain <= series.compress_after:
         return "retain: rows would go before they are compressed\nRetain longer than `compress_after`, or leave it out."
+    least = max((CANDLES[length] for length in series.candles), default=timedelta()) + LATE
+    if series.retain and series.retain < least:
+        reason = "retain: rows would go before their candles are whole"
+        hours = -(-least // timedelta(hours=1))
+        return f"{reason}\nRetain at least {hours}h: the longest candle and a day."
     return None

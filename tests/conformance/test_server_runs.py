@@ -172,6 +172,7 @@ WRONG = [
     ("chunk: 7d", "chunk: 7 days", "is no duration"),
     ("price: {type: decimal}", "price: {type: double}", "the table has no prices"),
     ("chunk: 7d", "chunk: 7d, compress_after: 30d, retain: 30d", "rows would go before they are compressed"),
+    ("chunk: 7d", "chunk: 7d, retain: 24h", "Retain at least 48h: the longest candle and a day"),
     ("chunk: 7d", "chunk: 7d, compres_after: 30d", "compres_after"),
     ('"${POSTGRES_DSN}"', "just-a-word", "this is no dsn"),
     ('"${POSTGRES_DSN}"', '"${TIMESCALE_DSN}"', "is at the same database"),

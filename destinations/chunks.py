@@ -1,0 +1,83 @@
+"""Which ranges of a hypertable have lost their rows: candles there stay as they were, for nothing can compute them.
+
+`timeseries._chunks` remembers each chunk that was filled. One that is no longer among TimescaleDB's was dropped, by the
+retention policy or by a person, whatever the settings say by now; late rows for its range make a new chunk, and not a
+whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from destinations.postgres_session import PostgresSession
+from engine.sql import identifier, literal, qualified
+
+SCHEMA = "timeseries"
+CHUNKS = f"""
+    CREATE TABLE IF NOT EXISTS {SCHEMA}._chunks
+        (table_name text, chunk text, span tstzrange NOT NULL, PRIMARY KEY (table_name, chunk))
+"""
+
+
+class Chunks:
+    """The chunks of a database's hypertables, those that are there and those that were."""
+
+    def __init__(self, session: PostgresSession) -> None:
+        """`session` is the one writer's."""
+        self._session = session
+
+    def note(self, table: str) -> None:
+        """Remember the chunks that a hypertable has; in the transaction that has filled them."""
+        self._session.change(
+            f"INSERT INTO {SCHEMA}._chunks SELECT {literal(table)}, chunk_name, tstzrange(range_start, range_end)"
+            f" FROM timescaledb_information.chunks WHERE {_of(table)} ON CONFLICT DO NOTHING"
+        )
+
+    def forget(self, table: str) -> None:
+        """Forget them all: the table is made anew, or emptied to be filled from the beginning."""
+        self._session.change(f"DELETE FROM {SCHEMA}._chunks WHERE table_name = %s", [table])
+
+    def find_gone(self, table: str, time: str, key: Sequence[str]) -> None:
+        """Of a table whose chunks nobody has noted: the days with landed rows of which it has none are gone."""
+        day = f"time_bucket(INTERVAL '1 day', {identifier(time)})"
+        there = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in key)
+        self._session.change(
+            f"INSERT INTO {SCHEMA}._chunks"
+            f" SELECT {literal(table)}, 'before ' || day, tstzrange(day, day + INTERVAL '1 day')"
+            f" FROM (SELECT {day} AS day FROM {qualified('landing', table)} WHERE {there}"
+            f" EXCEPT SELECT {day} FROM {qualified(SCHEMA, table)}) AS missing ON CONFLICT DO NOTHING"
+        )
+
+    def count_gone(self, table: str, time: str, rows: str) -> int:
+        """Return how many of these rows lie where chunks are gone."""
+        found = self._session.execute(f"SELECT count(*) FROM {rows} WHERE {identifier(time)} <@ ({_gone(table)})")
+        return int(found[0][0])
+
+    def windows(self, table: str, length: timedelta) -> Iterator[tuple[str, str]]:
+        """Yield what may be refreshed, as two SQL values each: all but the candles that touch a chunk that is gone."""
+        width = f"INTERVAL '{int(length.total_seconds())} seconds'"
+        rows = self._session.execute(
+            f"SELECT lower(span)::text, upper(span)::text FROM"
+            f" unnest('{{(,)}}'::tstzmultirange - coalesce(({_gone(table)}), '{{}}'::tstzmultirange)) AS span"
+            # TimescaleDB refuses a window in which no whole candle lies
+            f" WHERE lower(span) IS NULL OR upper(span) IS NULL OR time_bucket({width},"
+            f" lower(span) + {width} - INTERVAL '1 microsecond') < time_bucket({width}, upper(span)) ORDER BY span"
+        )
+        for start, end in rows:
+            yield _instant(start), _instant(end)
+
+
+def _gone(table: str) -> str:
+    return (
+        f"SELECT range_agg(span) FROM {SCHEMA}._chunks WHERE table_name = {literal(table)} AND chunk NOT IN"
+        f" (SELECT chunk_name FROM timescaledb_information.chunks WHERE {_of(table)})"
+    )
+
+
+def _of(table: str) -> str:
+    return f"hypertable_schema = '{SCHEMA}' AND hypertable_name = {literal(table)}"
+
+
+def _instant(text: str | None) -> str:
+    return "NULL" if text is None else f"{literal(text)}::timestamptz"
