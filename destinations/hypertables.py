@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from destinations.candles import candle_view, candle_views
 from destinations.chunks import CHUNKS, SCHEMA, Chunks
 from destinations.postgres_session import PostgresSession
+from destinations.relations import drop, grants
 from engine.errors import DestinationError
 from engine.sql import identifier, literal, qualified
 from engine.table import Table
@@ -21,8 +23,11 @@ from engine.timeseries import CANDLES
 from engine.words import counted
 
 SETTINGS = f"""
-    CREATE TABLE IF NOT EXISTS {SCHEMA}._settings (table_name text PRIMARY KEY, settings text NOT NULL)
+    CREATE TABLE IF NOT EXISTS {SCHEMA}._settings
+        (table_name text PRIMARY KEY, settings text NOT NULL, filled bigint)
 """
+FILLED = f"ALTER TABLE {SCHEMA}._settings ADD COLUMN IF NOT EXISTS filled bigint"
+"""Where the column is missing yet; its number is that of the last package whose rows the table has."""
 MISSING = (
     "this server has no TimescaleDB: the tables of schema timeseries are plain ones, without chunks, compression, "
     "retention and candles. Install the extension there; the next run takes it up."
@@ -48,22 +53,24 @@ class Hypertables:
         execute = self._session.execute
         if not self._is_there():
             execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        older = not execute(f"SELECT to_regclass('{SCHEMA}._chunks')")[0][0]
-        execute(SETTINGS)
-        execute(CHUNKS)
-        applied = {table: json.loads(text) for table, text in execute(f"SELECT * FROM {SCHEMA}._settings")}
+        older = not self._columns(SCHEMA, "_chunks")
+        self._keep_books()
+        rows = execute(f"SELECT table_name, settings, filled FROM {SCHEMA}._settings")
+        applied = {table: json.loads(text) for table, text, _ in rows}
+        filled = {table: seq for table, _, seq in rows}
+        cursors = dict(execute("SELECT table_name, seq FROM landing._cursor"))
         if tables and not self.extension:
             self._notes.append(MISSING)
-        for table in tables:
+        for declared in tables:
+            before = applied.pop(declared.name, None)
+            table = _in_order(declared, before)
             wanted = self._wanted(table)
-            before = applied.pop(table.name, None)
             if older and before and before["extension"] and self.extension and self._columns(SCHEMA, table.name):
                 self._chunks.find_gone(table.name, before["time"], before["key"])
-            if before != wanted or not self._columns(SCHEMA, table.name):
-                with self._session.transaction():
+            with self._session.transaction():
+                if before != wanted or not self._columns(SCHEMA, table.name):
                     self._apply(table, before, wanted)
-            if self.extension:
-                self._chunks.note(table.name)
+                self._catch_up(table, filled.get(table.name), cursors.get(table.name, 0))
         for forgotten in applied:
             self._session.change(f"DELETE FROM {SCHEMA}._settings WHERE table_name = %s", [forgotten])
             self._notes.append(
@@ -71,8 +78,11 @@ class Hypertables:
                 "until one does. Drop it if it can go."
             )
 
-    def take(self, table: Table, incoming: str) -> None:
-        """Upsert new rows, the last of a key counting, from a table in which they lie in the order of delivery."""
+    def take(self, table: Table, incoming: str, seq: int) -> None:
+        """Upsert new rows, the last of a key counting, from a table in which they lie in the order of delivery.
+
+        `seq` is the number of the last package among them.
+        """
         self._follow_columns(table)
         series = table.timeseries
         assert series is not None  # noqa: S101
@@ -84,20 +94,24 @@ class Hypertables:
                     "the table, and candles there stay as they were. `engine replay` makes all of them anew."
                 )
         self._fill(table, incoming, "ctid DESC")
+        self._note_filled(table.name, seq)
         if self.extension:
             self._chunks.note(table.name)
 
-    def drop_all(self) -> None:
-        """Drop every table that is kept here, with its candles."""
+    def empty(self) -> None:
+        """Take the rows from every table that is kept here: all of them are to be filled again.
+
+        The tables and candles themselves stay, with the views that people have on them, and their grants.
+        """
         if not self._is_there():
             return
         with self._session.transaction():
-            self._session.execute(SETTINGS)
-            self._session.execute(CHUNKS)
+            self._keep_books()
             self._session.execute(f"DELETE FROM {SCHEMA}._chunks")
             for (table,) in self._session.execute(f"SELECT table_name FROM {SCHEMA}._settings"):
-                self._session.execute(f"DROP TABLE IF EXISTS {qualified(SCHEMA, table)} CASCADE")
-            self._session.execute(f"DELETE FROM {SCHEMA}._settings")
+                if self._columns(SCHEMA, table):
+                    self._session.execute(f"TRUNCATE {qualified(SCHEMA, table)}")
+            self._session.execute(f"UPDATE {SCHEMA}._settings SET filled = 0")
 
     def refresh(self, tables: Sequence[Table]) -> None:
         """Bring the candles of these tables up to their rows: only where rows have changed since the last time."""
@@ -126,6 +140,22 @@ class Hypertables:
             return False
         return True
 
+    def _catch_up(self, table: Table, filled: int | None, cursor: int) -> None:
+        """Add the packages that another destination's type has loaded here meanwhile; landing alone has got them.
+
+        `filled` is None for a table that was made just now, of all that is landed, or before the number was kept.
+        """
+        if filled is not None and filled < cursor:
+            self._follow_columns(table)
+            self._fill(table, _landed(table, "JOIN", filled), "_seq DESC, _place DESC")
+        if filled != cursor:
+            self._note_filled(table.name, cursor)
+        if self.extension:
+            self._chunks.note(table.name)
+
+    def _note_filled(self, table: str, seq: int) -> None:
+        self._session.change(f"UPDATE {SCHEMA}._settings SET filled = %s WHERE table_name = %s", [seq, table])
+
     def _wanted(self, table: Table) -> dict[str, Any]:
         series = table.timeseries
         assert series is not None  # noqa: S101
@@ -142,6 +172,7 @@ class Hypertables:
     def _apply(self, table: Table, before: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> None:
         target = qualified(SCHEMA, table.name)
         known = self._columns(SCHEMA, table.name)
+        granted = grants(self._session, SCHEMA, self._relations(table.name))
         same = before is not None and all(before[part] == wanted[part] for part in ("key", "time", "extension"))
         if not (same and known):
             before = None
@@ -157,8 +188,13 @@ class Hypertables:
             if before["retain"] != wanted["retain"]:
                 self._policy("retention", "drop_after", table.name, wanted["retain"])
             self._keep_candles(before["candles"], wanted["candles"])
+        there = self._relations(table.name)
+        for name, grant in granted:
+            if name in there:
+                self._session.execute(grant)
         self._session.change(
-            f"INSERT INTO {SCHEMA}._settings VALUES (%s, %s) ON CONFLICT (table_name) DO UPDATE SET settings = %s",
+            f"INSERT INTO {SCHEMA}._settings (table_name, settings) VALUES (%s, %s)"
+            " ON CONFLICT (table_name) DO UPDATE SET settings = %s",
             [table.name, json.dumps(wanted), json.dumps(wanted)],
         )
 
@@ -172,7 +208,7 @@ class Hypertables:
                 raise DestinationError(
                     self._name, f"the name {name!r} is longer than PostgreSQL's 63 bytes", "Shorten the table's name."
                 )
-        execute(f"DROP TABLE IF EXISTS {target} CASCADE")
+        self._drop(table.name)
         self._chunks.forget(table.name)
         execute(f"CREATE TABLE {target} (LIKE {landed})")
         execute(f"ALTER TABLE {target} ADD PRIMARY KEY ({', '.join(map(identifier, _key(table)))})")
@@ -181,11 +217,26 @@ class Hypertables:
                 f"SELECT create_hypertable({_regclass(table.name)}, {literal(series.hypertable)},"
                 f" chunk_time_interval => {_interval(series.chunk)}, create_default_indexes => false)"
             )
-        loaded = (
-            f"(SELECT r.*, p.seq AS _seq, r.ctid AS _place FROM {landed} AS r LEFT JOIN landing._packages AS p"
-            f" ON p._load_id = r._load_id AND p.table_name = {literal(table.name)}) AS loaded"
-        )
-        self._fill(table, loaded, "_seq DESC NULLS FIRST, _place DESC")
+        self._fill(table, _landed(table, "LEFT JOIN"), "_seq DESC NULLS FIRST, _place DESC")
+
+    def _drop(self, table: str) -> None:
+        """Drop a table and its candles, and nothing else: what people have built on them is named in the error."""
+        for name in self._relations(table):
+            if name != table:
+                drop(self._session, self._name, "MATERIALIZED VIEW", SCHEMA, name)
+        drop(self._session, self._name, "TABLE", SCHEMA, table)
+
+    def _relations(self, table: str) -> list[str]:
+        """Return the table and its candles, as far as they are there."""
+        found = [table] if self._columns(SCHEMA, table) else []
+        if found and self.extension:
+            views = self._session.execute(
+                "SELECT view_name FROM timescaledb_information.continuous_aggregates"
+                " WHERE view_schema = %s AND hypertable_schema = %s AND hypertable_name = %s",
+                [SCHEMA, SCHEMA, table],
+            )
+            found += sorted({str(view) for (view,) in views} & {f"{table}_{length}" for length in CANDLES})
+        return found
 
     def _fill(self, table: Table, rows: str, newest_first: str) -> None:
         columns = list(self._columns("landing", table.name))
@@ -205,7 +256,6 @@ class Hypertables:
         """Give the table the columns that landing has got; one whose type has widened there is made anew."""
         landed, known = self._columns("landing", table.name), self._columns(SCHEMA, table.name)
         if any(known.get(name, data_type) != data_type for name, data_type in landed.items()):
-            self._session.change(f"DELETE FROM {SCHEMA}._settings WHERE table_name = %s", [table.name])
             self._apply(table, None, self._wanted(table))
             return
         for name, data_type in landed.items():
@@ -235,10 +285,17 @@ class Hypertables:
     def _keep_candles(self, before: Mapping[str, str], wanted: Mapping[str, str]) -> None:
         for view, query in before.items():
             if wanted.get(view) != query:
-                self._session.execute(f"DROP MATERIALIZED VIEW IF EXISTS {qualified(SCHEMA, view)}")
+                drop(self._session, self._name, "MATERIALIZED VIEW", SCHEMA, view)
         for view, query in wanted.items():
             if before.get(view) != query:
                 self._session.execute(candle_view(qualified(SCHEMA, view), query))
+
+    def _keep_books(self) -> None:
+        """Make what is remembered here, as far as it is missing."""
+        self._session.execute(SETTINGS)
+        if "filled" not in self._columns(SCHEMA, "_settings"):
+            self._session.execute(FILLED)
+        self._session.execute(CHUNKS)
 
     def _is_there(self) -> bool:
         return bool(self._session.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [SCHEMA]))
@@ -251,6 +308,22 @@ class Hypertables:
             [qualified(schema, table)],
         )
         return {str(name): str(data_type) for name, data_type in rows}
+
+
+def _landed(table: Table, join: str, after: int = 0) -> str:
+    """The landed rows of the packages after one, as a table with their order: `_seq`, then `_place`."""
+    return (
+        f"(SELECT r.*, p.seq AS _seq, r.ctid AS _place FROM {qualified('landing', table.name)} AS r"
+        f" {join} landing._packages AS p ON p._load_id = r._load_id AND p.table_name = {literal(table.name)}"
+        f" WHERE p.seq IS NULL OR p.seq > {int(after)}) AS loaded"
+    )
+
+
+def _in_order(table: Table, before: Mapping[str, Any] | None) -> Table:
+    """Return the table with its key in the order in which it was made: another order alone changes nothing."""
+    if before is None or set(before["key"]) != set(_key(table)):
+        return table
+    return replace(table, primary_key=tuple(before["key"]))
 
 
 def _key(table: Table) -> list[str]:

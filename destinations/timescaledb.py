@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations.hypertables import Hypertables
 from destinations.package_rows import LandedFile
 from destinations.postgres import PostgresDestination
 from destinations.postgres_copy import copy_file
+from destinations.protocol import Loaded
 from destinations.settings import TimescaledbSettings
 from engine.sql import identifier, qualified
 from engine.table import Table
+
+if TYPE_CHECKING:
+    from engine.lake.package import Package
 
 
 def destination(
@@ -51,6 +55,7 @@ class TimescaledbDestination(PostgresDestination):
         self.notes: list[str] = []
         self._series: dict[str, Table] = {}
         self._hypertables: Hypertables | None = None
+        self._loading = 0
 
     def __enter__(self) -> Self:
         """Connect, become the one writer, create what is missing."""
@@ -76,10 +81,15 @@ class TimescaledbDestination(PostgresDestination):
         with self._clear_errors():
             self._kept.keep(list(self._series.values()))
 
+    def load(self, table: str, packages: Sequence[Package]) -> Loaded:
+        """Load consecutive packages in one transaction."""
+        self._loading = packages[-1].entry.seq
+        return super().load(table, packages)
+
     def reset(self) -> None:
-        """Forget every package. The hypertables go first: one that is missing is filled from what is landed."""
+        """Forget every package. The hypertables go first: what they lack is filled from what is landed."""
         with self._clear_errors():
-            self._kept.drop_all()
+            self._kept.empty()
         super().reset()
 
     def publish(self) -> None:
@@ -105,5 +115,5 @@ class TimescaledbDestination(PostgresDestination):
             copy_file(session.connection, self.name, "incoming", file, types)
         names = ", ".join(identifier(name) for name in types)
         session.change(f"INSERT INTO {qualified('landing', table)} ({names}) SELECT {names} FROM incoming")
-        self._kept.take(declared, "incoming")
+        self._kept.take(declared, "incoming", self._loading)
         session.execute("DROP TABLE incoming")

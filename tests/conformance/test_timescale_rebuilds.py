@@ -1,0 +1,136 @@
+"""When a hypertable is made anew, what people have built on it, and what another type of destination loaded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from destinations.postgres import PostgresDestination
+from destinations.timescaledb import TimescaledbDestination
+from engine.errors import DestinationError
+from engine.load import catch_up
+from engine.table import Column, Table
+from engine.timeseries import TimeSeries
+from tests.conformance.landed_packages import FolderLake
+from tests.conformance.test_timescale_faults import ask
+from tests.servers.databases import Dsn
+
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("timescale")]
+QUOTES = Table(
+    "raw_quotes",
+    (Column("symbol", "text"), Column("venue", "text"), Column("price", "decimal"), Column("at", "timestamp")),
+    primary_key=("symbol", "at"),
+    timeseries=TimeSeries("at", timedelta(days=1), candles=("1d",)),
+)
+OTHER_ORDER = replace(QUOTES, primary_key=("at", "symbol"))
+OTHER_KEY = replace(QUOTES, primary_key=("symbol", "venue", "at"))
+OIDS = "select to_regclass('timeseries.raw_quotes')::oid, to_regclass('timeseries.raw_quotes_1d')::oid"
+DASH = "select bucket, high from public.my_dash order by bucket"
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def quotes(first: int, count: int, price: int | None = None) -> list[dict[str, object]]:
+    return [
+        {"symbol": "A", "venue": "X", "price": Decimal(price or n + 1), "at": START + n * timedelta(hours=12)}
+        for n in range(first, first + count)
+    ]
+
+
+def run(dsn: str, lake: FolderLake, table: Table = QUOTES, *, replay: bool = False) -> None:
+    with TimescaledbDestination("timeseries", dsn) as opened:
+        if replay:
+            opened.reset()
+        opened.ensure([table])
+        assert catch_up(opened, lake, [table]).errors == []
+        opened.publish()
+
+
+def tell(dsn: str, *statements: str) -> None:
+    with TimescaledbDestination("timeseries", dsn) as opened:
+        for statement in statements:
+            opened._writer.execute(statement)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> FolderLake:
+    return FolderLake(tmp_path / "lake")
+
+
+@pytest.fixture
+def dashboard(timescale: Dsn, lake: FolderLake) -> Dsn:
+    """A hypertable with a candle on which somebody has a view, and which somebody may read."""
+    lake.land(quotes(0, 20), QUOTES)
+    dsn = timescale("dashboard")
+    run(dsn, lake)
+    tell(
+        dsn,
+        "create view public.my_dash as select bucket, high from timeseries.raw_quotes_1d",
+        "do $$ begin create role reader; exception when duplicate_object then null; end $$",
+        "grant select on timeseries.raw_quotes, timeseries.raw_quotes_1d to reader",
+        "grant update (price) on timeseries.raw_quotes to reader",
+    )
+    return timescale
+
+
+def granted(dsn: str) -> list[bool]:
+    asked = (
+        "select has_table_privilege('reader', 'timeseries.raw_quotes', 'SELECT'),"
+        " has_table_privilege('reader', 'timeseries.raw_quotes_1d', 'SELECT'),"
+        " has_column_privilege('reader', 'timeseries.raw_quotes', 'price', 'UPDATE')"
+    )
+    return list(ask(dsn, asked)[0])
+
+
+def test_another_order_of_the_key_changes_nothing(dashboard: Dsn, lake: FolderLake) -> None:
+    dsn = dashboard("dashboard")
+    before, seen = ask(dsn, OIDS), ask(dsn, DASH)
+    lake.land(quotes(5, 1, price=500), QUOTES)
+    run(dsn, lake, OTHER_ORDER)
+    assert ask(dsn, OIDS) == before
+    assert ask(dsn, DASH) == [(day, Decimal(500) if day == START + timedelta(days=2) else high) for day, high in seen]
+    assert granted(dsn) == [True] * 3
+
+
+def test_a_view_of_a_person_stops_a_rebuild_and_grants_are_put_back(dashboard: Dsn, lake: FolderLake) -> None:
+    dsn = dashboard("dashboard")
+    before, seen = ask(dsn, OIDS), ask(dsn, DASH)
+    with pytest.raises(DestinationError, match=r"timeseries\.raw_quotes_1d has to be dropped.* view my_dash depends"):
+        run(dsn, lake, OTHER_KEY)
+    assert (ask(dsn, OIDS), ask(dsn, DASH)) == (before, seen)
+    tell(dsn, "drop view public.my_dash")
+    run(dsn, lake, OTHER_KEY)
+    assert ask(dsn, OIDS) != before
+    assert ask(dsn, "select count(*) from timeseries.raw_quotes") == [(20,)]
+    assert granted(dsn) == [True] * 3
+
+
+def test_a_replay_leaves_views_and_grants(dashboard: Dsn, lake: FolderLake) -> None:
+    dsn = dashboard("dashboard")
+    before, seen = ask(dsn, OIDS), ask(dsn, DASH)
+    tell(dsn, "insert into timeseries.raw_quotes (source, symbol, at, price) values ('s', 'Z', '2026-06-01', 1)")
+    run(dsn, lake, replay=True)
+    assert ask(dsn, OIDS) == before
+    assert ask(dsn, DASH) == seen
+    assert granted(dsn) == [True] * 3
+
+
+def test_what_another_type_of_destination_has_loaded_is_filled_in(timescale: Dsn, lake: FolderLake) -> None:
+    dsn = timescale("between")
+    lake.land(quotes(0, 10), QUOTES)
+    run(dsn, lake)
+    lake.land(quotes(10, 1), QUOTES)
+    lake.land(quotes(3, 1, price=77), QUOTES)
+    with PostgresDestination("timeseries", dsn) as opened:
+        opened.ensure([QUOTES])
+        assert catch_up(opened, lake, [QUOTES]).errors == []
+    assert ask(dsn, "select count(*) from timeseries.raw_quotes") == [(10,)]
+    lake.land(quotes(11, 1), QUOTES)
+    run(dsn, lake)
+    found = [price for (price,) in ask(dsn, "select price from timeseries.raw_quotes order by at")]
+    assert found == [Decimal(77 if n == 3 else n + 1) for n in range(12)]
+    assert ask(dsn, "select high from timeseries.raw_quotes_1d order by bucket limit 2") == [(2,), (77,)]
+    assert ask(dsn, "select filled from timeseries._settings") == [(4,)]
