@@ -19,7 +19,7 @@ def drop(session: PostgresSession, destination: str, kind: str, schema: str, nam
         depending = (error.diag.message_detail or str(error)).splitlines()[0]
         raise DestinationError(
             destination,
-            f"{schema}.{name} has to be dropped for what is declared now, and something of yours stands on it: {depending}",
+            f"{schema}.{name} has to be dropped for what is declared now, and yours stands on it: {depending}",
             "Drop that (DROP VIEW ...), run again, and make it anew; or take the change in pipelines.yaml back.",
         ) from None
 

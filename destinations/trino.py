@@ -36,11 +36,13 @@ from typing import TYPE_CHECKING, Any, Self
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing_rules import AGAIN, check_sequence, landed_files, loaded, wanted_columns
 from destinations.package_rows import LandedFile
+from destinations.postgres_doctor import Examined
 from destinations.protocol import Loaded
+from destinations.trino_doctor import examine
 from destinations.trino_files import Files, open_files, place
 from destinations.trino_lease import Lease
 from destinations.trino_session import EXISTS, Session, listed, model_errors
-from destinations.trino_settings import TrinoSettings
+from destinations.trino_settings import S3, TrinoSettings
 from destinations.trino_tables import Tables
 from engine.errors import DestinationError, GoneError, NotPublishedError
 from engine.locks import hold
@@ -252,6 +254,16 @@ class TrinoWarehouse:
             f"`engine` cannot read {Session(self.name, self._settings).where} yet",
             f"Ask Trino itself, catalog {self._settings.catalog}: schemas landing, vault, marts and semantic.",
         )
+
+    def examine(self) -> list[Examined]:
+        """Check the server for `engine doctor`, beside any writer; nothing is made or changed there."""
+        files = self._settings.files
+        folder = None if files.startswith(S3) else (self._project_dir / files.removeprefix("file://")).absolute()
+        session = Session(self.name, self._settings)
+        try:
+            return list(examine(session, self._settings, folder))
+        finally:
+            session.close()
 
     def books(self, statement: str) -> Sequence[Sequence[Any]]:
         """Ask landing's bookkeeping beside any writer; nothing is made or changed there."""

@@ -209,6 +209,31 @@ def test_files_lie_on_s3(
     assert "wrong-secret" not in raised.value.reason
 
 
+def test_doctor_asks_beside_a_writer_and_makes_nothing(
+    warehouse: Warehouse, trino: TrinoServer, lake: FolderLake, tmp_path: Path
+) -> None:
+    found = {each.what: each for each in warehouse().examine()}
+    assert [each for each in found.values() if not each.ok] == []
+    assert "version " in found["server"].detail
+    assert "GB free" in found["files"].detail
+    with warehouse() as opened:
+        opened.load("raw_prices", [lake.land(price_rows(0, 3))])
+        assert all(each.ok for each in warehouse().examine())
+    elsewhere = warehouse()._settings.model_copy(update={"catalog": "no_such", "files": f"s3://{BUCKET}/x"})
+    wrong = {
+        "endpoint": trino.s3.url,
+        "access_key": SecretStr(trino.s3.access_key),
+        "secret_key": SecretStr("wrong-secret"),
+    }
+    found = {
+        each.what: each
+        for each in TrinoWarehouse("w", elsewhere.model_copy(update=wrong), tmp_path, tmp_path / "data").examine()
+    }
+    assert (found["catalog"].ok, found["files"].ok) == (False, False)
+    assert "wrong-secret" not in str(found)
+    assert found["files"].remedy
+
+
 def test_its_books_are_read_beside_a_writer_and_nothing_is_made(warehouse: Warehouse, lake: FolderLake) -> None:
     destination = warehouse()
     with pytest.raises(NotPublishedError):

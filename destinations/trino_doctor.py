@@ -1,0 +1,76 @@
+"""What `engine doctor` asks a Trino: version, catalog, clock, and the place where the files lie. It changes nothing.
+
+Rights are not among it: Trino tells them only where a statement needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from destinations.postgres_doctor import SKEW_SECONDS, Examined
+from destinations.trino_session import Session
+from destinations.trino_settings import S3, TrinoSettings
+from engine.sql import literal
+
+LEAST_FREE_BYTES = 1 << 30
+
+
+def examine(session: Session, settings: TrinoSettings, files: Path | None) -> Iterator[Examined]:
+    """Check a server through a session of its own. `files` is the folder of the files, None where they are on S3."""
+    started = time.monotonic()
+    version = session.one("SELECT MAX(node_version) FROM system.runtime.nodes WHERE coordinator")
+    answered = (time.monotonic() - started) * 1000
+    yield Examined("server", ok=True, detail=f"{session.where}, version {version}, answers in {answered:.0f} ms")
+    there = bool(session.rows(f"SHOW CATALOGS LIKE {literal(settings.catalog)}"))
+    yield Examined(
+        "catalog",
+        ok=there,
+        detail=f"{settings.catalog} {'is there' if there else 'does not exist'}",
+        remedy="Give Trino an Iceberg catalog of that name (docs/trino.md), or correct `catalog:`.",
+    )
+    before = time.time()
+    skew = float(session.one("SELECT to_unixtime(current_timestamp)")) - (before + time.time()) / 2
+    yield Examined(
+        "clock",
+        ok=abs(skew) <= SKEW_SECONDS,
+        detail=f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine",
+        remedy="Let both machines keep their clocks by NTP. No package is lost meanwhile: arrival never goes back.",
+    )
+    yield _bucket(settings) if files is None else _folder(files)
+
+
+def _folder(files: Path) -> Examined:
+    there = next(parent for parent in (files, *files.parents) if parent.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Examined("files", False, f"{there} may not be written", "Let this user write there, and Trino read.")
+    free = shutil.disk_usage(there).free
+    return Examined(
+        "files",
+        ok=free >= LEAST_FREE_BYTES,
+        detail=f"{files}: {free / 1e9:,.1f} GB free",
+        remedy="Clear space there: packages are linked, but what is written anew takes room.",
+    )
+
+
+def _bucket(settings: TrinoSettings) -> Examined:
+    import s3fs
+
+    bucket = settings.files.removeprefix(S3).partition("/")[0]
+    remedy = "Check endpoint, access_key and secret_key of the destination, and that the bucket is there."
+    try:
+        fs = s3fs.S3FileSystem(
+            key=settings.access_key.get_secret_value() if settings.access_key else None,
+            secret=settings.secret_key.get_secret_value() if settings.secret_key else None,
+            endpoint_url=settings.endpoint,
+            client_kwargs={"region_name": settings.region},
+            skip_instance_cache=True,
+        )
+        fs.call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
+    except Exception as error:  # whatever s3fs and what lies below it raise
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        return Examined("files", False, f"{S3}{bucket} cannot be read: {type(error).__name__}: {first[:200]}", remedy)
+    return Examined("files", ok=True, detail=f"{S3}{bucket} can be read; S3 does not say what is free")
