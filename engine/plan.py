@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from engine.errors import BusyError
+from engine.plan_series import PARTS, series_difference, series_parts
 from engine.words import counted
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def plan_document(project: Project, only: str | None = None) -> Document:
             resource.table.name: {column.name: column.data_type for column in resource.table.columns}
             for _, resource in pairs
         },
+        **series_parts(resource.table for _, resource in pairs),
         "models": _models(project.project_dir / "transforms" / "models"),
         "pipelines": {name: _pipeline(project, name) for name in names},
         "skipped": dict(project.skipped_sources),
@@ -98,13 +100,17 @@ def changes_since(project: Project, only: str | None = None) -> list[str] | None
     lines: list[str] = []
     for name, before in known.items():
         if before is not None:
-            lines += difference(_comparable(before), _comparable(plan_document(project, name)))
+            lines += _changes(before, plan_document(project, name))
     whole = None if only else saved(plan_file(project.data_dir))
     if whole is not None:
-        lines += difference(_comparable(whole), _comparable(plan_document(project)))
+        lines += _changes(whole, plan_document(project))
     elif all(before is None for before in known.values()):
         return None
     return list(dict.fromkeys(lines))
+
+
+def _changes(before: Document, after: Document) -> list[str]:
+    return difference(_comparable(before), _comparable(after)) + series_difference(before, after)
 
 
 def _comparable(document: Document) -> Document:
@@ -114,7 +120,9 @@ def _comparable(document: Document) -> Document:
     """
     skipped = {name: PLACE.sub("", reason) for name, reason in document["skipped"].items()}
     notes = [PLACE.sub("", note) for note in document["notes"]]
-    return {**document, "skipped": skipped, "notes": notes, "calls": [_calls(row) for row in document["calls"]]}
+    calls = [_calls(row) for row in document["calls"]]
+    parts = {name: part for name, part in document.items() if name not in PARTS}
+    return {**parts, "skipped": skipped, "notes": notes, "calls": calls}
 
 
 def _calls(row: Document) -> Document:

@@ -148,3 +148,20 @@ def test_beside_a_run_that_builds_models_a_plan_says_so_in_one_line(
     assert plan["status"] == "busy"
     assert plan["reason"].startswith("SQLMesh's state is held by a run that builds models")
     assert [found["status"] for found in model_plans(project.loaded)] == ["changed"]
+
+
+def test_another_key_and_a_time_series_are_told(written: Any) -> None:
+    path = written.folder / "pipelines.yaml"
+    wide = path.read_text().replace("fee: {type: bigint}}", "fee: {type: decimal}, at: {type: timestamp}}")
+    path.write_text(wide)
+    keep(written.loaded, "daily")
+    series = "primary_key: [asset, at], timeseries: {hypertable: at, retain: 30d}"
+    path.write_text(wide.replace("table: fees,", f"table: fees, {series},"))
+    assert plan_document(written.loaded)["timeseries"]["fees"]["retain"] == "30d"
+    told = [
+        "~ keys.fees: none -> asset, at",
+        "+ timeseries.fees (a hypertable is made and filled from landing)",
+    ]
+    assert changes_since(written.loaded) == changes_since(written.loaded, "daily") == told
+    keep(written.loaded, "daily")
+    assert changes_since(written.loaded) == []
