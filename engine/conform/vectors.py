@@ -26,6 +26,8 @@ _PIECE = 1 << 16
 """Bytes looked at in one go: copied to memory that is there, which a large copy has to ask for each time."""
 _SAFE_CHARS = 20
 """No plain number of so many characters, or with so many before its point, has more whole digits than a decimal."""
+_TINY = 1e-17
+"""With 38 digits and 57 places or more, of which Arrow loses count, a number is smaller."""
 _SAFE_SIZE = 9e19
 _BOOLS = pa.array(["true", "false", "1", "0", "True", "False", "TRUE", "FALSE"])
 _BOOL_VALUES = pa.array([True, False] * 4)
@@ -157,16 +159,21 @@ def _text_to_decimal(values: pa.ChunkedArray, column: Column) -> Typed:
 
 
 def _casts_safely(values: pa.ChunkedArray) -> bool:
-    """Whether Arrow's cast to decimal is right or refuses: from 20 whole digits on it may overflow without a word."""
+    """Whether Arrow's cast to decimal is right or refuses.
+
+    From 20 whole digits on it may overflow without a word, and what an exponent makes very small becomes zero.
+    """
     if not any(sign in piece for piece in _pieces(values) for sign in (b"e", b"E", b"+")):
         point = pc.find_substring(values, ".")
         whole = pc.if_else(pc.less(point, 0), pc.binary_length(values), point)
         if pc.max(whole).as_py() <= _SAFE_CHARS:
             return True
     try:
-        return pc.all(pc.less(pc.abs(values.cast(pa.float64())), _SAFE_SIZE)).as_py() is not False
+        sizes = pc.abs(values.cast(pa.float64()))
     except pa.ArrowInvalid:
         return False
+    tiny = pc.and_(pc.less(sizes, _TINY), pc.match_substring(values, "e", ignore_case=True))
+    return pc.all(pc.less(sizes, _SAFE_SIZE)).as_py() is not False and not pc.any(tiny).as_py()
 
 
 def _text_to_bigint(values: pa.ChunkedArray, column: Column) -> Typed:

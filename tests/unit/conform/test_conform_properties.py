@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.conform import Conformer, arrow_schema
@@ -102,6 +102,8 @@ def test_every_row_is_loaded_or_set_aside(pages):
 
 
 @settings(max_examples=100, deadline=None)
+@example(["1E-57"])
+@example(["0", "15e-400", "1e-2"])
 @given(st.lists(NUMBERISH, min_size=1, max_size=6))
 def test_number_texts_agree(texts):
     for column in DECLARED[:5]:
