@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,10 +156,10 @@ class DuckdbWarehouse:
         with self._clear_errors():
             self._opened.note_checks(results)
 
-    def reset(self) -> None:
+    def reset(self, own: Collection[str] = ()) -> None:
         """Forget every package: `engine replay` fills the landing tables from the lake again."""
         with self._clear_errors():
-            self._opened.reset()
+            self._opened.reset(own)
 
     def publish(self) -> None:
         """Copy the file for readers, all at once; copies that readers still have open live until they close them."""

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,10 +176,10 @@ class DucklakeWarehouse:
         with self._clear_errors():
             self._opened.note_checks(results)
 
-    def reset(self) -> None:
+    def reset(self, own: Collection[str] = ()) -> None:
         """Forget every package: `engine replay` fills the landing tables from the lake again."""
         with self._clear_errors():
-            self._opened.reset()
+            self._opened.reset(own)
 
     def publish(self) -> None:
         """Let readers see the catalog's last snapshot."""

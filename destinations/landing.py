@@ -7,7 +7,7 @@ One load is one transaction. The rules that ask no database are in `landing_rule
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -196,14 +196,14 @@ class Landing:
                 )
             self._session.change(f"INSERT INTO landing._checks VALUES {rows}", values)
 
-    def reset(self) -> None:
+    def reset(self, own: Collection[str] = ()) -> None:
         """Forget every package, in one transaction: the tables they came to are gone, cursors stand before the first.
 
         Where DROP commits by itself the tables are emptied in that transaction, and gone after it. A table of schema
-        landing to which nothing was ever loaded is somebody else's, or empty: it stays.
+        landing that is not among the project's `own`, and to which nothing was loaded, is somebody else's: it stays.
         """
         loaded = {table for (table,) in self._session.execute("SELECT DISTINCT table_name FROM landing._packages")}
-        tables = [table for table in self._every_column() if table in loaded]
+        tables = [table for table in self._every_column() if table in loaded or table in own]
         quote, commits_ddl = self._dialect.quote, self._dialect.commits_ddl
         drops = [f"DROP TABLE landing.{quote(table)}" for table in tables]
         with self._session.transaction():

@@ -5,7 +5,7 @@ It is no warehouse: no models run there, and readers are whoever connects. What 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -123,10 +123,10 @@ class PostgresDestination:
         with self._clear_errors():
             return self._opened.load(table, packages)
 
-    def reset(self) -> None:
+    def reset(self, own: Collection[str] = ()) -> None:
         """Forget every package: `engine replay` fills the landing tables from the lake again."""
         with self._clear_errors():
-            self._opened.reset()
+            self._opened.reset(own)
 
     def publish(self) -> None:
         """Do nothing: what is committed is seen."""

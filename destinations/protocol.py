@@ -7,7 +7,7 @@ is ONE transaction: data, _packages rows and the cursor's compare-and-swap from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -54,8 +54,11 @@ class Destination(Protocol):
         Raises DestinationError; then nothing of them is in the destination.
         """
 
-    def reset(self) -> None:
-        """Forget every package, in one transaction: cursors stand before the first, landing tables are empty."""
+    def reset(self, own: Collection[str] = ()) -> None:
+        """Forget every package, in one transaction: cursors stand before the first, the tables are gone or empty.
+
+        `own` names the project's tables, for one that was interrupted knows no package any more.
+        """
 
     def publish(self) -> None:
         """Let readers see everything up to now (called once the models are finished)."""

@@ -7,7 +7,7 @@ two machines do not: of two writers, or a stalled one and its successor, the cur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -185,10 +185,10 @@ class SnowflakeWarehouse:
 
         return (errors.Error,)
 
-    def reset(self) -> None:
+    def reset(self, own: Collection[str] = ()) -> None:
         """Forget every package: `engine replay` fills the landing tables from the lake again."""
         with self._clear_errors():
-            self._opened.reset()
+            self._opened.reset(own)
 
     def publish(self) -> None:
         """Do nothing: what is committed is seen."""

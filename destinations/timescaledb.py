@@ -6,7 +6,7 @@ the one delivered last, written in the transaction that lands it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -86,11 +86,11 @@ class TimescaledbDestination(PostgresDestination):
         self._loading = packages[-1].entry.seq
         return super().load(table, packages)
 
-    def reset(self) -> None:
+    def reset(self, own: Collection[str] = ()) -> None:
         """Forget every package. The hypertables go first: what they lack is filled from what is landed."""
         with self._clear_errors():
             self._kept.empty()
-        super().reset()
+        super().reset(own)
 
     def publish(self) -> None:
         """Bring the candles up to what is loaded."""

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -193,17 +193,18 @@ class TrinoWarehouse:
             body = listed([[_value(value) for value in row] for row in results])
             self._ask(f"INSERT INTO landing._checks VALUES {body}")
 
-    def reset(self) -> None:
-        """Forget every package: none counts from the first statement on, whatever dies; then their tables go.
+    def reset(self, own: Collection[str] = ()) -> None:
+        """Forget every package: none counts from the first statement on, whatever dies; then tables go, then files.
 
-        A table of schema landing to which nothing was ever loaded is somebody else's, or empty: it stays.
+        A table that is not among the project's `own`, and to which nothing was loaded, is somebody else's: it stays.
         """
         self._alone.take()
-        tables = [str(table) for (table,) in self._ask("SELECT DISTINCT table_name FROM landing._packages")]
+        loaded = {str(table) for (table,) in self._ask("SELECT DISTINCT table_name FROM landing._packages")}
+        tables = sorted(loaded | set(own))
         self._ask("DELETE FROM landing._packages")
+        self._landing.empty(tables)
         for table in (*tables, QUARANTINE):
             self._placed.remove(table)
-        self._landing.empty(tables)
 
     def publish(self) -> None:
         """Do nothing: readers ask Trino, which shows each table as it is."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from destinations.postgres_doctor import SKEW_SECONDS, Examined
+from destinations.trino_files import Bucket
 from destinations.trino_session import Session
 from destinations.trino_settings import S3, TrinoSettings
 from engine.sql import literal
@@ -57,19 +58,10 @@ def _folder(files: Path) -> Examined:
 
 
 def _bucket(settings: TrinoSettings) -> Examined:
-    import s3fs
-
     bucket = settings.files.removeprefix(S3).partition("/")[0]
     remedy = "Check endpoint, access_key and secret_key of the destination, and that the bucket is there."
     try:
-        fs = s3fs.S3FileSystem(
-            key=settings.access_key.get_secret_value() if settings.access_key else None,
-            secret=settings.secret_key.get_secret_value() if settings.secret_key else None,
-            endpoint_url=settings.endpoint,
-            client_kwargs={"region_name": settings.region},
-            skip_instance_cache=True,
-        )
-        fs.call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
+        Bucket(settings).look()
     except Exception as error:  # whatever s3fs and what lies below it raise
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         return Examined("files", False, f"{S3}{bucket} cannot be read: {type(error).__name__}: {first[:200]}", remedy)

@@ -79,6 +79,10 @@ class Bucket:
             skip_instance_cache=True,
         )
 
+    def look(self) -> None:
+        """Read the bucket's beginning; raises what s3fs says where that cannot be."""
+        self._fs.call_s3("list_objects_v2", Bucket=self._root.partition("/")[0], MaxKeys=1)
+
     def put(self, folder: str, files: Sequence[tuple[str, Path]]) -> str:
         """Upload the files."""
         self.remove(folder)

@@ -90,7 +90,7 @@ class Delivery:
                     rebuilding.parent.mkdir(parents=True, exist_ok=True)
                     rebuilding.touch()
                     report.notes += self._not_filled_again(destination)
-                    destination.reset()
+                    destination.reset([table.name for table in every_table(self.project)])
                 elif rebuilding.exists():  # a replay that was interrupted: this run finishes it
                     everything = every_table(self.project)
                     composed = replace(composed, only=everything, select=[], transform=True, on=[], rebuild=True)

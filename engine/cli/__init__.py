@@ -45,8 +45,8 @@ def _log_to_stderr() -> None:
 GARBAGE = (5_000, 20, 50)
 """How many objects make the collector look at the young, and how often it then looks at the older and at all.
 
-SQLMesh's models are hundreds of thousands of objects that live as long as the process. By Python's own numbers a sixth
-of a run that builds them goes into looking at them again and again.
+SQLMesh's models are hundreds of thousands of objects that live as long as the process; by Python's own numbers they are
+looked at again and again.
 """
 
 
@@ -72,4 +72,4 @@ def main() -> None:
             print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
         sys.exit(report_error(error))
     finally:
-        gc.freeze()  # else the interpreter, on its way out, searches every module for garbage: up to 0.3 s
+        gc.freeze()  # else the interpreter, on its way out, searches every module for garbage

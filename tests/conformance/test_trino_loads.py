@@ -188,6 +188,32 @@ def test_the_lake_is_untouched_by_what_happens_to_the_tables(warehouse: Warehous
     assert lake.checksums() == before
 
 
+@pytest.mark.parametrize("dies_at", ["DROP TABLE", "remove"])
+def test_a_reset_that_dies_is_done_by_the_next_one(warehouse: Warehouse, lake: FolderLake, dies_at: str) -> None:
+    """Between its statements, or between tables and files: a table whose files are gone could not be read again."""
+    packages = [lake.land(price_rows(0, 3)), lake.land(price_rows(3, 3))]
+    with warehouse() as opened:
+        opened.load("raw_prices", packages)
+        owner, name = (opened._session, "rows") if dies_at == "DROP TABLE" else (opened._files, "remove")
+        plain = getattr(owner, name)
+
+        def die(text: str) -> Any:
+            if dies_at in {"remove", text[: len("DROP TABLE")]}:
+                raise KilledError
+            return plain(text)
+
+        setattr(owner, name, die)
+        with pytest.raises(KilledError):
+            opened.reset(["raw_prices"])
+    with warehouse() as opened:
+        assert opened.cursors() == {}
+        opened.reset(["raw_prices"])
+        assert "raw_prices" not in opened._landing._known
+        opened.load("raw_prices", packages)
+        assert counted(opened)[:2] == (6, 6)
+        assert opened._ask("SELECT MAX(symbol) FROM landing.raw_prices") == [["S5"]], "its files can be read"
+
+
 def test_files_lie_on_s3(
     trino: TrinoServer, trino_landing: Callable[[str], TrinoSettings], lake: FolderLake, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ WITH staged AS (
   WHERE
     table_name IN ('raw_transaction_personal', 'raw_transaction_corporate')
     AND arrived_at BETWEEN @start_dt AND @end_dt
-        AND NOT _load_id IN (SELECT _load_id FROM packages)
+    AND NOT _load_id IN (SELECT _load_id FROM packages)
 ), passed_over AS (
   SELECT 'personal' AS feed, n._load_id, n.rows
   FROM not_staged AS n
