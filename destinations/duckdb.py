@@ -224,6 +224,11 @@ class DuckdbWarehouse:
             "Run a pipeline: it publishes a new one.",
         )
 
+    def size_bytes(self) -> int:
+        """Bytes of the file, what was not yet merged into it, and the published copies."""
+        with self._clear_errors():
+            return sum(path.stat().st_size for path in self.path.parent.glob(f"{self.path.name}*"))
+
     @property
     def _opened(self) -> Landing:
         if self._landing is None:

@@ -238,6 +238,13 @@ class DucklakeWarehouse:
                 raise
             return connection
 
+    def size_bytes(self) -> int:
+        """Bytes of the published tables' files, as the catalog has them, and of the catalog."""
+        with self.reader() as connection, self._clear_errors():
+            sizes = "sum(file_size_bytes + delete_file_size_bytes)"
+            found = connection.execute(f"SELECT {sizes} FROM ducklake_table_info(current_database())").fetchone()
+            return int(found[0] or 0 if found else 0) + self._catalog.stat().st_size
+
     @property
     def _opened(self) -> Landing:
         if self._landing is None:

@@ -146,6 +146,12 @@ class PostgresDestination:
         with self._clear_errors(), connect(self._dsn) as connection:
             return list(examine(PostgresSession(connection), self.where, timescale=self.timescale))
 
+    def size_bytes(self) -> int:
+        """Bytes of the whole database."""
+        with self.reader() as connection:
+            found = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+            return int(found[0]) if found else 0
+
     @property
     def _opened(self) -> Landing:
         if self._landing is None:

@@ -64,6 +64,13 @@ class Destination(Protocol):
         """Let readers see everything up to now (called once the models are finished)."""
 
 
+class Sized(Protocol):
+    """A destination that can tell its size without reading its tables."""
+
+    def size_bytes(self) -> int:
+        """Bytes that it takes on its disks. Raises DestinationError."""
+
+
 class Server(Destination, Protocol):
     """A destination on a server, on which no models run."""
 

@@ -13,6 +13,7 @@ import click
 
 from engine.cli import cli
 from engine.config.jsonschema import VARIABLE, build_schema
+from engine.metrics.catalogue import METRICS
 
 HERE = Path(__file__).resolve().parent
 NAMES = ["-h", "--help"]  # as `engine` has them: click remembers the first names it is asked with
@@ -24,6 +25,34 @@ whose words go by theirs ([DucklakeSettings](#ducklakesettings), [DuckdbSettings
 [PostgresSettings](#postgressettings), [TimescaledbSettings](#timescaledbsettings); what each does:
 [destinations.md](destinations.md)). `${NAME}` and `${NAME:-default}` may stand in any value; they are read from the
 environment and from `.env`.
+"""
+METRICS_INTRODUCTION = """\
+What Prometheus can ask of a project. A long-running command (`engine run PIPELINE --repeat`) serves it at `/metrics` if
+the profile has a block `metrics: {port: 9464}`, on this machine only unless its `host` says otherwise. For runs that
+cron starts, after each or every few minutes:
+
+```sh
+engine metrics                                      # print them
+engine metrics --textfile /tmp/tickhouse.prom       # for node_exporter's textfile collector, written in one step
+engine metrics --push http://127.0.0.1:9091         # into a Pushgateway, as job tickhouse
+```
+
+Counters are kept in `<data>/state` with the history of runs: they go on growing when processes end and when old runs
+are forgotten, and whichever process of a profile is asked gives the same ones. They begin anew if that file is lost.
+
+A scrape reads that file. The lake, destinations and brokers are asked in the background, each at most once a minute and
+only while somebody scrapes; a scrape shows their last answers, and waits at most two seconds for first ones. What does
+not answer within 15 seconds counts as down and delays nothing. No scrape opens what a run would have to wait for.
+Labels are names of pipelines.yaml, tables, models and checks: no run ids, no values, no secrets.
+"""
+METRICS_NOTES = """\
+A `source`, `resource`, `destination` or `warehouse` has its name in pipelines.yaml; `target` is SOURCE.RESOURCE where
+`step` is `extract`, else a destination; `partition` is a topic's. `tickhouse_runs_total` has `status` `ok`, `partial`
+(what succeeded is landed and loaded), `failed`, `stopped` (it was told to) and `died`, which is counted when the next
+run of the pipeline begins. A metric without a value is left out: that of a run that never was, of a size that a
+destination does not tell (Trino, Snowflake), of a quota that the file does not give.
+
+Of the topics of the demo's mock broker, which ends with its run, the lag is what the last run left unread.
 """
 
 
@@ -92,7 +121,17 @@ def _line(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"commands.md": commands, "configuration.md": configuration}
+def metrics() -> str:
+    """Every metric that a project exposes."""
+    lines = ["# Metrics", "", MARK, "", METRICS_INTRODUCTION, "| metric | type | labels | unit | what it is |"]
+    lines += ["|---|---|---|---|---|"]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines += [f"| `{metric.name}` | {metric.kind} | {labels} | {metric.unit} | {_line(metric.meaning)} |"]
+    return "\n".join([*lines, "", METRICS_NOTES])
+
+
+PAGES = {"commands.md": commands, "configuration.md": configuration, "metrics.md": metrics}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -165,14 +165,14 @@ LAST = """
 """
 
 
-def last_checks(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Return the last result of each check, and its last failure that is remembered; unpublished ones too."""
+def last_checks(warehouse: Warehouse, *, unpublished: bool = True) -> list[dict[str, Any]]:
+    """Return the last result of each check, and its last failure that is remembered; `unpublished` ones too."""
     from engine.query import query
 
     if hasattr(warehouse, "books"):  # a server
         return [_as_last(row) for row in warehouse.books(LAST)]
     try:
-        rows = query(warehouse, LAST, unpublished=True).rows
+        rows = query(warehouse, LAST, unpublished=unpublished).rows
     except TickhouseError:  # a writer has the file, or there is none yet
         rows = query(warehouse, LAST).rows
     return [_as_last(row) for row in rows]

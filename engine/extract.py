@@ -205,10 +205,25 @@ def _context(extraction: Extraction, report: ResourceReport, step: str, missed: 
         if extraction.stop.is_set():
             raise StoppedError(STOPPED, AGAIN)
 
+    counting = threading.Lock()
+
+    def asked(again: bool) -> None:  # noqa: FBT001 - called by position
+        with counting:
+            report.requests += 1
+            report.retries += again
+
     def lag(partitions: Mapping[int, int]) -> None:
         report.lag = {str(partition): messages for partition, messages in partitions.items()}
 
-    return replace(extraction.context, source=report.source, notice=notice, wait=wait, missed=missed.append, lag=lag)
+    return replace(
+        extraction.context,
+        source=report.source,
+        notice=notice,
+        wait=wait,
+        missed=missed.append,
+        asked=asked,
+        lag=lag,
+    )
 
 
 def _unwrap(source: str, resource: Resource, error: BaseException) -> tuple[str, str | None]:

@@ -1,28 +1,43 @@
-"""The run ledger: one SQLite file in the data folder that remembers the last runs for `engine status`.
+"""The run ledger: one SQLite file in the data folder that remembers the last runs, and what all runs together did.
 
-Nothing depends on it: losing it loses history for people, never data.
+Nothing depends on it: losing it loses history for people, never data. Counters then begin anew, as Prometheus expects.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from engine.errors import TickhouseError
+from engine.totals import Labels, totals_of
 
 KEEP_RUNS = 500
 """Runs remembered for each pipeline."""
+KEEP_DAYS = 62
+"""Days for which the requests to each source are remembered: this month's and the last one's."""
+COLUMNS = "run_id, pipeline, started_at, ended_at, status, report"
+TABLES = """
+    CREATE TABLE IF NOT EXISTS runs (
+        run_id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, started_at TEXT NOT NULL, ended_at TEXT, status TEXT NOT NULL,
+        report TEXT NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS totals (name TEXT, labels TEXT, value REAL NOT NULL, PRIMARY KEY (name, labels));
+    CREATE TABLE IF NOT EXISTS requests (source TEXT, day TEXT, requests INTEGER NOT NULL, PRIMARY KEY (source, day))
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run. `status` is running, ok, partial, failed or stopped; times are UTC, ISO 8601; `report` a RunReport."""
+    """One run. `status` is running, ok, partial, failed, stopped or died (which the next run notes).
+
+    Times are UTC, ISO 8601; `report` is a RunReport.
+    """
 
     run_id: str
     pipeline: str
@@ -30,6 +45,20 @@ class RunRecord:
     ended_at: str | None
     status: str
     report: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a pipeline stands. `ended` is its newest run that ended, `ok_at` when the last one went well ended.
+
+    `failed_in_a_row` counts what failed, went well in part or died since then; what was stopped does not count.
+    """
+
+    started_at: str
+    status: str
+    ended: RunRecord | None
+    ok_at: str | None
+    failed_in_a_row: int
 
 
 class Ledger:
@@ -40,8 +69,13 @@ class Ledger:
         self._path = data_dir / "state" / "runs.sqlite"
 
     def start(self, run_id: str, pipeline: str, at: datetime) -> None:
-        """Note that a run has begun."""
+        """Note that a run has begun, under the pipeline's lock: one that is still noted as running has died."""
         with self._connect() as db:
+            died = db.execute(
+                "UPDATE runs SET status = 'died' WHERE pipeline = ? AND status = 'running'", (pipeline,)
+            ).rowcount
+            if died:
+                _add(db, dict.fromkeys(totals_of(pipeline, "died", {}), float(died)))
             db.execute(
                 "INSERT INTO runs (run_id, pipeline, started_at, status, report) VALUES (?, ?, ?, 'running', '{}')",
                 (run_id, pipeline, at.isoformat()),
@@ -54,6 +88,9 @@ class Ledger:
                 "UPDATE runs SET ended_at = ?, status = ?, report = ? WHERE run_id = ?",
                 (at.isoformat(), status, json.dumps(report), run_id),
             )
+            for (pipeline,) in db.execute("SELECT pipeline FROM runs WHERE run_id = ?", (run_id,)).fetchall():
+                _add(db, totals_of(pipeline, status, report))
+            _add_requests(db, at, report)
             db.execute(
                 "DELETE FROM runs WHERE pipeline = (SELECT pipeline FROM runs WHERE run_id = ?) AND run_id NOT IN ("
                 "SELECT run_id FROM runs WHERE pipeline = (SELECT pipeline FROM runs WHERE run_id = ?) "
@@ -67,24 +104,83 @@ class Ledger:
             return []
         with self._connect() as db:
             rows = db.execute(
-                "SELECT run_id, pipeline, started_at, ended_at, status, report FROM runs "
-                "WHERE ? IS NULL OR pipeline = ? ORDER BY started_at DESC LIMIT ?",
+                f"SELECT {COLUMNS} FROM runs WHERE ? IS NULL OR pipeline = ? ORDER BY started_at DESC LIMIT ?",
                 (pipeline, pipeline, limit),
             ).fetchall()
-        return [RunRecord(a, b, c, d, e, json.loads(report)) for a, b, c, d, e, report in rows]
+        return [_record(row) for row in rows]
+
+    def standing(self, pipeline: str) -> Standing | None:
+        """Return how a pipeline stands; None: it never ran."""
+        newest = self.last(pipeline, 1)
+        if not newest:
+            return None
+        with self._connect() as db:
+            ok = db.execute(
+                "SELECT max(started_at), max(ended_at) FROM runs WHERE pipeline = ? AND status = 'ok'", (pipeline,)
+            ).fetchone()
+            (failed,) = db.execute(
+                "SELECT count(*) FROM runs WHERE pipeline = ? AND started_at > ? "
+                "AND status IN ('partial', 'failed', 'died')",
+                (pipeline, ok[0] or ""),
+            ).fetchone()
+            row = db.execute(
+                f"SELECT {COLUMNS} FROM runs WHERE pipeline = ? AND ended_at IS NOT NULL "
+                "ORDER BY started_at DESC LIMIT 1",
+                (pipeline,),
+            ).fetchone()
+        return Standing(newest[0].started_at, newest[0].status, _record(row) if row else None, ok[1], failed)
+
+    def totals(self) -> dict[tuple[str, Labels], float]:
+        """Return what all runs together did, by counter and labels."""
+        if not self._path.exists():
+            return {}
+        with self._connect() as db:
+            rows = db.execute("SELECT name, labels, value FROM totals").fetchall()
+        return {(name, tuple(sorted(json.loads(labels).items()))): value for name, labels, value in rows}
+
+    def requests_since(self, day: date) -> dict[str, int]:
+        """Return how many requests each source was sent from a day (UTC) on."""
+        if not self._path.exists():
+            return {}
+        with self._connect() as db:
+            return dict(
+                db.execute(
+                    "SELECT source, sum(requests) FROM requests WHERE day >= ? GROUP BY source", (day.isoformat(),)
+                ).fetchall()
+            )
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with closing(sqlite3.connect(self._path, timeout=10)) as db, db:
-                db.execute(
-                    "CREATE TABLE IF NOT EXISTS runs (run_id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, "
-                    "started_at TEXT NOT NULL, ended_at TEXT, status TEXT NOT NULL, report TEXT NOT NULL)"
-                )
+                for table in TABLES.split(";"):
+                    db.execute(table)
                 yield db
         except sqlite3.Error as error:
             raise TickhouseError(
                 f"the list of runs {self._path} cannot be used: {error}",
                 "Check its disk and its rights. It holds only what `engine status` shows: it may be removed.",
             ) from error
+
+
+def _record(row: Sequence[Any]) -> RunRecord:
+    run_id, pipeline, started_at, ended_at, status, report = row
+    return RunRecord(run_id, pipeline, started_at, ended_at, status, json.loads(report))
+
+
+def _add(db: sqlite3.Connection, increments: Mapping[tuple[str, Labels], float]) -> None:
+    db.executemany(
+        "INSERT INTO totals VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+        [(name, json.dumps(dict(labels)), value) for (name, labels), value in increments.items()],
+    )
+
+
+def _add_requests(db: sqlite3.Connection, at: datetime, report: Mapping[str, Any]) -> None:
+    """Count a run's requests on the day (UTC) it ended."""
+    day = at.astimezone(UTC).date()
+    db.executemany(
+        "INSERT INTO requests VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
+        [(r["source"], day.isoformat(), r["requests"]) for r in report.get("resources", ()) if r["requests"]],
+    )
+    db.execute("DELETE FROM requests WHERE day < ?", ((day - timedelta(days=KEEP_DAYS)).isoformat(),))

@@ -28,6 +28,9 @@ class ResourceReport:
     bytes: int = 0
     seconds: float = 0.0
     waited_seconds: float = 0.0
+    requests: int = 0
+    """What the API was asked, tries included; `retries` are those that asked the same once more."""
+    retries: int = 0
     load_id: str | None = None
     simulated: bool = False
     error: str | None = None
@@ -92,6 +95,11 @@ class RunReport:
     def failures(self) -> list[str]:
         """One line for each thing that failed."""
         return self._failures([_line(r.error, r.remedy) for r in self._failed])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop, and did not simply fail."""
+        return any(error.startswith(STOPPED) for error in self.errors)
 
     @property
     def exit_code(self) -> int:

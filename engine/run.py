@@ -151,7 +151,7 @@ class Runner:
                 keep(self.project, pipeline)
             report.ended_at = datetime.now(UTC).isoformat(timespec="seconds")
             secretless = Redactor(self.project.secrets).tree(report.as_json())
-            ledger.finish(run_id, datetime.now(UTC), report.status, secretless)
+            ledger.finish(run_id, datetime.now(UTC), "stopped" if report.stopped else report.status, secretless)
         return report
 
     def _lake(self) -> Lake:

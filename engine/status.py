@@ -81,7 +81,8 @@ def _notices(report: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(met))
 
 
-def _freshness(project: Project, name: str) -> Sequence[Sequence[Any]]:
+def freshness(project: Project, name: str) -> Sequence[Sequence[Any]]:
+    """Return (table, newest arrival, rows, cursor) of each table that a destination has. Raises TickhouseError."""
     from destinations import open_destination
     from engine.query import query
 
@@ -102,7 +103,7 @@ def _tables(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], list[st
     for name in project.destinations:
         found: dict[str, Any] | None = None
         try:
-            found = {row[0]: row for row in _freshness(project, name)}
+            found = {row[0]: row for row in freshness(project, name)}
         except NotPublishedError:
             found = {}
         except TickhouseError as error:

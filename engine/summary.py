@@ -82,7 +82,7 @@ def _steps(report: RunReport) -> list[str]:
 
 
 def _verdict(report: RunReport) -> str:
-    if any(error.startswith("the run was stopped") for error in report.errors):
+    if report.stopped:
         return f"{report.pipeline}: stopped; what was landed stays, the next run loads it (run {report.run_id})"
     words = {"ok": "done", "partial": "done in part: what succeeded is landed and loaded", "failed": "failed"}
     return f"{report.pipeline}: {words[report.status]} (run {report.run_id})"

@@ -86,6 +86,10 @@ def _not_counted(_item: str) -> None:
     """Placeholder where nobody counts."""
 
 
+def _not_told(_again: bool) -> None:  # noqa: FBT001 - called by position
+    """Placeholder where nobody counts requests."""
+
+
 def _not_measured(_lag: Mapping[int, int]) -> None:
     """Placeholder where nobody asks how far behind a topic is."""
 
@@ -110,6 +114,8 @@ class SourceContext:
     a backfill's window without them is asked for again. The notice about it is given besides."""
     wait: Callable[[float, str], None] | None = None
     """Called with (seconds, why) before a rate limit or a retry makes the source wait."""
+    asked: Callable[[bool], None] = _not_told
+    """Called before each request that an API counts; True: the same request once more. From any thread."""
     lag: Callable[[Mapping[int, int]], None] = _not_measured
     """Called with the messages that each partition of a topic still has to be read, by partition."""
     deployment: str = ""

@@ -48,19 +48,25 @@ def run(
         raise UsageError("no pipeline named", f"Name one of {', '.join(project.file.pipelines)}, or --all.")
     runner = make_runner(project, wait)
     if repeat:
+        from engine.attend import attended
         from engine.repeat import repeated
 
         if as_json or len(names) > 1:
             raise UsageError(
                 "--repeat takes one pipeline, and no --json", "Ask `engine status --json` beside it; start one each."
             )
-        repeated(
-            runner,
-            names[0],
-            lambda: run_each(runner, names, as_json=False),
-            lambda text: click.echo(redact(text)),
-            lambda: load(project.path, project.profile_name),
-        )
+
+        def say(text: str) -> None:
+            click.echo(redact(text))
+
+        with attended(lambda: runner.project, say):
+            repeated(
+                runner,
+                names[0],
+                lambda: run_each(runner, names, as_json=False),
+                say,
+                lambda: load(project.path, project.profile_name),
+            )
         return
     finish(run_each(runner, names, as_json=as_json), as_json=as_json)
 

@@ -71,6 +71,15 @@ class S3Lake(Strict):
 Lake = Annotated[FilesystemLake | S3Lake, Field(discriminator="type")]
 
 
+class MetricsServer(Strict):
+    """Where long-running commands (`engine run --repeat`) serve metrics for Prometheus, at /metrics."""
+
+    port: int = Field(default=9464, ge=1, le=65535, description="port to serve at; one process serves a profile")
+    host: str = Field(
+        default="127.0.0.1", description="address to serve at: this machine only, unless a container needs 0.0.0.0"
+    )
+
+
 class Profile(BaseModel):
     """Where data lives: a lake, and destinations by name (every further key)."""
 
@@ -89,6 +98,9 @@ class Profile(BaseModel):
         description="mock: kafka sources whose variables are not set read simulated messages from a broker in the run",
     )
     lake: Lake = Field(description="where load packages land: every destination is filled from it")
+    metrics: MetricsServer | None = Field(
+        default=None, description="where long-running commands serve metrics; without it they serve none"
+    )
 
 
 class Transform(Strict):

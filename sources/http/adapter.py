@@ -56,8 +56,10 @@ class GuardedAdapter(HTTPAdapter):
         credentials: Credentials | None = None,
         replay_url: str | None = None,
         wait: Callable[[float, str], None] | None = None,
+        asked: Callable[[bool], None] = lambda _again: None,
     ) -> None:
         self.source = source
+        self.asked = asked
         self.limits = limits
         self.policy = policy
         self.credentials = credentials
@@ -202,6 +204,7 @@ class _Call:
         if self.adapter.stopped.is_set():
             raise self.adapter.error(self.request, "was not asked: the run is ending", "", terminal=False)
         self.tries += 1
+        self.adapter.asked(self.tries > 1)
         began = time.monotonic()
         seconds = min(self.adapter.policy.deadline, max(self.budget - self.spent, SHORTEST_TRY))
         try:

@@ -81,6 +81,7 @@ def session(
         credentials=credentials,
         replay_url=ctx.replay_url,
         wait=ctx.wait,
+        asked=ctx.asked,
     )
     return GuardedSession(adapter)
 

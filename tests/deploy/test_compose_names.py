@@ -122,6 +122,19 @@ def test_prometheus_asks_services() -> None:
     assert hosts - {"127.0.0.1"} <= set(services())
 
 
+def test_prometheus_asks_the_worker_where_it_serves(variables: dict[str, str]) -> None:
+    environment = {name: value for name, value in services(variables)["worker"]["environment"].items() if value}
+    settings = load_project(ROOT / "pipelines.yaml", profile="compose", env=environment).profile.metrics
+    assert settings is not None
+    assert settings.host == "0.0.0.0"  # noqa: S104 - within the container
+    assert published(services(variables)["worker"]) == {}
+    content = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    (target,) = [
+        job["static_configs"][0]["targets"] for job in content["scrape_configs"] if job["job_name"] == "tickhouse"
+    ]
+    assert target == [f"worker:{settings.port}"]
+
+
 def test_prometheus_takes_its_settings() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:

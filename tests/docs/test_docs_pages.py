@@ -36,7 +36,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["commands.md", "configuration.md"])
+@pytest.mark.parametrize("page", ["commands.md", "configuration.md", "metrics.md"])
 def test_a_generated_page_is_current(page: str) -> None:
     assert generator().PAGES[page]() == (ROOT / "docs" / page).read_text(encoding="utf-8"), "run `make docs`"
 

@@ -1,0 +1,77 @@
+"""A run, its metrics, and a real Prometheus that scrapes them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.metrics.catalogue import METRICS
+from tests.e2e.conftest import Demo
+from tests.e2e.engine_project import EngineProject
+from tests.kafka.processes import Port
+from tests.servers.prometheus_server import PrometheusServer, require_program
+
+pytestmark = pytest.mark.xdist_group("e2e-demo")
+
+STREAM = "trino-incremental-dbt-5min"
+DEMO = "    data: .data/demo\n"
+AWAY = '    timeseries: {type: postgres, dsn: "postgresql://nobody@127.0.0.1:1/none"}\n'
+NEEDS_BROKERS = {"tickhouse_topic_up", "tickhouse_topic_landed_offset", "tickhouse_topic_end_offset"}
+"""Their answers need brokers that outlive a run (tests/kafka)."""
+
+
+@pytest.fixture(scope="module")
+def watched(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
+    """A Prometheus that scrapes the demo's `engine run --repeat`, after a run that failed because a server was away."""
+    require_program("prometheus")
+    folder = tmp_path_factory.mktemp("metrics")
+    project: EngineProject = demo.project.copy(folder / "project")
+    port = Port()
+    project.replace(DEMO, f"{DEMO}    metrics: {{port: {port.number}}}\n{AWAY}")
+    project.engine("run", "historical-backfill", expect=1)
+    worker = project.start("run", STREAM, "--repeat")
+    try:
+        with PrometheusServer({"tickhouse": f"127.0.0.1:{port.number}"}, folder) as server:
+            server.wait_for(f'tickhouse_runs_total{{pipeline="{STREAM}",status="partial"}} >= 1', 90)
+            server.wait_for("tickhouse_destination_up")
+            yield server
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        assert "Traceback" not in worker.communicate(timeout=60)[1]
+        port.close()
+
+
+def test_prometheus_takes_what_is_served(watched: PrometheusServer) -> None:
+    assert watched.value('up{job="tickhouse"}') == 1
+    assert watched.value("tickhouse_info") == 1
+    runs = 'sum(tickhouse_runs_total{pipeline=~"batch-data-pipeline|prices-.*",status="ok"})'
+    assert watched.value(runs) == 3
+    assert watched.value('tickhouse_failed_runs_in_a_row{pipeline="historical-backfill"}') == 1
+    assert watched.value('tickhouse_destination_up{destination="timeseries"}') == 0
+    assert watched.value('tickhouse_destination_up{destination="warehouse"}') == 1
+    assert (
+        watched.value(f'tickhouse_landed_rows_total{{pipeline="{STREAM}",resource="raw_transaction_personal"}}') > 1000
+    )
+    assert watched.value('tickhouse_source_requests_total{source="binance"}') > 50
+    assert watched.value("count(tickhouse_check_failed_rows)") > 20
+    assert watched.value('scrape_duration_seconds{job="tickhouse"}') < 0.5
+
+
+def test_every_metric_of_the_page_is_exposed(watched: PrometheusServer) -> None:
+    exposed = {row["metric"]["__name__"] for row in watched.query('count by (__name__) ({job="tickhouse"})')}
+    exposed = {re.sub(r"_(count|sum)$", "", name) for name in exposed if name.startswith("tickhouse_")}
+    assert exposed == {metric.name for metric in METRICS} - NEEDS_BROKERS
+
+
+def test_promtool_finds_nothing_to_mend(demo: Demo, tmp_path: Path) -> None:
+    promtool = require_program("promtool")
+    done = demo.project.engine("metrics")
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=done.out, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")

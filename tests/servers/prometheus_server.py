@@ -1,0 +1,113 @@
+"""A real Prometheus (Debian's package) that scrapes what a test serves, and the answers to its queries.
+
+with PrometheusServer({"tickhouse": "127.0.0.1:9464"}, folder) as server:
+    server.wait_for("up == 1")
+    server.query("tickhouse_runs_total")
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from tests.kafka.processes import DIES_WITH_PARENT, Port, _starter, end
+
+SCRAPE = "500ms"
+READY_SECONDS = 30.0
+
+
+def require_program(name: str) -> str:
+    """Return the path of prometheus, promtool or prometheus-pushgateway; skip, or fail where CI_REQUIRE_SERVERS=1."""
+    if (found := shutil.which(name)) is not None:
+        return found
+    reason = f"there is no {name} here (a package of Debian; `.ci/run` installs it)"
+    if os.environ.get("CI_REQUIRE_SERVERS") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def started(command: list[str], folder: Path, log: str) -> subprocess.Popen[bytes]:
+    """Start a server that ends with the tests at the latest."""
+    wrapped = [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid())]
+    with (folder / log).open("ab") as out:
+        return _starter.submit(
+            subprocess.Popen, [*wrapped, *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder
+        ).result()
+
+
+class PrometheusServer:
+    """Scrapes `targets` (job: host:port) twice a second."""
+
+    def __init__(self, targets: Mapping[str, str], folder: Path) -> None:
+        self._program = require_program("prometheus")
+        self._folder = folder
+        jobs = [{"job_name": job, "static_configs": [{"targets": [at]}]} for job, at in targets.items()]
+        config = {"global": {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE}, "scrape_configs": jobs}
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        self._port = Port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = started(
+            [
+                self._program,
+                f"--config.file={self._folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self._folder / 'prometheus'}",
+                f"--web.listen-address=127.0.0.1:{self._port.number}",
+            ],
+            self._folder,
+            "prometheus.log",
+        )
+        until = time.monotonic() + READY_SECONDS
+        while time.monotonic() < until:
+            try:
+                with urlopen(f"http://127.0.0.1:{self._port.number}/-/ready", timeout=2):
+                    return self
+            except OSError:
+                time.sleep(0.1)
+        self.__exit__()
+        raise TimeoutError((self._folder / "prometheus.log").read_text()[-2000:])
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            end(self._process, signal.SIGTERM)
+        self._port.close()
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Ask once. Returns the vector: {"metric": labels, "value": [time, text]} each."""
+        url = f"http://127.0.0.1:{self._port.number}/api/v1/query?{urlencode({'query': expression})}"
+        try:
+            with urlopen(url, timeout=10) as answer:
+                document = json.load(answer)
+        except URLError as error:
+            reason = error.read().decode() if hasattr(error, "read") else error
+            raise AssertionError(f"{expression}: {reason}") from error
+        found: list[dict[str, Any]] = document["data"]["result"]
+        return found
+
+    def value(self, expression: str) -> float:
+        """The one value of a query."""
+        (found,) = self.query(expression)
+        return float(found["value"][1])
+
+    def wait_for(self, expression: str, seconds: float = 30.0) -> list[dict[str, Any]]:
+        """Ask until there is an answer."""
+        until = time.monotonic() + seconds
+        while not (found := self.query(expression)):
+            assert time.monotonic() < until, f"nothing within {seconds:.0f} s: {expression}"
+            time.sleep(0.3)
+        return found

@@ -1,0 +1,99 @@
+"""The ways out: a server in the background, a text file in one step, a Pushgateway."""
+
+from __future__ import annotations
+
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from engine.attend import attended
+from engine.errors import TickhouseError, UsageError
+from engine.metrics import push, serve, write_textfile
+from tests.faults.small_project import SMALL, SmallProject
+
+
+def test_a_server_is_started_and_closed(shop: SmallProject) -> None:
+    project = shop.project()
+    with serve(lambda: project, port=0) as server:
+        url = f"http://127.0.0.1:{server.port}/metrics"
+        with urlopen(url, timeout=10) as answer:
+            assert answer.headers["Content-Type"].startswith("text/plain")
+            assert b'tickhouse_info{profile="local"' in answer.read()
+    with pytest.raises(URLError):
+        urlopen(url, timeout=2)
+
+
+def test_a_port_that_is_taken_is_said_and_keeps_nothing_from_running(shop: SmallProject) -> None:
+    project = shop.project()
+    with serve(lambda: project, port=0) as server:
+        with pytest.raises(TickhouseError, match=f"cannot be served at 127.0.0.1:{server.port}: Address already"):
+            serve(lambda: project, port=server.port)
+        shop.write(SMALL.replace("    data: .data\n", f"    data: .data\n    metrics: {{port: {server.port}}}\n"))
+        said: list[str] = []
+        with attended(shop.project, said.append):
+            pass
+        assert re.match(r"no metrics: .* Does another process serve them\?", said[0])
+
+
+def test_metrics_are_off_unless_the_profile_wants_them(shop: SmallProject) -> None:
+    said: list[str] = []
+    before = threading.active_count()
+    with attended(shop.project, said.append):
+        assert threading.active_count() == before
+    assert said == []
+
+
+def test_a_text_file_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "tickhouse.prom"
+    target.write_text("old")
+    kept = target.open()
+    write_textfile("new\n", target)
+    assert (target.read_text(), kept.read()) == ("new\n", "old")  # another file: who reads the old one sees it whole
+    assert [path.name for path in tmp_path.iterdir()] == ["tickhouse.prom"]
+    assert target.stat().st_mode & 0o777 == 0o644
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_textfile("new\n", tmp_path / "missing" / "tickhouse.prom")
+
+
+def test_the_command_writes_a_text_file(shop: SmallProject, tmp_path: Path) -> None:
+    done = shop.engine("metrics", "--textfile", str(tmp_path / "tickhouse.prom"))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "tickhouse_runs_total" in (tmp_path / "tickhouse.prom").read_text()
+
+
+def test_a_push_replaces_what_this_profile_pushed(shop: SmallProject) -> None:
+    taken: list[tuple[str, str, bytes]] = []
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            taken.append((self.command, self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Gateway) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        push(shop.project(), f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+    ((method, path, body),) = taken
+    assert (method, path) == ("PUT", "/metrics/job/tickhouse/instance/local")
+    assert b"tickhouse_runs_total" in body
+
+
+def test_a_pushgateway_that_is_away_is_one_clear_error(shop: SmallProject) -> None:
+    done = shop.engine("metrics", "--push", "http://user:secret-word@127.0.0.1:1")
+    assert done.returncode == 1
+    assert "the Pushgateway at http://127.0.0.1:1 did not take the metrics" in done.stderr
+    assert "secret-word" not in done.stderr
+    done = shop.engine("metrics", "--push", "127.0.0.1:9091")
+    assert done.returncode == 2
+    assert "http://127.0.0.1:9091" in done.stderr
