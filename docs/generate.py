@@ -33,7 +33,7 @@ cron starts, after each or every few minutes:
 
 ```sh
 engine metrics                                      # print them
-engine metrics --textfile /tmp/tickhouse.prom       # for node_exporter's textfile collector, written in one step
+engine metrics --textfile textfile/tickhouse.prom   # for node_exporter's textfile collector, written in one step
 engine metrics --push http://127.0.0.1:9091         # into a Pushgateway, as job tickhouse
 ```
 
