@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from engine.config.models import FilesystemLake, S3Lake
 from engine.lake.doctor import Problem, Scrub, Scrubber, verify
@@ -17,6 +17,9 @@ from engine.lake.settle import entry_path
 from engine.lake.store import Store
 from engine.lake.writer import Origin, PackageWriter
 from engine.table import Column, Table
+
+if TYPE_CHECKING:
+    from engine.lake.mirror import Copied
 
 __all__ = ["Lake", "PackageWriter", "Problem", "Scrub", "new_load_id", "open_lake"]
 
@@ -109,6 +112,19 @@ class Lake:
         The place is remembered between calls, so that a few packages a run cover the whole lake in time.
         """
         return self._scrubber.scrub(count)
+
+    def copy_from(self, other: Lake, table: str, *, mend: bool = False) -> Iterator[Copied]:
+        """Copy what another lake has of a table and this one has not; yield each package once it is committed here.
+
+        Only what comes behind this lake's end, unless `mend`: then also what is missing or damaged in its middle.
+        LakeError where the two are not copies of one lake.
+        """
+        from engine.lake.mirror import copy_missing, copy_new
+
+        if mend:
+            return copy_missing(other._store, self._store, other._log(table))
+        head = self.head(table)
+        return copy_new(other._store, self._store, other._log(table), head.seq if head else 0)
 
     def _log(self, table: str) -> TableLog:
         return TableLog(self._store, safe_part(table, "table"), self._hints)

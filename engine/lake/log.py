@@ -54,6 +54,11 @@ class TableLog:
         self._store, self._table, self._hints = store, table, hints
         self._folder = entry_path(table, 0).rsplit("/", 1)[0]
 
+    @property
+    def table(self) -> str:
+        """The table whose log it is."""
+        return self._table
+
     def head(self) -> Entry | None:
         """Return the newest entry, None for a table that was never landed."""
         hint = self._hints.number(f"head-{self._table}", "seq")

@@ -203,3 +203,22 @@ def test_an_event_of_the_future_hides_nothing(project: ModelProject, tmp_path: P
     assert project.engine().code == 0
     assert [price for _, price, _ in project.prices()] == ["1", "2", "9"]
     assert project.rebuilds_equal(tmp_path / "fresh") == []
+
+
+@pytest.mark.parametrize("state", ["older", "lost"])
+def test_the_state_of_the_models_is_older_or_lost(project: ModelProject, tmp_path: Path, state: str) -> None:
+    """B03: the marts are what a rebuild makes of them."""
+    yesterday = project.state.read_bytes()
+    project.price("corrected", "2")
+    project.price("new", "3", "2026-05-02T00:00:00Z")
+    assert project.engine().code == 0
+    if state == "older":
+        assert project.state.read_bytes() != yesterday
+        project.state.write_bytes(yesterday)
+    else:
+        project.state.unlink()
+    project.price("later", "4", "2026-05-03T00:00:00Z")
+    again = project.engine()
+    assert again.code == 0, again.text
+    assert [price for _, price, _ in project.prices()] == ["2", "3", "4"]
+    assert project.rebuilds_equal(tmp_path / "fresh") == []
