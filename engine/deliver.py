@@ -113,8 +113,9 @@ class Delivery:
                     rebuilding.unlink(missing_ok=True)
                 self._maintain(name, destination)
         except Exception as error:  # the other destinations and the ledger go on
-            report.status = "failed"
-            report.errors.append(_known(name, error).line)
+            known = _known(name, error)
+            report.status, report.retry = "failed", known.exit_code != EXIT_USAGE
+            report.errors.append(known.line)
             report.seconds = round(time.monotonic() - started, 3)
             self.progress.end(step, report.errors[-1], ok=False)
         return report, transformed

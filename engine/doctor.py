@@ -26,6 +26,7 @@ NEEDED = {
     "s3fs": "lakes and files on S3",
     "psycopg": "PostgreSQL and TimescaleDB",
     "snowflake.connector": "Snowflake",
+    "prefect": "schedules (engine up, engine deploy)",
 }
 
 

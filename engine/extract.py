@@ -18,7 +18,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from engine.backfill import mark_window, tell_missed
-from engine.errors import LakeConflictError, TickhouseError
+from engine.errors import EXIT_USAGE, LakeConflictError, TickhouseError
 from engine.progress import Progress
 from engine.report import STOPPED, ResourceReport
 from engine.words import counted
@@ -64,9 +64,10 @@ def extract(extraction: Extraction, source: str, resource: Resource) -> Resource
         _land_again(extraction, source, resource, report, step)
     except TickhouseError as error:
         report.status, report.error, report.remedy = "failed", error.reason, error.remedy
+        report.retry = _may_help(error)
     except Exception as error:
         report.status = "failed"
-        report.error, report.remedy = _unwrap(source, resource, error)
+        report.error, report.remedy, report.retry = _unwrap(source, resource, error)
         log.debug("extraction of %s.%s failed", source, resource.name, exc_info=True)
     if report.status == "failed":
         report.rows = report.quarantined = 0  # what was read is dropped: a package is landed whole or not at all
@@ -226,17 +227,25 @@ def _context(extraction: Extraction, report: ResourceReport, step: str, missed: 
     )
 
 
-def _unwrap(source: str, resource: Resource, error: BaseException) -> tuple[str, str | None]:
-    """Find reason and remedy inside dlt's wrappers: our own error if there is one, else the innermost first line."""
+def _may_help(error: TickhouseError) -> bool:
+    """Whether asking again may help: not against a configuration or a source's own final word."""
+    return error.exit_code != EXIT_USAGE and not getattr(error, "terminal", False)
+
+
+def _unwrap(source: str, resource: Resource, error: BaseException) -> tuple[str, str | None, bool]:
+    """Find reason, remedy and whether a retry may help inside dlt's wrappers.
+
+    Our own error has them, if there is one; else the reason is the first line of the innermost.
+    """
     seen: BaseException | None = error
     innermost = error
     while seen is not None:
         if isinstance(seen, TickhouseError):
-            return seen.reason, seen.remedy or None
+            return seen.reason, seen.remedy or None, _may_help(seen)
         innermost = seen
         seen = seen.__cause__ or seen.__context__
     first = (str(innermost).strip().splitlines() or [""])[0]
-    return f"{source}.{resource.name}: {type(innermost).__name__}: {first[:300]}", None
+    return f"{source}.{resource.name}: {type(innermost).__name__}: {first[:300]}", None, True
 
 
 def _sentence(report: ResourceReport) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from engine.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
@@ -36,6 +36,8 @@ class ResourceReport:
     error: str | None = None
     """Why it failed; of a landed backfill window: which of its assets are missing."""
     remedy: str | None = None
+    retry: bool = True
+    """Of a failed one: whether asking again may help. A key that is refused has to be mended first."""
     set_aside: dict[str, int] = field(default_factory=dict)
     """Why rows are in quarantine: reason -> count."""
     notices: list[str] = field(default_factory=list)
@@ -55,8 +57,23 @@ class DestinationReport:
     bytes: int = 0
     seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
+    retry: bool = True
+    """Of a failed one: whether another attempt may help."""
     notes: list[str] = field(default_factory=list)
     """What a person should know of it, though nothing failed."""
+
+    def after(self, earlier: DestinationReport) -> DestinationReport:
+        """This attempt together with what an earlier one of the same run had loaded before it failed."""
+        status = "loaded" if self.status == "unchanged" and earlier.packages else self.status
+        return replace(
+            self,
+            status=status,
+            packages=self.packages + earlier.packages,
+            rows=self.rows + earlier.rows,
+            quarantined=self.quarantined + earlier.quarantined,
+            bytes=self.bytes + earlier.bytes,
+            seconds=round(self.seconds + earlier.seconds, 3),
+        )
 
 
 @dataclass(slots=True)

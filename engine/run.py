@@ -12,7 +12,6 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib import import_module
@@ -28,7 +27,8 @@ from engine.locks import hold
 from engine.plan import keep
 from engine.progress import Progress
 from engine.redact import Redactor
-from engine.report import ResourceReport, RunReport
+from engine.report import DestinationReport, ResourceReport, RunReport, TransformReport
+from engine.steps import Outcome, Steps, Threads
 from engine.transform import warm_up
 from sources.assets import SOURCE as ASSETS
 from sources.protocol import Resource, SourceContext, Window
@@ -52,15 +52,24 @@ SCRUBBED = 20
 class Runner:
     """Runs pipelines of one project. `stop` ends a run at the next page; what is committed stays."""
 
-    def __init__(self, project: Project, progress: Progress, *, wait_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        progress: Progress,
+        *,
+        wait_seconds: float | None = None,
+        steps: Steps = Threads(),  # noqa: B008 - it keeps nothing
+    ) -> None:
         """Wait at most `wait_seconds` for another run of the same pipeline, and for another writer of a destination.
 
-        None: a run of the same pipeline is refused at once, a destination is waited for as long as is usual.
+        None: a run of the same pipeline is refused at once, a destination is waited for as long as is usual. `steps`
+        carries out sources and destinations: in threads, unless a scheduler does.
         """
         self.project = project
         self.progress = progress
         self.stop = threading.Event()
         self._wait_seconds = wait_seconds
+        self._steps = steps
         self._sound: Sequence[Entry] = ()
         self._data_dir = project.data_dir
 
@@ -206,28 +215,35 @@ class Runner:
         )
 
     def _extract_all(self, composed: Composed, lake: Lake, run_id: str) -> list[ResourceReport]:
-        extraction = Extraction(lake, run_id, self._context(), self.progress, self.stop)
-
         warm = threading.Event()
         if not (composed.transform and (self.project.project_dir / "transforms").is_dir()):
             warm.set()
-
-        def one_source(pair: tuple[str, list[Resource]]) -> list[ResourceReport]:
-            reports = []
-            for resource in pair[1]:
-                reports.append(extract(extraction, pair[0], resource))
-                if reports[-1].status == "landed" and not warm.is_set():
-                    warm.set()
-                    warm_up()
-            return reports
-
         by_source: dict[str, list[Resource]] = {}
         for source, resource in composed.resources:
             by_source.setdefault(source, []).append(resource)
+        done: dict[tuple[str, int], ResourceReport] = {}
+
+        def one_source(source: str) -> Outcome[list[ResourceReport]]:
+            """Extract what this run has not landed yet: after a failure it may be called again."""
+            extraction = Extraction(lake, run_id, self._context(), self.progress, self.stop)
+            for at, resource in enumerate(by_source[source]):
+                earlier = done.get((source, at))
+                if earlier is None or earlier.status == "failed":
+                    report = done[source, at] = extract(extraction, source, resource)
+                    if report.status == "landed" and not warm.is_set():
+                        warm.set()
+                        warm_up()
+            return self._of_source([done[source, at] for at in range(len(by_source[source]))])
+
         for module in SHARED:
             import_module(module)
-        with ThreadPoolExecutor(SOURCES_AT_ONCE, thread_name_prefix="extract") as pool:
-            return [report for reports in pool.map(one_source, by_source.items()) for report in reports]
+        reports = self._steps.side_by_side("extract", list(by_source), one_source, at_once=SOURCES_AT_ONCE)
+        return [report for of_source in reports for report in of_source]
+
+    def _of_source(self, reports: list[ResourceReport]) -> Outcome[list[ResourceReport]]:
+        failed = [report for report in reports if report.status == "failed"]
+        again = any(report.retry for report in failed) and not self.stop.is_set()
+        return Outcome(reports, "; ".join(dict.fromkeys(report.error or "failed" for report in failed)), retry=again)
 
     def _extract_windows(
         self, composed: Composed, lake: Lake, run_id: str, start: datetime, end: datetime
@@ -267,11 +283,24 @@ class Runner:
             run_id=report.run_id,
             wait_seconds=self._wait_seconds,
         )
-        with ThreadPoolExecutor(len(composed.destinations), thread_name_prefix="load") as pool:
-            for loaded, transformed in pool.map(delivery.to, composed.destinations):
-                report.destinations.append(loaded)
-                if transformed is not None:
-                    report.transforms.append(transformed)
+        before: dict[str, DestinationReport] = {}
+
+        def one_destination(name: str) -> Outcome[tuple[DestinationReport, TransformReport | None]]:
+            """Deliver what has not been: after a failure it may be called again."""
+            loaded, transformed = delivery.to(name)
+            before[name] = loaded = loaded.after(before[name]) if name in before else loaded
+            failures = list(loaded.errors)
+            again = bool(failures) and loaded.retry
+            if transformed is not None and transformed.status == "failed":
+                failures.append(transformed.error or "failed")
+                again = again or transformed.retry
+            return Outcome((loaded, transformed), "; ".join(failures), retry=again and not self.stop.is_set())
+
+        names = list(composed.destinations)
+        for loaded, transformed in self._steps.side_by_side("load", names, one_destination, at_once=len(names)):
+            report.destinations.append(loaded)
+            if transformed is not None:
+                report.transforms.append(transformed)
 
 
 def _no_notice(message: str, *, item: str | None = None) -> None:

@@ -10,7 +10,7 @@ import traceback
 
 import click
 
-from engine.cli import backup, inspect, lineage, metrics, models, run, setup, stream
+from engine.cli import backup, inspect, lineage, metrics, models, run, schedules, setup, stream
 from engine.cli.errors import redact, report_error
 
 
@@ -23,7 +23,7 @@ def cli() -> None:
     """
 
 
-GROUPS = (backup, inspect, lineage, metrics, models, run, setup, stream)
+GROUPS = (backup, inspect, lineage, metrics, models, run, schedules, setup, stream)
 for command in [command for group in GROUPS for command in group.COMMANDS]:
     cli.add_command(command)
 

@@ -123,6 +123,18 @@ class Pipeline(Strict):
     transform: Transform | bool = Field(
         default=True, description="false: no models run; a mapping says which, and where"
     )
+    retries: int = Field(
+        default=2,
+        ge=0,
+        le=20,
+        description="under Prefect: how often a run tries a source or destination that failed again, each on its own;"
+        " a configuration error never",
+    )
+    retry_delay_seconds: float = Field(default=30, ge=0, le=3600, description="seconds between two tries")
+    timeout_seconds: float = Field(
+        default=21_600, gt=0, description="a run under Prefect is stopped after so many seconds; what was landed stays"
+    )
+    tags: list[str] = Field(default=[], description="tags of its runs in Prefect, beside `tickhouse`")
 
 
 class ProjectFile(Strict):

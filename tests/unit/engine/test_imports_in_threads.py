@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 import engine.run as run
+from engine.steps import Threads
 
 def extract(extraction, source, resource):
     seen[source] = all(name in sys.modules and not getattr(sys.modules[name].__spec__, "_initializing", False)
@@ -24,6 +25,7 @@ runner.project = SimpleNamespace(project_dir=Path("."), assets={}, profile=Simpl
 runner.progress = runner._replay_url = None
 runner._data_dir = Path(".")
 runner.stop = threading.Event()
+runner._steps = Threads()
 composed = SimpleNamespace(transform=False, resources=[("a", None), ("b", None)])
 assert "pandas" not in sys.modules
 runner._extract_all(composed, None, "run")

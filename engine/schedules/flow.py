@@ -1,0 +1,111 @@
+"""The flow of a pipeline: the engine's run, its steps as Prefect's tasks, its report as an artifact.
+
+A configuration error is final. What a retry may mend is tried again within the run: a source or a destination on its
+own, and the whole where nothing could begin (another run holds the lock, the lake is away).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, get_run_logger
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from engine.config.load import load_project
+from engine.config.models import Pipeline
+from engine.errors import EXIT_OK, EXIT_USAGE, TickhouseError
+from engine.redact import Redactor, visible
+from engine.run import SOURCES_AT_ONCE, Runner
+from engine.schedules.flow_file import pipelines_file
+from engine.schedules.overdue import cover_overdue
+from engine.schedules.page import keep_page, outcome_line
+from engine.schedules.parent import when_orphaned
+from engine.schedules.tasks import RunLog, Tasks
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.states import State
+
+    from engine.config.project import Project
+    from engine.report import RunReport
+
+MESSAGE_LENGTH = 500
+
+
+def flow_of(pipeline: str) -> Flow[..., Any]:
+    """Return the flow of one pipeline, with the options that the file gives it."""
+    block = _block(pipeline)
+
+    @flow(  # type: ignore[untyped-decorator]
+        name=pipeline,
+        description=f"Pipeline {pipeline} of pipelines.yaml: extract, land, load, transform.",
+        timeout_seconds=block.timeout_seconds,
+        task_runner=ThreadPoolTaskRunner(max_workers=SOURCES_AT_ONCE),
+        persist_result=False,
+    )
+    def run(profile: str | None = None) -> State[Any]:
+        return _run(pipeline, profile)
+
+    return run
+
+
+def _block(pipeline: str) -> Pipeline:
+    """The pipeline's block; its defaults while the file cannot be read, which the run itself will say."""
+    try:
+        return load_project(pipelines_file()).file.pipelines[pipeline]
+    except (TickhouseError, KeyError):
+        return Pipeline(extract=["unknown"])
+
+
+def _run(pipeline: str, profile: str | None) -> State[Any]:
+    log = get_run_logger()
+    try:
+        project = load_project(pipelines_file(), profile=profile)
+    except TickhouseError as error:
+        log.error(str(error))
+        return _refused(error, str)
+    redact = Redactor(project.secrets)
+    block = project.file.pipelines.get(pipeline)
+    tasks = Tasks(block or Pipeline(extract=["unknown"]), redact)
+    runner = Runner(project, RunLog(log, redact), steps=tasks)
+    when_orphaned(runner)
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None:
+        cover_overdue(context.flow_run.deployment_id, context.flow_run.id)
+    try:
+        report = _attempts(runner, pipeline, tasks, log.warning)
+    except TickhouseError as error:
+        log.error(redact(visible(error.line)))
+        return _refused(error, redact)
+    except BaseException:  # a cancellation or a timeout: what is under way ends at its next page
+        runner.stop.set()
+        runner.end_soon()
+        raise
+    return _finish(project, report, redact)
+
+
+def _attempts(runner: Runner, pipeline: str, tasks: Tasks, say: Any) -> RunReport:
+    """Run; begin again where the run was refused before its first step and a retry may help."""
+    for left in reversed(range(tasks.retries + 1)):
+        try:
+            return runner.run(pipeline)
+        except TickhouseError as error:
+            if error.exit_code == EXIT_USAGE or not left or tasks.begun:
+                raise
+            say(f"not begun: {error.line}; again in {tasks.delay_seconds:.0f} s")
+            time.sleep(tasks.delay_seconds)
+    raise AssertionError
+
+
+def _finish(project: Project, report: RunReport, redact: Redactor) -> State[Any]:
+    keep_page(project, report, redact)
+    line = redact(visible(outcome_line(report)))[:MESSAGE_LENGTH]
+    return Completed(message=line) if report.exit_code == EXIT_OK else Failed(message=line)
+
+
+def _refused(error: TickhouseError, redact: Any) -> State[Any]:
+    again = "do not retry" if error.exit_code == EXIT_USAGE else "a retry may help"
+    return Failed(message=f"exit code {error.exit_code} ({again}): {redact(visible(error.line))}"[:MESSAGE_LENGTH])

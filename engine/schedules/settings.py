@@ -1,0 +1,51 @@
+"""Prefect's settings for every process of `engine up`: its own folder, no telemetry, no prompts, loopback only.
+
+They are environment variables, so that a run that Prefect starts has them too; they are set before Prefect is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+HOST = "127.0.0.1"
+HEARTBEAT_SECONDS = 30
+
+
+def own_server(folder: Path, port: int) -> dict[str, str]:
+    """Settings of a server in `folder` (SQLite, leases of slots) and of its clients."""
+    address = f"http://{HOST}:{port}"
+    return {
+        "PREFECT_API_URL": f"{address}/api",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+        # kept in memory, a lease would not survive a restart of the server, and its slot would stay taken
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # a page of another site, open in a browser of this machine, must not reach the API
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        **client(folder),
+    }
+
+
+def client(folder: Path) -> dict[str, str]:
+    """Settings of a process that talks to a server."""
+    return {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_PROFILES_PATH": str(folder / "profiles.toml"),
+        "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def put(settings: dict[str, str]) -> None:
+    """Set them for this process and those that it starts. What a user has set already stays, but for the address."""
+    for name, value in settings.items():
+        if name == "PREFECT_API_URL":
+            os.environ[name] = value
+        else:
+            os.environ.setdefault(name, value)
