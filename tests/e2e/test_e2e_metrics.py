@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.metrics.catalogue import METRICS
+from tests.deploy.test_alert_rules import RULES, rules
 from tests.e2e.conftest import Demo
 from tests.e2e.engine_project import EngineProject
 from tests.kafka.processes import Port
@@ -36,7 +38,7 @@ def watched(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
     project.engine("run", "historical-backfill", expect=1)
     worker = project.start("run", STREAM, "--repeat")
     try:
-        with PrometheusServer({"tickhouse": f"127.0.0.1:{port.number}"}, folder) as server:
+        with PrometheusServer({"tickhouse": f"127.0.0.1:{port.number}"}, folder, RULES) as server:
             server.wait_for(f'tickhouse_runs_total{{pipeline="{STREAM}",status="partial"}} >= 1', 90)
             server.wait_for("tickhouse_destination_up")
             yield server
@@ -66,6 +68,31 @@ def test_every_metric_of_the_page_is_exposed(watched: PrometheusServer) -> None:
     exposed = {row["metric"]["__name__"] for row in watched.query('count by (__name__) ({job="tickhouse"})')}
     exposed = {re.sub(r"_(count|sum)$", "", name) for name in exposed if name.startswith("tickhouse_")}
     assert exposed == {metric.name for metric in METRICS} - NEEDS_BROKERS
+
+
+def test_alerts_that_should_do_and_no_others(watched: PrometheusServer) -> None:
+    watched.wait_for('ALERTS{alertname="TickhouseDestinationDown"}')
+    alerts = watched.alerts()
+    assert set(alerts) <= {
+        "TickhousePipelineFailing",
+        "TickhouseDestinationDown",
+        "TickhouseDestinationBehind",
+        "TickhouseCheckWarning",
+    }
+    assert alerts["TickhousePipelineFailing"]["state"] == "firing"
+    assert alerts["TickhouseDestinationDown"]["labels"]["destination"] == "timeseries"
+    told = "".join(text for alert in alerts.values() for text in alert["annotations"].values())
+    assert "error" not in told
+    assert "{{" not in told
+
+
+def test_statements_that_alerts_name_can_be_run(demo: Demo) -> None:
+    statements = [
+        s for rule in rules() for s in re.findall(r"`(engine query .*?)`", rule["annotations"]["description"])
+    ]
+    assert len(statements) >= 2
+    for statement in statements:
+        demo.project.engine(*shlex.split(statement.replace("{{ $labels.resource }}", "raw_customers"))[1:])
 
 
 def test_promtool_finds_nothing_to_mend(demo: Demo, tmp_path: Path) -> None:

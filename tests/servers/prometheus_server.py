@@ -52,11 +52,17 @@ def started(command: list[str], folder: Path, log: str) -> subprocess.Popen[byte
 class PrometheusServer:
     """Scrapes `targets` (job: host:port) twice a second."""
 
-    def __init__(self, targets: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, targets: Mapping[str, str], folder: Path, rules: Path | None = None) -> None:
         self._program = require_program("prometheus")
         self._folder = folder
         jobs = [{"job_name": job, "static_configs": [{"targets": [at]}]} for job, at in targets.items()]
-        config = {"global": {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE}, "scrape_configs": jobs}
+        config: dict[str, Any] = {
+            "global": {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE},
+            "scrape_configs": jobs,
+        }
+        if rules is not None:
+            config |= {"rule_files": [str(rules)]}
+            config["global"]["evaluation_interval"] = SCRAPE
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self._port = Port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -98,6 +104,12 @@ class PrometheusServer:
             raise AssertionError(f"{expression}: {reason}") from error
         found: list[dict[str, Any]] = document["data"]["result"]
         return found
+
+    def alerts(self) -> dict[str, dict[str, Any]]:
+        """What is pending or fires, by name and the labels' values."""
+        with urlopen(f"http://127.0.0.1:{self._port.number}/api/v1/alerts", timeout=10) as answer:
+            found = json.load(answer)["data"]["alerts"]
+        return {alert["labels"]["alertname"]: alert for alert in found}
 
     def value(self, expression: str) -> float:
         """The one value of a query."""
