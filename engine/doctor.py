@@ -46,7 +46,14 @@ class Finding:
 
 def examine(project: Project) -> list[Finding]:
     """Run every check; a check that fails does not keep the others from running."""
-    return [*_machine(project), *_lake(project), *_destinations(project), *_sources(project), *_catalogue(project)]
+    return [
+        *_machine(project),
+        *_lake(project),
+        *_destinations(project),
+        *_sources(project),
+        *_messages(project),
+        *_catalogue(project),
+    ]
 
 
 def _machine(project: Project) -> Iterator[Finding]:
@@ -109,6 +116,13 @@ def _loaded(opened: Any) -> str:
             return "nothing is loaded yet"
     with opened as destination:
         return counted(len(destination.cursors()), "table") + " loaded"
+
+
+def _messages(project: Project) -> Iterator[Finding]:
+    if project.silent:
+        yield Finding("notify", ok=True, detail=f"off: {project.silent}")
+    elif project.notify is not None:
+        yield Finding("notify", ok=True, detail=f"tells of {', '.join(project.notify.on)}")
 
 
 def _sources(project: Project) -> Iterator[Finding]:

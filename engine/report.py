@@ -111,7 +111,7 @@ class RunReport:
     @property
     def failures(self) -> list[str]:
         """One line for each thing that failed."""
-        return self._failures([_line(r.error, r.remedy) for r in self._failed])
+        return self._failures([told_line(r.error, r.remedy) for r in self._failed])
 
     @property
     def stopped(self) -> bool:
@@ -138,7 +138,7 @@ class RunReport:
         lines = []
         for first, *others in alike.values():
             also = ", ".join(dict.fromkeys(r.resource for r in others if r.resource != first.resource))
-            lines.append(_line(f"{first.error or 'failed'} (also: {also})" if also else first.error, first.remedy))
+            lines.append(told_line(f"{first.error or 'failed'} (also: {also})" if also else first.error, first.remedy))
         return self._failures(lines)
 
     @property
@@ -155,7 +155,7 @@ class RunReport:
     def _failures(self, of_resources: list[str]) -> list[str]:
         lines = [*self.errors, *of_resources]
         lines += [error for d in self.destinations for error in d.errors]
-        lines += [_line(f"{t.warehouse}: {t.error}", t.remedy) for t in self.transforms if t.status == "failed"]
+        lines += [told_line(f"{t.warehouse}: {t.error}", t.remedy) for t in self.transforms if t.status == "failed"]
         return list(dict.fromkeys(lines))
 
     @property
@@ -173,6 +173,7 @@ class RunReport:
         return {**asdict(self), "status": self.status, "failures": self.failures}
 
 
-def _line(error: str | None, remedy: str | None) -> str:
+def told_line(error: str | None, remedy: str | None) -> str:
+    """Return a failure in one line: what happened, then what to do."""
     text = " ".join((error or "failed").split())
     return f"{text} — {' '.join(remedy.split())}" if remedy else text

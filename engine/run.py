@@ -24,6 +24,7 @@ from engine.errors import UsageError
 from engine.extract import Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
+from engine.notify.runs import telling
 from engine.plan import keep
 from engine.progress import Progress
 from engine.redact import Redactor
@@ -142,7 +143,8 @@ class Runner:
         def waiting(text: str) -> None:
             self.progress.say(what, text)
 
-        with hold(lock, what, wait_seconds=self._wait_seconds or 0.0, waiting=waiting), ExitStack() as stack:
+        held = hold(lock, what, wait_seconds=self._wait_seconds or 0.0, waiting=waiting)
+        with held, telling(self.project, report), ExitStack() as stack:
             lake = self._lake()
             self._replay_url = self._market(stack, composed)
             report.notes += self._topics(composed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = ["Project", "load_project"]
 DEFAULT_PROFILE = "local"
 PROFILE_KEYS = frozenset(Profile.model_fields)
 NOT_SET = "is not set"
+WEBHOOK = re.compile(r"https?://[^\s/]+(/\S*)?\Z")
 DESTINATION_DEPTH = 2
 """A destination's keys stand below profiles.PROFILE.DESTINATION."""
 REPLAYED = frozenset({"rest", "yfinance", "karpet"})
@@ -59,6 +61,7 @@ class _Loader:
     problems: list[Problem] = field(default_factory=list)
     missing: dict[KeyPath, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    silent: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
     """The active profile's optional destinations of which a variable is not set, and which."""
 
@@ -117,7 +120,8 @@ class _Loader:
             resources={name: tuple(offered[name]) for name in kept},
             skipped_sources=self.skipped,
             skipped_destinations=self.left_out,
-            notes=tuple(links.notes),
+            notes=(*links.notes, *([f"notify is off: {self.silent}"] if self.silent else ())),
+            silent=self.silent,
             quota=quota,
             document=self.document,
             secrets=frozenset(self.resolver.secrets),
@@ -154,12 +158,29 @@ class _Loader:
         """Fill in variables. Blocks of other profiles get placeholders; they are checked, never used."""
         value: dict[str, Any] = {}
         for section, block in raw.items():
-            if section in {"profiles", "sources"} and isinstance(block, dict):
+            if section == "notify":
+                value[section] = self._notify(block)
+            elif section in {"profiles", "sources"} and isinstance(block, dict):
                 fill = self._profile if section == "profiles" else self._source
                 value[section] = {name: fill(name, item, (section, name)) for name, item in block.items()}
             else:
                 value[section] = self._strict(block, (section,))
         return value
+
+    def _notify(self, block: YamlValue) -> YamlValue:
+        """Without its variable there are no messages: that is no mistake."""
+        path: KeyPath = ("notify",)
+        resolved = self.resolver.resolve(block, path)
+        self.missing |= resolved.missing
+        if resolved.missing:
+            self.silent = self._unset(resolved)
+            return resolved.value
+        webhook = resolved.value.get("webhook") if isinstance(resolved.value, dict) else None
+        if isinstance(webhook, str) and not WEBHOOK.match(webhook):
+            reason = "this is not the address of a webhook"
+            remedy = "Set an http(s) address, such as ${SLACK_WEBHOOK}; an empty variable sends nothing."
+            self.problems.append(self.document.problem((*path, "webhook"), reason, remedy))
+        return resolved.value
 
     def _strict(self, block: YamlValue, path: KeyPath) -> YamlValue:
         resolved = self.resolver.resolve(block, path)

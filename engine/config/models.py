@@ -137,6 +137,19 @@ class Pipeline(Strict):
     tags: list[str] = Field(default=[], description="tags of its runs in Prefect, beside `tickhouse`")
 
 
+class Notify(Strict):
+    """Messages to a Slack-compatible webhook: once when something breaks, and once when it works again.
+
+    Without the variable that the webhook is read from there are no messages, and `engine validate` says so.
+    """
+
+    webhook: str = Field(description="address that takes {text: ...}; write ${NAME}, never the address itself")
+    on: list[Literal["failure", "recovery", "lateness"]] = Field(
+        default=["failure", "recovery", "lateness"], min_length=1, description="what to tell"
+    )
+    remind_hours: float = Field(default=24, ge=1, description="hours after which what is still broken is told again")
+
+
 class ProjectFile(Strict):
     """pipelines.yaml."""
 
@@ -146,4 +159,5 @@ class ProjectFile(Strict):
         min_length=1, description="by name; --profile or ENGINE_PROFILE picks one, else `local`"
     )
     sources: dict[str, Any] = Field(min_length=1, description="sources by name; `type` says which words a block has")
+    notify: Notify | None = Field(default=None, description="messages to people; without it there are none")
     pipelines: dict[str, Pipeline] = Field(description="pipelines by name: what `engine run` takes")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.document import Document
-from engine.config.models import Profile, ProjectFile
+from engine.config.models import Notify, Profile, ProjectFile
 from engine.quota import QuotaReport
 from sources.protocol import AssetLists, Resource
 
@@ -37,6 +37,8 @@ class Project:
     notes: tuple[str, ...]
     quota: QuotaReport = field(repr=False)
     document: Document = field(repr=False)
+    silent: str = ""
+    """Why nobody is told anything although the file has `notify:`; '' where that is not so."""
     secrets: frozenset[str] = field(repr=False, default=frozenset())
 
     @property
@@ -48,6 +50,11 @@ class Project:
     def warehouses(self) -> dict[str, Any]:
         """The destinations of the active profile that can run models and answer queries, in the file's order."""
         return {name: settings for name, settings in self.destinations.items() if settings.runs_models}
+
+    @property
+    def notify(self) -> Notify | None:
+        """How people are told of failures; None: they are not."""
+        return None if self.silent else self.file.notify
 
     def resources_of(self, pipeline: str) -> list[tuple[str, Resource]]:
         """What a pipeline extracts, (source, resource) in the order of the file, without skipped sources."""

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from engine.lateness import due
-from engine.locks import is_held
 from engine.metrics.catalogue import METRICS, RESOURCE, SOURCE
 from engine.metrics.samples import Sample, seconds
+from engine.standing import state_of
 from engine.totals import RUNS
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ def from_ledger(project: Project, ledger: Ledger, now: datetime, since: datetime
     failed_loads: dict[str, tuple[str, bool]] = {}
     for name, block in project.file.pipelines.items():
         here = {"pipeline": name}
-        standing = ledger.standing(name)
-        running = is_held(project.data_dir / "locks" / f"pipeline-{name}.lock")
-        yield Sample("tickhouse_run_in_progress", float(running), here)
+        state = state_of(project, ledger, name)
+        standing = state.standing
+        yield Sample("tickhouse_run_in_progress", float(state.running), here)
         if standing is not None:
-            yield from _standing(standing, here, running=running)
+            yield Sample("tickhouse_failed_runs_in_a_row", state.failed_in_a_row, here)
+            yield from _standing(standing, here)
             failed_loads |= _newer(failed_loads, standing)
         if block.schedule:
             after = datetime.fromisoformat(standing.started_at) if standing else since
@@ -76,9 +77,7 @@ def _is_topic(project: Project, source: str) -> bool:
     return getattr(project.sources.get(source), "type", "") == "kafka"
 
 
-def _standing(standing: Standing, here: dict[str, str], *, running: bool) -> Iterator[Sample]:
-    died = standing.status == "running" and not running
-    yield Sample("tickhouse_failed_runs_in_a_row", standing.failed_in_a_row + died, here)
+def _standing(standing: Standing, here: dict[str, str]) -> Iterator[Sample]:
     yield Sample("tickhouse_last_run_start_timestamp_seconds", seconds(standing.started_at), here)
     if standing.ended is not None and standing.ended.ended_at:
         began, ended = seconds(standing.ended.started_at), seconds(standing.ended.ended_at)

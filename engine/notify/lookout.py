@@ -1,0 +1,73 @@
+"""From a long-running process: pipelines whose run is late, or died without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from engine.lateness import due
+from engine.ledger import Ledger
+from engine.notify.runs import tell
+from engine.notify.texts import SCHEDULE, length
+from engine.standing import State, state_of
+
+if TYPE_CHECKING:
+    from engine.config.project import Project
+
+EVERY_SECONDS = 30.0
+"""How often one looks. It costs a glance at the ledger."""
+
+
+class Lookout:
+    """Looks at every pipeline that has a schedule and has ever run: who starts it does not matter."""
+
+    def __init__(self, project: Callable[[], Project]) -> None:
+        """Follow the project that `project()` returns at the time."""
+        self._project = project
+
+    def look(self, now: datetime | None = None) -> list[str]:
+        """Tell what has changed by `now`; return what went wrong with telling."""
+        project = self._project()
+        now = now or datetime.now(UTC)
+        ledger = Ledger(project.data_dir)
+        wrong: list[str] = []
+        for pipeline, block in project.file.pipelines.items():
+            state = state_of(project, ledger, pipeline)
+            if not block.schedule or state.standing is None:
+                continue
+            broken = {}
+            if state.died:
+                broken[f"run of {pipeline}"] = _died(state)
+            late = self._late(project, pipeline, state, now)
+            if late:
+                broken[f"{SCHEDULE}{pipeline}"] = late
+            wrong += tell(project, pipeline, broken, {f"{SCHEDULE}{pipeline}"}.__contains__, now)
+        return wrong
+
+    def _late(self, project: Project, pipeline: str, state: State, now: datetime) -> str:
+        schedule = project.file.pipelines[pipeline].schedule
+        if schedule is None or state.standing is None:
+            return ""
+        began = datetime.fromisoformat(state.standing.started_at)
+        expected = due(schedule, project.file.timezone, began)
+        if now < expected.late_at:
+            return ""
+        when = f"a run was due at {expected.at:%Y-%m-%d %H:%M} UTC, {length(now - expected.at)} ago"
+        if state.running:
+            return (
+                f"{when}, and the one that began at {began:%Y-%m-%d %H:%M} UTC is still under way — Look what it does; "
+                "the next one begins when it ends, and takes all that has come meanwhile."
+            )
+        return (
+            f"{when}, and none has begun — See that what starts the schedules runs. By hand: "
+            f"engine run {pipeline} -p {project.profile_name} (it takes all that has come meanwhile)."
+        )
+
+
+def _died(state: State) -> str:
+    began = state.standing.started_at if state.standing else ""
+    return (
+        f"the run that began at {began[:16].replace('T', ' ')} UTC died before it ended (killed, out of memory, a "
+        "restart?) — Nothing that was landed is lost; the next run goes on from there."
+    )

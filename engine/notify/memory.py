@@ -1,0 +1,104 @@
+"""What is broken and was told: one small file in <data>/state, so that every process of a profile tells it once.
+
+A thing that breaks has a key: `destination NAME` (whichever pipeline meets it), or `source`, `models`, `run`, `late`
+with a pipeline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from engine.locks import hold
+
+LOCK_SECONDS = 2.0
+"""How long one waits for another process that is telling something."""
+
+
+@dataclass(slots=True)
+class Broken:
+    """Something that does not work. `why` is what was met last; times are UTC."""
+
+    key: str
+    why: str
+    since: datetime
+    told_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Change:
+    """What there is to tell: things that broke, that are still broken after a day, and that work again.
+
+    Whoever tells it sets `told_at` of what was told, or `sent` to false: then it is given again the next time.
+    """
+
+    broke: list[Broken] = field(default_factory=list)
+    still: list[Broken] = field(default_factory=list)
+    works: list[Broken] = field(default_factory=list)
+    sent: bool = True
+
+
+class Memory:
+    """The things that are broken, of one data folder."""
+
+    def __init__(self, data_dir: Path, remind: timedelta) -> None:
+        """Tell again after `remind`."""
+        self._path = data_dir / "state" / "notified.json"
+        self._lock = data_dir / "locks" / "notify.lock"
+        self._remind = remind
+
+    @contextmanager
+    def change(self, broken: Mapping[str, str], works: Callable[[str], bool], now: datetime) -> Iterator[Change]:
+        """Give what changes with what is broken now (key: why) and what `works` again; keep it when the block ends.
+
+        Raises BusyError, OSError.
+        """
+        if not broken and not self._path.exists():
+            yield Change()
+            return
+        with hold(self._lock, "telling people", wait_seconds=LOCK_SECONDS):
+            known = {thing.key: thing for thing in self._read()}
+            again = [thing for key, thing in known.items() if key not in broken and works(key)]
+            for key, why in broken.items():
+                known.setdefault(key, Broken(key, why, now)).why = why
+            now_broken = [known[key] for key in broken]
+            change = Change(
+                broke=[thing for thing in now_broken if thing.told_at is None],
+                still=[thing for thing in now_broken if thing.told_at and now - thing.told_at >= self._remind],
+                works=[thing for thing in again if thing.told_at is not None],
+            )
+            yield change
+            gone = {thing.key for thing in again if change.sent or thing not in change.works}
+            self._write(thing for key, thing in known.items() if key not in gone)
+
+    def _read(self) -> list[Broken]:
+        try:
+            rows = json.loads(self._path.read_text(encoding="utf-8"))
+            return [
+                Broken(row["key"], row["why"], _instant(row["since"]), row["told_at"] and _instant(row["told_at"]))
+                for row in rows
+            ]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError):  # somebody's edit: at worst a thing is told once more
+            return []
+
+    def _write(self, things: Iterable[Broken]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self._path.with_suffix(".new")
+        scratch.write_text(json.dumps([asdict(thing) for thing in things], default=_text), encoding="utf-8")
+        os.replace(scratch, self._path)  # noqa: PTH105 - Path.replace is the same, os names what happens
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _text(value: object) -> str:
+    assert isinstance(value, datetime)  # noqa: S101 - nothing else is in a Broken
+    return value.isoformat()

@@ -1,0 +1,116 @@
+"""What a run's end tells: which things are broken, which work, and the message about what changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from engine.errors import BusyError, TickhouseError, UsageError
+from engine.notify.memory import Change, Memory
+from engine.notify.texts import message
+from engine.notify.webhook import NotSentError, post
+from engine.redact import Redactor
+from engine.report import RunReport, told_line
+
+if TYPE_CHECKING:
+    from engine.config.project import Project
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def telling(project: Project, report: RunReport) -> Iterator[None]:
+    """Tell people how the run in this block ended, if the file has `notify:`. Never raises by itself.
+
+    What kept a message from being sent becomes a note of the report.
+    """
+    try:
+        yield
+    except (BusyError, UsageError):  # said to whoever started it: nothing broke
+        raise
+    except Exception as error:
+        said = error.line if isinstance(error, TickhouseError) else f"unexpected {type(error).__name__}: {error}"
+        tell_run(project, replace(report, errors=[*report.errors, said]))
+        raise
+    else:
+        report.notes += tell_run(project, report)
+
+
+def tell_run(project: Project, report: RunReport, now: datetime | None = None) -> list[str]:
+    """Tell what changed with this run; return what went wrong with telling. A stopped run tells nothing."""
+    if project.notify is None or report.stopped:
+        return []
+    return tell(project, report.pipeline, broken_by(report), works_by(report), now or datetime.now(UTC))
+
+
+def tell(
+    project: Project, pipeline: str, broken: Mapping[str, str], works: Callable[[str], bool], now: datetime
+) -> list[str]:
+    """Send one message about all that changed, and remember it; return what went wrong, in one line."""
+    settings = project.notify
+    if settings is None:
+        return []
+    hidden = Redactor(project.secrets)
+    broken = {key: hidden(why) for key, why in broken.items()}
+    memory = Memory(project.data_dir, timedelta(hours=settings.remind_hours))
+    try:
+        with memory.change(broken, works, now) as change:
+            wanted = _wanted(change, settings.on)
+            try:
+                if text := message(project, pipeline, wanted, now):
+                    post(settings.webhook, text)
+            except NotSentError as error:
+                change.sent = False
+                return [f"nobody was told of this: {error}; the next run tries again"]
+            for thing in (*wanted.broke, *wanted.still):
+                thing.told_at = now
+    except Exception as error:
+        log.info("nobody was told", exc_info=True)
+        return [f"nobody was told of this: {type(error).__name__}"]
+    return []
+
+
+def broken_by(report: RunReport) -> dict[str, str]:
+    """Return what this run found broken, and why, each with what to do."""
+    of = f"of {report.pipeline}"
+    found: dict[str, str] = {}
+    for error in report.errors:
+        found.setdefault(f"run {of}", error)
+    for r in report.resources:
+        if r.status == "failed":
+            why = told_line(r.error, r.remedy).removeprefix(f"{r.source}: ")
+            found.setdefault(f"source {r.source} {of}", why)
+    for d in report.destinations:
+        if d.errors:
+            found[f"destination {d.name}"] = d.errors[0].removeprefix(f"{d.name}: ")
+    for t in report.transforms:
+        if t.status == "failed":
+            found[f"models on {t.warehouse} {of}"] = told_line(t.error, t.remedy)
+    return found
+
+
+def works_by(report: RunReport) -> Callable[[str], bool]:
+    """Return whether this run has shown that a thing which is not broken works: it was tried, and did not fail."""
+    of = f"of {report.pipeline}"
+    tried = {f"run {of}"}
+    tried |= {f"source {r.source} {of}" for r in report.resources}
+    tried |= {f"destination {d.name}" for d in report.destinations}
+    tried |= {f"models on {t.warehouse} {of}" for t in report.transforms if t.status != "off"}
+    return tried.__contains__
+
+
+def _wanted(change: Change, kinds: Sequence[str]) -> Change:
+    """Leave out what the file does not want to be told."""
+
+    def kept(key: str) -> bool:
+        return ("lateness" if key.startswith("schedule of ") else "failure") in kinds
+
+    return Change(
+        [thing for thing in change.broke if kept(thing.key)],
+        [thing for thing in change.still if kept(thing.key)],
+        change.works if "recovery" in kinds else [],
+    )

@@ -1,0 +1,290 @@
+"""Who is told what, how often, and that telling never costs a run more than a few seconds."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from engine import notify
+from engine.attend import attended
+from engine.config.load import load_project
+from engine.config.problems import ConfigError
+from engine.doctor import examine
+from engine.ledger import Ledger
+from engine.notify import Lookout
+from engine.notify.memory import Broken, Change
+from engine.notify.runs import broken_by, tell_run
+from engine.notify.texts import length, message
+from engine.notify.webhook import WHOLE_SECONDS
+from engine.report import DestinationReport, RunReport, TransformReport
+from tests.unit.notify.conftest import SECRET, ToldProject, Webhook
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def test_a_failure_is_told_once_and_its_end_once(told: ToldProject, webhook: Webhook) -> None:
+    assert told.run().status == "ok"
+    assert webhook.texts == []
+    assert not (told.data / "state" / "notified.json").exists()
+    told.break_the_shop()
+    assert told.run().status == "partial"
+    (text,) = webhook.texts
+    assert text.startswith("FAILED: daily\n• source shop: there is no folder in — Create it")
+    assert "engine status -p local" in text
+    assert told.run().status == "partial"
+    assert len(webhook.texts) == 1
+    told.mend_the_shop()
+    assert told.run().status == "ok"
+    assert told.run().status == "ok"
+    assert len(webhook.texts) == 2
+    assert webhook.texts[1].startswith("WORKS AGAIN: daily\n• source shop, after less than a minute: ")
+
+
+def failed(pipeline: str = "daily", *destinations: str) -> RunReport:
+    report = RunReport("r", pipeline, "local", "")
+    report.destinations = [DestinationReport(name, "failed", errors=[f"{name}: is away"]) for name in destinations]
+    return report
+
+
+def worked(pipeline: str, *destinations: str) -> RunReport:
+    report = RunReport("r", pipeline, "local", "")
+    report.destinations = [DestinationReport(name, "loaded") for name in destinations]
+    return report
+
+
+@pytest.mark.faults
+def test_o03_a_destination_that_is_down_for_a_day(told: ToldProject, webhook: Webhook) -> None:
+    project = told.project()
+    for number in range(289):  # every five minutes, from noon to noon
+        tell_run(project, failed("daily", "timeseries"), NOON + timedelta(minutes=5 * number))
+    assert [text.split("\n")[0] for text in webhook.texts] == ["FAILED: daily", "STILL SO: daily"]
+    assert "• destination timeseries, for 1 d now: is away" in webhook.texts[1]
+    tell_run(project, worked("daily", "timeseries"), NOON + timedelta(days=1, minutes=5))
+    assert "• destination timeseries, after 1 d 5 min: this run has caught up" in webhook.texts[2]
+    assert len(webhook.texts) == 3
+
+
+def test_a_destination_is_told_once_for_all_pipelines(told: ToldProject, webhook: Webhook) -> None:
+    project = told.project()
+    for pipeline in ("daily", "land", "daily"):
+        tell_run(project, failed(pipeline, "timeseries"), NOON)
+    assert len(webhook.texts) == 1
+    tell_run(project, worked("land", "warehouse"), NOON)  # says nothing of the other destination
+    assert len(webhook.texts) == 1
+    tell_run(project, worked("land", "timeseries"), NOON)
+    tell_run(project, worked("daily", "timeseries"), NOON)
+    assert len(webhook.texts) == 2
+
+
+def test_another_thing_that_breaks_is_told(told: ToldProject, webhook: Webhook) -> None:
+    project = told.project()
+    tell_run(project, failed("daily", "timeseries"), NOON)
+    both = failed("daily", "timeseries")
+    both.transforms = [TransformReport("warehouse", "failed", error="check failed", remedy="Mend it.")]
+    tell_run(project, both, NOON)
+    tell_run(project, both, NOON)
+    assert len(webhook.texts) == 2
+    assert "• models on warehouse: check failed — Mend it." in webhook.texts[1]
+    assert "timeseries" not in webhook.texts[1]
+
+
+def test_models_that_were_not_tried_do_not_work_again(told: ToldProject, webhook: Webhook) -> None:
+    project = told.project()
+    broken = worked("daily", "warehouse")
+    broken.transforms = [TransformReport("warehouse", "failed", error="check failed")]
+    tell_run(project, broken, NOON)
+    tell_run(project, worked("daily", "warehouse"), NOON)
+    assert len(webhook.texts) == 1
+    mended = worked("daily", "warehouse")
+    mended.transforms = [TransformReport("warehouse", "built")]
+    tell_run(project, mended, NOON)
+    assert webhook.texts[1].startswith("WORKS AGAIN")
+
+
+def test_what_was_stopped_is_no_failure(told: ToldProject, webhook: Webhook) -> None:
+    report = failed("daily", "timeseries")
+    report.errors = ["the run was stopped: what was landed stays"]
+    tell_run(told.project(), report, NOON)
+    assert webhook.texts == []
+
+
+def test_a_run_that_cannot_even_begin_is_told(told: ToldProject, webhook: Webhook) -> None:
+    (told.folder / "lake").write_text("no folder")
+    with pytest.raises(Exception, match="lake"):
+        told.run()
+    assert "• run: " in webhook.texts[0]
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_webhook_that_refuses_is_tried_by_the_next_run(told: ToldProject, webhook: Webhook, status: int) -> None:
+    told.break_the_shop()
+    webhook.status = status
+    report = told.run()
+    (note,) = [note for note in report.notes if "nobody" in note]
+    assert note == f"nobody was told of this: 127.0.0.1 answered {status}; the next run tries again"
+    webhook.status = 200
+    told.run()
+    told.run()
+    assert len(webhook.texts) == 1
+    webhook.status = status
+    told.mend_the_shop()
+    assert told.run().status == "ok"
+    webhook.status = 200
+    told.run()
+    assert [text.split(":")[0] for text in webhook.texts] == ["FAILED", "WORKS AGAIN"]
+
+
+def test_a_webhook_that_is_away_or_silent_delays_a_run_by_seconds(told: ToldProject, webhook: Webhook) -> None:
+    project = told.project()
+    webhook.delay = 4
+    began = time.monotonic()
+    assert tell_run(project, failed("daily", "timeseries"), NOON) == []  # it may have arrived: nobody is told twice
+    assert time.monotonic() - began < WHOLE_SECONDS
+    (told.folder / "webhook").write_text("http://127.0.0.1:1/services/x")
+    began = time.monotonic()
+    (note,) = tell_run(told.project(), failed("daily", "other"), NOON)
+    assert "127.0.0.1 cannot be reached" in note
+    assert time.monotonic() - began < 2
+
+
+def test_a_late_pipeline_is_told_once_and_when_it_runs_again(told: ToldProject, webhook: Webhook) -> None:
+    project = told.project()
+    ledger = Ledger(told.data)
+    lookout = Lookout(lambda: project)
+    lookout.look(NOON)
+    assert webhook.texts == []  # it never ran: nobody waits for it
+    ledger.start("r1", "daily", NOON)
+    ledger.finish("r1", NOON, "ok", {})
+    for minutes in (1, 5, 9):
+        lookout.look(NOON + timedelta(minutes=minutes))
+    assert webhook.texts == []
+    for minutes in (10, 11, 60):
+        lookout.look(NOON + timedelta(minutes=minutes))
+    (text,) = webhook.texts
+    assert text.startswith(
+        "LATE: daily\n• schedule: a run was due at 2026-03-01 12:05 UTC, 5 min ago, and none has begun"
+    )
+    assert "engine run daily -p local" in text
+    ledger.start("r2", "daily", NOON + timedelta(minutes=61))
+    ledger.finish("r2", NOON + timedelta(minutes=61), "ok", {})
+    lookout.look(NOON + timedelta(minutes=62))
+    lookout.look(NOON + timedelta(minutes=63))
+    assert len(webhook.texts) == 2
+    assert webhook.texts[1].startswith("WORKS AGAIN: daily\n• schedule, after 52 min: a run has begun")
+
+
+def test_a_run_that_died_is_told(told: ToldProject, webhook: Webhook) -> None:
+    project = told.project()
+    Ledger(told.data).start("r1", "daily", NOON)
+    lookout = Lookout(lambda: project)
+    lookout.look(NOON + timedelta(minutes=1))
+    lookout.look(NOON + timedelta(minutes=2))
+    (text,) = webhook.texts
+    assert "• run: the run that began at 2026-03-01 12:00 UTC died before it ended" in text
+    assert told.run().status == "ok"
+    assert "WORKS AGAIN: daily\n• run, after" in webhook.texts[1]
+
+
+def test_a_long_running_process_looks_out(told: ToldProject, webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.notify.lookout.EVERY_SECONDS", 0.05)
+    Ledger(told.data).start("r1", "daily", NOON)
+    project = told.project()
+    with attended(lambda: project, str):
+        until = time.monotonic() + 10
+        while len(webhook.texts) < 1 and time.monotonic() < until:
+            time.sleep(0.05)
+    assert "LATE: daily" in webhook.texts[0]
+
+
+def test_only_what_the_file_wants_is_told(told: ToldProject, webhook: Webhook) -> None:
+    text = (told.folder / "pipelines.yaml").read_text()
+    told.write(text.replace('WEBHOOK}"}', 'WEBHOOK}", on: [lateness]}'))
+    project = told.project()
+    tell_run(project, failed("daily", "timeseries"), NOON)
+    tell_run(project, worked("daily", "timeseries"), NOON)
+    Ledger(told.data).start("r1", "daily", NOON)
+    Lookout(lambda: project).look(NOON + timedelta(minutes=20))
+    (text,) = webhook.texts
+    assert text.startswith("LATE")
+    assert "died" not in text
+
+
+def test_without_the_variable_nothing_is_told_and_one_line_says_so(told: ToldProject, webhook: Webhook) -> None:
+    (told.folder / "webhook").write_text("")
+    project = told.project()
+    line = [text for text in project.notes if text.startswith("notify")]
+    assert line == ["notify is off: SLACK_WEBHOOK is not set (pipelines.yaml:18)"]
+    assert [f.detail for f in examine(project) if f.what == "notify"] == [line[0].removeprefix("notify is ")]
+    told.break_the_shop()
+    assert told.run().status == "partial"
+    assert webhook.texts == []
+    assert not (told.data / "state" / "notified.json").exists()
+
+
+def test_an_address_that_is_none_is_a_mistake_that_is_not_shown(told: ToldProject) -> None:
+    (told.folder / "webhook").write_text(f"hooks.example.com/{SECRET}")
+    with pytest.raises(ConfigError, match="not the address of a webhook") as error:
+        told.project()
+    assert SECRET not in str(error.value)
+
+
+def test_an_unknown_word_is_a_mistake_though_the_variable_is_missing(told: ToldProject) -> None:
+    text = (told.folder / "pipelines.yaml").read_text()
+    told.write(text.replace('WEBHOOK}"}', 'WEBHOOK}", on: [failures]}'))
+    with pytest.raises(ConfigError, match="failure"):
+        load_project(told.folder / "pipelines.yaml", env={})
+
+
+def test_no_secret_is_told_or_kept(told: ToldProject, webhook: Webhook) -> None:
+    planted = "pw-PlantedSecret-0451-qwertz"
+    text = (told.folder / "pipelines.yaml").read_text()
+    told.write(text.replace("warehouse}\n", "warehouse}\n    other: {type: postgres, dsn: '${DSN}'}\n", 1))
+    env = {"SLACK_WEBHOOK": webhook.url, "DSN": f"postgresql://u:{planted}@127.0.0.1:1/db"}
+    project = load_project(told.folder / "pipelines.yaml", env=env)
+    report = failed("daily", "other")
+    report.destinations[0].errors = [f"other: {env['DSN']} refused, {webhook.url} too, <!channel>\x1b[2J"]
+    tell_run(project, report, NOON)
+    (told_text,) = webhook.texts
+    kept = (told.data / "state" / "notified.json").read_text()
+    for secret in (planted, SECRET, "\x1b", "<!channel>"):
+        assert secret not in told_text
+    assert planted not in kept
+    assert SECRET not in kept
+    assert "&lt;!channel&gt;" in told_text
+
+
+def test_a_state_that_somebody_broke_tells_once_more(told: ToldProject, webhook: Webhook) -> None:
+    state = told.data / "state" / "notified.json"
+    state.parent.mkdir(parents=True)
+    state.write_text('{"not": "a list"}')
+    tell_run(told.project(), failed("daily", "timeseries"), NOON)
+    tell_run(told.project(), failed("daily", "timeseries"), NOON)
+    assert len(webhook.texts) == 1
+    (row,) = json.loads(state.read_text())
+    assert row["key"] == "destination timeseries"
+
+
+def test_a_message_is_bounded(told: ToldProject) -> None:
+    things = [Broken(f"destination d{n}", "x" * 5_000, NOON) for n in range(40)]
+    text = message(told.project(), "daily", Change(broke=things), NOON)
+    assert len(text) < 6_000
+    assert "• and 32 more" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(5, "less than a minute"), (90, "1 min"), (7_500, "2 h 5 min"), (97_260, "1 d 3 h")]
+)
+def test_lengths_of_time(seconds: int, words: str) -> None:
+    assert length(timedelta(seconds=seconds)) == words
+
+
+def test_every_failure_of_a_report_is_a_thing(tmp_path: Path) -> None:
+    report = failed("daily", "timeseries")
+    report.errors = ["the lake is damaged"]
+    report.transforms = [TransformReport("warehouse", "failed", error="e")]
+    assert list(broken_by(report)) == ["run of daily", "destination timeseries", "models on warehouse of daily"]
+    assert notify.__doc__
