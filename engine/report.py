@@ -44,6 +44,18 @@ class ResourceReport:
     lag: dict[str, int] = field(default_factory=dict)
     """Of a topic: messages that are not landed yet, by partition."""
 
+    def after(self, earlier: ResourceReport | None) -> ResourceReport:
+        """This attempt together with what an earlier one of the same run, which failed, had asked and waited for."""
+        if earlier is None:
+            return self
+        return replace(
+            self,
+            requests=self.requests + earlier.requests,
+            retries=self.retries + earlier.retries,
+            seconds=round(self.seconds + earlier.seconds, 3),
+            waited_seconds=self.waited_seconds + earlier.waited_seconds,
+        )
+
 
 @dataclass(slots=True)
 class DestinationReport:

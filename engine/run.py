@@ -231,7 +231,7 @@ class Runner:
             for at, resource in enumerate(by_source[source]):
                 earlier = done.get((source, at))
                 if earlier is None or earlier.status == "failed":
-                    report = done[source, at] = extract(extraction, source, resource)
+                    report = done[source, at] = extract(extraction, source, resource).after(earlier)
                     if report.status == "landed" and not warm.is_set():
                         warm.set()
                         warm_up()

@@ -72,7 +72,7 @@ Lake = Annotated[FilesystemLake | S3Lake, Field(discriminator="type")]
 
 
 class MetricsServer(Strict):
-    """Where long-running commands (`engine run --repeat`) serve metrics for Prometheus, at /metrics."""
+    """Where long-running commands (`engine up`, `engine run --repeat`) serve metrics for Prometheus, at /metrics."""
 
     port: int = Field(default=9464, ge=1, le=65535, description="port to serve at; one process serves a profile")
     host: str = Field(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from engine.attend import attended
 from engine.errors import UsageError
 from engine.locks import hold
 from engine.schedule import parse_schedule
@@ -39,14 +40,8 @@ def up(project: Project, port: int, say: Callable[[str], None]) -> None:
         else:
             server = stack.enter_context(local_server(folder, port, say))
             say(f"Prefect: {server.address} (its data: {folder})")
-        stack.enter_context(side_services(project, say))
+        stack.enter_context(attended(lambda: project, say))
         asyncio.run(_serve(project, say, own=not named))
-
-
-@contextmanager
-def side_services(project: Project, say: Callable[[str], None]) -> Iterator[None]:  # noqa: ARG001
-    """What is served beside the schedules, as long as they are: HTTP servers in the background begin and end here."""
-    yield
 
 
 async def _serve(project: Project, say: Callable[[str], None], *, own: bool) -> None:
