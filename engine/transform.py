@@ -305,6 +305,12 @@ def _broken(context: Context, project: Project, failures: Sequence[str]) -> Mode
 def model_failure(failures: Sequence[str], otherwise: str) -> TransformError:
     """Return the first failure as an error, and how many more there are."""
     first = " ".join((failures[0] if failures else otherwise).split())
+    if "Please upgrade SQLMesh" in first:
+        return TransformError(
+            f"a newer Tickhouse has worked on the models' state ({first[:200].partition(' Please')[0].rstrip('.')})",
+            "Landed and loaded data are safe. Update Tickhouse on this machine, or move the state's file away: the "
+            "models are then built anew.",
+        )
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
     return TransformError(
         f"{first[:600]}{more}",

@@ -84,7 +84,8 @@ def _load(data: bytes, where: str) -> dict[str, Any]:
         raise LakeError(f"{where} is damaged: it holds no record", "Restore it from a backup.")
     if record.get("version", VERSION) != VERSION:
         raise LakeError(
-            f"{where} was written by a newer Tickhouse (format {record['version']}; this one reads {VERSION})",
+            f"{where} was written by a newer Tickhouse (version {record['version']} of its format; this one reads "
+            f"{VERSION})",
             "Update Tickhouse on this machine.",
         )
     return record
