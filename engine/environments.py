@@ -18,6 +18,7 @@ from engine.checks import Checks, failure, listen
 from engine.errors import TickhouseError, UsageError
 from engine.model_context import open_context, state_file
 from engine.model_errors import clear_model_errors, failed_model
+from engine.model_migration import migrate
 from engine.model_mistakes import refuse_mistakes
 from engine.model_plan import NOTHING, PROD, Document, describe, draw, short
 from engine.model_state import heal, on_trial
@@ -72,7 +73,7 @@ def apply(project: Project, name: str, warehouse: Warehouse, environment: str | 
     noted = noted_of(marker, warehouse, state_file(project, name))
     unfinished = bool(noted.get("building"))
     files = fingerprint(project.project_dir / "transforms")  # before they are read: a later edit is another plan's
-    heal(state_file(project, name))
+    _ready(project, name, warehouse, fence[0])
     target = environment or PROD
     done: Document = {"warehouse": name, "environment": target, **NOTHING, "built": [], "views": [], "warnings": []}
     with ONE_AT_A_TIME, _opened(project, name, warehouse, fence[0], say) as (context, console):
@@ -108,9 +109,9 @@ def apply(project: Project, name: str, warehouse: Warehouse, environment: str | 
 def drop(project: Project, name: str, warehouse: Warehouse, environment: str, say: Say) -> Document:
     """Remove an environment's views and its record; tables that only it used go with SQLMesh's next clean-up."""
     fence = warehouse.begin_models()
-    heal(state_file(project, name))
     if fence is None:
         raise _unknown(environment, [], make=False)
+    _ready(project, name, warehouse, fence[0])
     with ONE_AT_A_TIME, _opened(project, name, warehouse, fence[0], say, load=False) as (context, console):
         known = names_of(context)
         if environment not in known:
@@ -141,6 +142,14 @@ def _unknown(environment: str, known: list[str], *, make: bool = True) -> UsageE
     there = f"There is {', '.join(known)}." if known else "There is none."
     how = f" `engine apply --env {environment}` makes one." if make else ""
     return UsageError(f"there is no environment called {environment!r}", there + how)
+
+
+def _ready(project: Project, name: str, warehouse: Warehouse, first: datetime) -> None:
+    """Make SQLMesh's state usable: whole, and of this SQLMesh's form."""
+    state = state_file(project, name)
+    heal(state)
+    with ONE_AT_A_TIME:
+        migrate(state, lambda: open_context(project, name, warehouse, first, load=False))
 
 
 @contextmanager

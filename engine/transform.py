@@ -25,6 +25,7 @@ from engine.errors import TickhouseError
 from engine.model_context import open_context, state_file, state_folder
 from engine.model_errors import ModelError, clear_model_errors, failed_model, reason_of
 from engine.model_intervals import note_arrivals, tables_are_made
+from engine.model_migration import migrate
 from engine.model_mistakes import refuse_mistakes
 from engine.model_state import forget, heal, on_trial, start_over
 from engine.table import Column, DataType, Table
@@ -95,7 +96,11 @@ def transform(
     if composed.rebuild:  # SQLMesh restates up to the last whole interval only, and keeps what lies behind it
         start_over(state_file(project, name))
     known = heal(state_file(project, name))
-    edited = not known or before.get("planned") != files
+    with ONE_AT_A_TIME:
+        migrated = migrate(
+            state_file(project, name), lambda: open_context(project, name, warehouse, arrivals[0], load=False)
+        )
+    edited = migrated or not known or before.get("planned") != files
     held = known and edited and on_trial(state_file(project, name))
     if held:
         warn(

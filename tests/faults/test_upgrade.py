@@ -76,7 +76,7 @@ def test_a_lake_that_a_newer_release_wrote_is_refused(tmp_path: Path, what: str)
 
 @pytest.mark.xdist_group("model faults")
 def test_models_that_a_newer_release_worked_on_are_left_alone(tmp_path: Path) -> None:
-    """U02: SQLMesh's state is a later one. Rows land and load, readers keep what they have, the later release goes on."""
+    """U02: SQLMesh's state is a later one. Rows land and load, readers keep what they have, the later one goes on."""
     project = unpacked(RELEASES[-1], tmp_path / "project")
     assert project.engine().code == 0
     before = project.prices()
@@ -92,3 +92,59 @@ def test_models_that_a_newer_release_worked_on_are_left_alone(tmp_path: Path) ->
         state.execute("UPDATE sqlmesh._versions SET schema_version = ?", [version])
     assert project.engine().code == 0
     assert [price for _, price, _ in project.prices()] == ["2.000000000000000001", "3", "4"]
+
+
+def older(state: Path) -> None:
+    """Make the state one of an earlier SQLMesh, whose rows its last two migrations have still to go through."""
+    with duckdb.connect(str(state)) as connection:
+        connection.execute(
+            "UPDATE sqlmesh._versions SET schema_version = schema_version - 2, sqlmesh_version = '0.230.1'"
+        )
+
+
+def version_of(state: Path) -> str:
+    with duckdb.connect(str(state), read_only=True) as connection:
+        [(version,)] = connection.execute("SELECT sqlmesh_version FROM sqlmesh._versions").fetchall()
+    return str(version)
+
+
+MIGRATING = r"(INSERT|DELETE|UPDATE|ALTER|CREATE|DROP|TRUNCATE|MERGE).*_(versions|snapshots|environments)"
+
+
+@pytest.mark.xdist_group("model faults")
+def test_models_of_an_earlier_sqlmesh_are_taken_over(tmp_path: Path) -> None:
+    """U01, U03: the state is migrated, killed at its second statement first; a copy is kept for the way back."""
+    project = unpacked(RELEASES[-1], tmp_path / "project")
+    older(project.state)
+    killed = project.killed_before(MIGRATING, 2)
+    assert killed.code == -9, f"the kill did not fire: {killed.text}"
+    assert version_of(project.state) == "0.230.1"
+    done = project.engine()
+    assert done.code == 0, done.text
+    assert version_of(project.state) != "0.230.1"
+    assert [version_of(kept) for kept in project.state.parent.glob("*-before-*.duckdb")] == ["0.230.1"]
+    assert [price for _, price, _ in project.prices()] == ["2.000000000000000001", "3"]
+    assert project.rebuilds_equal(tmp_path / "fresh") == []
+
+
+@pytest.mark.chaos
+@pytest.mark.xdist_group("model faults")
+def test_a_migration_killed_at_each_of_its_statements(tmp_path: Path) -> None:
+    """U03: whichever statement it is, the state is the old one or the new one, and the next run goes on."""
+    old = unpacked(RELEASES[-1], tmp_path / "old")
+    older(old.state)
+    nth = 0
+    while True:
+        nth += 1
+        project = old.copy(tmp_path / f"killed-{nth}")
+        killed = project.killed_before(MIGRATING, nth)
+        if killed.code == 0:
+            break
+        assert killed.code == -9, killed.text
+        migrated = version_of(project.state) != "0.230.1"
+        done = project.engine()
+        assert done.code == 0, done.text
+        assert [price for _, price, _ in project.prices()] == ["2.000000000000000001", "3"]
+        if migrated:
+            break  # what follows are statements of the plan, of which test_model_faults kills some
+    assert nth > 3, "the migration has statements, and each was killed"
