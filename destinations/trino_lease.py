@@ -4,9 +4,11 @@
 add the same package within the same second would both succeed, and double its rows before either commits. So a load
 first takes the lease by a MERGE, of which Iceberg lets one of two succeed. Its holder is a machine's data folder, not a
 process: on one machine a lock keeps others out, and who comes after a killed writer goes on at once. Another machine
-waits until the lease is given back, or its time is over by Trino's clock.
+waits until the lease is given back, or its time is over by Trino's clock. Who makes or changes a landing table takes it
+too (destinations/trino_tables.py).
 
-A writer that stalls for longer than the lease finds, at its next step, that the files are there and the cursor moved.
+A writer that stalls for longer than the lease finds, at its next step, that another one holds it, or that the cursor
+moved.
 """
 
 from __future__ import annotations
@@ -27,22 +29,28 @@ POLL_SECONDS = 1.0
 
 
 class Lease:
-    """The lease of one destination, taken with its first load and given back when it is closed."""
+    """The lease of one destination, taken with its first change and given back when it is closed.
+
+    `holder` is the name of this machine's data folder.
+    """
 
     def __init__(
         self, session: Session, lock: Path, *, wait_seconds: float, waiting: Callable[[str], None] | None
     ) -> None:
         """`lock` is the file that keeps others of this machine out: it is held."""
         self._session = session
-        self._holder = _machine(lock.with_suffix(".machine"))
+        self.holder = _machine(lock.with_suffix(".machine"))
         self._wait_seconds, self._waiting = wait_seconds, waiting
         self._taken: float | None = None
 
-    def take(self) -> None:
-        """Have the lease for at least half of its time from now on. Raises BusyError."""
+    def take(self) -> bool:
+        """Have the lease for at least half of its time from now on; True: it was asked for. Raises BusyError.
+
+        Whoever has to ask may have had others before: what was read earlier may no longer be so.
+        """
         started = time.monotonic()
         if self._taken is not None and started - self._taken < LEASE_SECONDS / 2:
-            return
+            return False
         what, waiting = f"destination {self._session.name}", self._waiting
         while not self._try():
             waited = time.monotonic() - started
@@ -57,6 +65,7 @@ class Lease:
                 waiting(f"waiting up to {self._wait_seconds:.0f} s: {holder} holds {what}")
                 waiting = None
             time.sleep(POLL_SECONDS)
+        return True
 
     def give_back(self) -> None:
         """Let others in at once. Where that fails its time runs out."""
@@ -66,7 +75,7 @@ class Lease:
         with suppress(DestinationError):
             self._session.rows(
                 "UPDATE landing._lease SET until = current_timestamp - INTERVAL '1' SECOND "
-                f"WHERE holder = {literal(self._holder)}"
+                f"WHERE holder = {literal(self.holder)}"
             )
 
     def _try(self) -> bool:
@@ -75,7 +84,7 @@ class Lease:
         try:
             ((taken,),) = self._session.rows(
                 "MERGE INTO landing._lease AS l "
-                f"USING (VALUES ('writer', {literal(self._holder)})) AS n (name, holder) ON l.name = n.name "
+                f"USING (VALUES ('writer', {literal(self.holder)})) AS n (name, holder) ON l.name = n.name "
                 "WHEN MATCHED AND (l.holder = n.holder OR l.until < current_timestamp) "
                 f"THEN UPDATE SET holder = n.holder, until = {until} "
                 f"WHEN NOT MATCHED THEN INSERT (name, holder, until) VALUES (n.name, n.holder, {until})"

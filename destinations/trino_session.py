@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -147,8 +147,3 @@ def explain(name: str, where: str, message: str) -> DestinationError:
             if any(word in message for word in words):
                 return kind(name, reason.format(where=where, said=said), remedy)
     return DestinationError(name, f"{said} ({where})", "Run again; `engine doctor` looks for what is wrong.")
-
-
-def listed(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of SQL expressions as the body of VALUES."""
-    return ", ".join(f"({', '.join(row)})" for row in rows)

@@ -1,14 +1,20 @@
 """Schema `landing` in Trino's Iceberg catalog: its tables, their columns, and how these grow with the packages.
 
-Iceberg adds columns in place. It cannot turn whole numbers into doubles: such a table is made anew beside the old one
-and takes its name; a kill between the two steps is finished by the next open.
+Iceberg adds columns in place. It cannot turn whole numbers into doubles: such a table is made anew beside the old one,
+which is moved aside and goes when the new one has its name. What a kill leaves is cleared up by the next open: a table
+that was moved aside, and has no successor, comes back.
+
+Tables are made and changed by the lease's holder alone: another machine could take a table that is being made for one
+that a killed writer left, or fill one that is about to go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from destinations.landing_rules import AGAIN
 from destinations.package_rows import SQL_TYPES, fit
+from destinations.trino_lease import Lease
 from destinations.trino_session import Session
 from engine.errors import DestinationError
 from engine.sql import identifier, literal
@@ -51,17 +57,18 @@ LEFT JOIN landing._packages AS p ON p.table_name = t.table_name
 WHERE t.table_schema = 'landing' AND NOT t.table_name LIKE '!_%' ESCAPE '!'
 GROUP BY t.table_name
 """
-WIDER = "__wider"
-"""What the name of a table that is being made anew ends in."""
+WIDER, ASIDE = "__wider", "__aside"
+"""What the name of a table ends in that is being made anew, and that of the one whose place it is to take."""
 
 
 class Tables:
-    """The landing tables of one catalog and their columns, looked up once and remembered: there is one writer."""
+    """The landing tables of one catalog and their columns, remembered for as long as no other machine can write."""
 
-    def __init__(self, session: Session, catalog: str) -> None:
+    def __init__(self, session: Session, catalog: str, lease: Lease) -> None:
         """Asks nothing yet."""
         self._session = session
         self._catalog = catalog
+        self._lease = lease
         self._known: dict[str, dict[str, str]] = {}
         self._complete = False
 
@@ -76,13 +83,14 @@ class Tables:
             self._session.rows(CURSOR.format(catalog=identifier(self._catalog)))
         if QUARANTINE not in there:
             self._create(QUARANTINE, QUARANTINE_COLUMNS)
-        for name in there:
-            if name.endswith(WIDER):
-                whole = name.removesuffix(WIDER)
-                if whole in there:
-                    self._session.rows(f"DROP TABLE landing.{identifier(name)}")
-                else:
-                    self._rename(name, whole)
+        if any(name.endswith((WIDER, ASIDE)) for name in there):
+            self.alone()  # who is at it now is no killed writer
+            self._clear_up({str(name) for (name,) in self._session.rows("SHOW TABLES FROM landing")})
+
+    def alone(self) -> None:
+        """Be the one writer for some minutes to come; forget what others may have changed before. Raises BusyError."""
+        if self._lease.take():
+            self._known, self._complete = {}, False
 
     def columns(self, table: str) -> dict[str, str]:
         """Return a table's columns (lower-case name: Trino's type); {} if there is no such table."""
@@ -97,9 +105,13 @@ class Tables:
 
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create the tables of these declarations and add the columns they lack."""
+        declared = [(table.name, [*table.columns, *LINEAGE_COLUMNS]) for table in tables]
         self._look()
-        for table in tables:
-            self.prepare(table.name, [*table.columns, *LINEAGE_COLUMNS])
+        if not all(self._has(table, wanted) for table, wanted in declared):
+            self.alone()
+            self._look()
+            for table, wanted in declared:
+                self.prepare(table, wanted)
 
     def provide(self, tables: Iterable[Table]) -> None:
         """Create the tables and columns that models read and nothing has landed yet; what is there stays as it is."""
@@ -117,6 +129,9 @@ class Tables:
 
         A column that is wider in the table already stays as it is (an older package arrives late).
         """
+        if self._has(table, wanted):
+            return
+        self.alone()
         existing = self.columns(table)
         if not existing:
             self._create(table, wanted)
@@ -147,9 +162,9 @@ class Tables:
 
     def empty(self, tables: Iterable[str]) -> None:
         """Drop these landed tables; the quarantine is made anew."""
-        self._look()
+        self.alone()
         for table in (*tables, QUARANTINE):
-            self._session.rows(f"DROP TABLE IF EXISTS landing.{identifier(table)}")
+            self._drop(table)
             self._known.pop(table, None)
         self._create(QUARANTINE, QUARANTINE_COLUMNS)
 
@@ -171,6 +186,15 @@ class Tables:
             self._known.setdefault(str(table), {})[str(name)] = str(data_type)
         self._complete = True
 
+    def _has(self, table: str, wanted: Sequence[Column]) -> bool:
+        """Whether a table has room for these columns."""
+        existing = self.columns(table)
+        return bool(existing) and all(
+            column.name.lower() in existing
+            and fit(SQL_TYPES[column.data_type], self.sql_type(existing[column.name.lower()])) != "conflict"
+            for column in wanted
+        )
+
     def _create(self, table: str, wanted: Sequence[Column]) -> None:
         once: dict[str, str] = {}
         for column in wanted:  # the first declaration counts (a payload's own `source`, for one)
@@ -181,20 +205,44 @@ class Tables:
 
     def _widen(self, table: str, columns: Sequence[str]) -> None:
         """Make the table anew with doubles in place of whole numbers; only rows of packages that have arrived stay."""
-        existing = self.columns(table)
+        existing, wider, aside = self.columns(table), table + WIDER, table + ASIDE
         chosen = ", ".join(
             f"CAST({identifier(name)} AS double) AS {identifier(name)}" if name in columns else identifier(name)
             for name in existing
         )
-        packages = f"SELECT _load_id FROM landing._packages WHERE table_name = {literal(table)}"
-        self._session.rows(f"DROP TABLE IF EXISTS landing.{identifier(table + WIDER)}")
+        of_table = f"FROM landing._packages WHERE table_name = {literal(table)}"
+        before = self._session.one(f"SELECT MAX(seq) {of_table}")
+        self._drop(wider)
         self._session.rows(
-            f"CREATE TABLE landing.{identifier(table + WIDER)} AS "
-            f"SELECT {chosen} FROM landing.{identifier(table)} WHERE _load_id IN ({packages})"
+            f"CREATE TABLE landing.{identifier(wider)} AS SELECT {chosen} FROM landing.{identifier(table)} "
+            f"WHERE _load_id IN (SELECT _load_id {of_table})"
         )
-        self._session.rows(f"DROP TABLE landing.{identifier(table)}")
-        self._rename(table + WIDER, table)
+        self._lease.take()  # that may have taken long
+        self._rename(table, aside)  # from here on nobody adds to it
+        if self._session.one(f"SELECT MAX(seq) {of_table}") != before:
+            self._rename(aside, table)
+            self._drop(wider)
+            raise DestinationError(
+                self._session.name, f"another machine loaded into landing.{table} while it was made anew", AGAIN
+            )
+        self._rename(wider, table)
+        self._drop(aside)
         existing.update(dict.fromkeys(columns, "double"))
+
+    def _clear_up(self, there: set[str]) -> None:
+        """Finish what was killed while a table was made anew: the new one counts once it has the name, not before."""
+        for ending, name in sorted(
+            (ending, name) for name in there for ending in (ASIDE, WIDER) if name.endswith(ending)
+        ):
+            whole = name.removesuffix(ending)
+            if whole in there:
+                self._drop(name)
+            else:
+                self._rename(name, whole)
+                there = there | {whole}
+
+    def _drop(self, name: str) -> None:
+        self._session.rows(f"DROP TABLE IF EXISTS landing.{identifier(name)}")
 
     def _rename(self, name: str, to: str) -> None:
         self._session.rows(f"ALTER TABLE landing.{identifier(name)} RENAME TO landing.{identifier(to)}")

@@ -114,7 +114,7 @@ class Target:
 def at_commit(opened: Any, patch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
     """Do something right before the statement that commits a load is sent."""
     if isinstance(opened, TrinoWarehouse):
-        owner, name, is_commit = opened, "_ask", "MERGE INTO landing._packages"
+        owner, name, is_commit = opened._opened.session, "rows", "MERGE INTO landing._packages"
     elif isinstance(opened, PostgresDestination):
         owner, name, is_commit = opened._writer.connection, "execute", "COMMIT"
     elif isinstance(opened, SnowflakeWarehouse):
@@ -146,7 +146,7 @@ class _Committing:
 
 def in_mid_load(opened: Any, patch: pytest.MonkeyPatch, action: Callable[[], None], *, nth: int = 1) -> None:
     """Do something, once, when the rows of a load's n-th part are on the server and nothing of them is committed."""
-    owner = opened if isinstance(opened, TrinoWarehouse) else opened._landing
+    owner = opened._opened.loads if isinstance(opened, TrinoWarehouse) else opened._landing
     plain, added = owner._add, 0
 
     def add(*args: Any) -> None:

@@ -133,7 +133,7 @@ def test_the_cursor_is_compared_again_inside_the_transaction(
     with warehouse() as opened:
         opened.load("raw_prices", [package])
         if isinstance(opened, TrinoWarehouse):
-            monkeypatch.setattr("destinations.trino.check_sequence", lambda *_: None)
+            monkeypatch.setattr("destinations.trino_commit.check_sequence", lambda *_: None)
         else:
             monkeypatch.setattr(opened._landing, "_check_sequence", lambda *_: None)
         with pytest.raises(DestinationError, match="no longer at 0"):

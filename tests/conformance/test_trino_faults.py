@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from engine.errors import BusyError, DestinationError
 from engine.load import catch_up
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
-from tests.conformance.targets import Target
+from tests.conformance.targets import Target, in_mid_load
 from tests.servers.trino_server import GROUP, TrinoServer
 
 pytestmark = [
@@ -48,41 +52,75 @@ def test_a_compaction_beside_loads(target: Target, six_packages: FolderLake, mon
     target.recovers(six_packages)
 
 
-def test_two_commits_at_one_moment(target: Target, six_packages: FolderLake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two machines that both have the lease: both have looked, both send their MERGE at once; one of them counts."""
-    packages = six_packages.packages["raw_prices"][:2]
+def test_two_commits_at_one_moment(
+    target: Target, trino: TrinoServer, six_packages: FolderLake, tmp_path: Path
+) -> None:
+    """Two machines that both have the lease, for one is a copy of the other; one of them counts.
+
+    Both have sent their MERGE before either commits: the catalog's row of that table is held until then.
+    """
+    import psycopg
+
+    packages, outcomes = six_packages.packages["raw_prices"][:2], []
     with target.opened() as opened:
         opened.ensure([PRICES])
-    monkeypatch.setattr("destinations.trino_lease.Lease.take", lambda _: None)
-    added, together, outcomes = threading.Event(), threading.Barrier(2), []
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
 
     def write(machine: str) -> None:
         with target.opened(machine=machine) as opened:
-            arrive, add = opened._arrive, opened._add
-
-            def at_once(*given: Any) -> None:
-                added.set()
-                together.wait(60)
-                arrive(*given)
-
-            def behind(*given: Any) -> None:
-                assert added.wait(60)
-                add(*given)
-
-            opened._arrive, opened._add = at_once, add if machine == "here" else behind
             try:
                 outcomes.append(opened.load("raw_prices", packages).seq)
             except DestinationError as error:
                 outcomes.append(error.line)
 
-    threads = [threading.Thread(target=write, args=(machine,)) for machine in ("here", "there")]
-    for thread in threads:
-        thread.start()
+    with psycopg.connect(trino.postgres.dsn("catalog")) as catalog:
+        catalog.execute("SELECT 1 FROM iceberg_tables WHERE table_name = '_packages' FOR UPDATE")
+        threads = []
+        for machine in ("here", "there"):
+            threads.append(threading.Thread(target=write, args=(machine,)))
+            threads[-1].start()
+            waits_until(lambda: committing(trino) == len(threads) or outcomes)
+        assert not outcomes
+        catalog.rollback()
     for thread in threads:
         thread.join()
     lines = [outcome for outcome in outcomes if outcome != 2]
     assert len(lines) == 1, outcomes
+    assert "same moment" in lines[0]
     assert "Run again" in lines[0]
+    target.recovers(six_packages)
+
+
+def committing(trino: TrinoServer) -> int:
+    """How many commits of Iceberg wait for the catalog."""
+    waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ILIKE 'UPDATE%'"
+    return int(trino.postgres.execute(waiting, "catalog")[0][0])
+
+
+def waits_until(true: Callable[[], Any]) -> None:
+    """Look every 50 ms; give up after a minute."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_load_counts_for_the_holder_of_the_lease_alone(
+    target: Target, six_packages: FolderLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stalled for longer than the lease does not know what its successor made of the table meanwhile."""
+    packages = six_packages.packages["raw_prices"][:2]
+    monkeypatch.setattr("destinations.trino_lease.LEASE_SECONDS", 1)
+    with target.opened() as here, target.opened(machine="there", wait_seconds=20.0) as there:
+
+        def successor() -> None:
+            there._opened.tables.alone()
+
+        in_mid_load(here, monkeypatch, successor)
+        with pytest.raises(DestinationError, match="another program's load"):
+            here.load("raw_prices", packages)
+        assert here.cursors() == {}
+        assert there.load("raw_prices", packages).seq == 2
     target.recovers(six_packages)
 
 
@@ -96,16 +134,16 @@ def test_no_package_arrives_behind_the_fence_of_another_machines_models(
         with pytest.raises(BusyError, match="another machine"):
             there.begin_models()
         monkeypatch.setattr("destinations.trino_lease.Lease.take", lambda _: None)  # as one that was stalled too long
-        arrive = here._arrive
+        arrive = here._opened.loads._arrive
 
         def fenced(*given: Any) -> None:
             assert there.begin_models() is not None
             arrive(*given)
 
-        here._arrive = fenced
+        here._opened.loads._arrive = fenced
         with pytest.raises(DestinationError, match="Run again"):
             here.load("raw_prices", packages[1:2])
-        here._arrive = arrive
+        here._opened.loads._arrive = arrive
         here.load("raw_prices", packages[1:2])
         [(behind,)] = target.ask(
             "SELECT COUNT(*) FROM landing._packages WHERE arrived_at > (SELECT MIN(until) FROM landing._model_runs)"
@@ -126,13 +164,13 @@ def test_the_lease_keeps_another_machine_out(
             pytest.raises(BusyError, match="another machine"),
         ):
             there.load("raw_prices", packages[1:2])
-        here._lease._taken = None  # as after a kill: it is not given back
+        here._opened.lease._taken = None  # as after a kill: it is not given back
     assert told
     with target.opened() as again:
         again.load("raw_prices", packages[1:2])
     with target.opened(machine="there", wait_seconds=0.0) as there:
         there.load("raw_prices", packages[2:3])
-        there._lease._taken = None
+        there._opened.lease._taken = None
     monkeypatch.setattr("destinations.trino_lease.LEASE_SECONDS", 1)
     target.ask("UPDATE landing._lease SET until = current_timestamp + INTERVAL '1' SECOND")
     with target.opened(wait_seconds=30.0) as waits:
@@ -159,7 +197,6 @@ def test_no_space_for_its_files(target: Target, six_packages: FolderLake, monkey
     """R01: where the files are put; nothing of the load counts."""
     import errno
     import os
-    from pathlib import Path
 
     from destinations import trino_files
 
