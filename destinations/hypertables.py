@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from destinations.candles import candle_view, candle_views
@@ -44,7 +45,6 @@ class Hypertables:
         self._session = session
         self._notes = notes
         self._chunks = Chunks(session)
-        self.extension = self._find_extension()
 
     def keep(self, tables: Sequence[Table]) -> None:
         """Make, fill and change what these declarations ask for; forget what was applied to tables beyond them."""
@@ -115,7 +115,7 @@ class Hypertables:
 
     def refresh(self, tables: Sequence[Table]) -> None:
         """Bring the candles of these tables up to their rows: only where rows have changed since the last time."""
-        if not self.extension:
+        if not tables or not self.extension:
             return
         for table in tables:
             assert table.timeseries is not None  # noqa: S101
@@ -124,7 +124,8 @@ class Hypertables:
                 for start, end in self._chunks.windows(table.name, CANDLES[length]):
                     self._session.execute(f"CALL refresh_continuous_aggregate({view}, {start}, {end})")
 
-    def _find_extension(self) -> bool:
+    @cached_property
+    def extension(self) -> bool:
         """Whether TimescaleDB is in this database; it is put there where the server has it and the user may."""
         import psycopg
 

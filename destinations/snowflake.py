@@ -90,6 +90,8 @@ class SnowflakeWarehouse:
         self._stack = ExitStack()
         self._session: SnowflakeSession | None = None
         self._landing: Landing | None = None
+        self._external = False
+        """Whether the external stage is known to be as `stage:` says."""
 
     def __enter__(self) -> Self:
         """Take the writer's lock, connect, create what is missing."""
@@ -99,8 +101,7 @@ class SnowflakeWarehouse:
             connection = self._connect()
             stack.callback(connection.close, retry=False)
             session = SnowflakeSession(connection)
-            external = [make_external(self._settings.stage)] if self._settings.stage else []
-            for statement in (*bookkeeping(SNOWFLAKE), MAKE_STAGE, *external):
+            for statement in (*bookkeeping(SNOWFLAKE), MAKE_STAGE):
                 session.execute(statement)
             self._session = session
             self._landing = Landing(self.name, session, SNOWFLAKE, self._copy, self._put)
@@ -250,6 +251,9 @@ class SnowflakeWarehouse:
             if not file.is_csv:
                 fit_of_file(self.name, file, types)
         stage_files(self._writer, self.name, [file for file in files if not self._in_the_lake(file)])
+        if self._settings.stage and not self._external and any(map(self._in_the_lake, files)):
+            self._writer.execute(make_external(self._settings.stage))
+            self._external = True
 
     def _copy(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:  # noqa: ARG002
         """Copy the staged files into landing.`table`."""

@@ -63,7 +63,7 @@ class Delivery:
     def to(self, name: str) -> tuple[DestinationReport, TransformReport | None]:
         """Let one destination catch up and, if it is a warehouse, run the models while holding its writer lock."""
         from destinations import LOCK_WAIT_SECONDS, open_destination
-        from engine.load import catch_up
+        from engine.load import catch_up, refuse_another_lake
 
         report = DestinationReport(name)
         composed, settings = self._composed, self.project.destinations[name]
@@ -94,6 +94,8 @@ class Delivery:
                 elif rebuilding.exists():  # a replay that was interrupted: this run finishes it
                     everything = every_table(self.project)
                     composed = replace(composed, only=everything, select=[], transform=True, on=[], rebuild=True)
+                if not composed.rebuild:
+                    refuse_another_lake(destination, self._lake)
                 destination.ensure(every_table(self.project))
                 self._put_back(destination)
                 loaded = catch_up(

@@ -79,6 +79,25 @@ class LoadReport:
         return [table.error for table in self.tables if table.error]
 
 
+def refuse_another_lake(destination: Destination, lake: LakeReader) -> None:
+    """Raise TickhouseError if nothing that the opened destination has loaded came from this lake.
+
+    It is another project's, or this one's lake is: told before anything is changed there. Where one table fits, the
+    others are refused one by one (`catch_up`).
+    """
+    newest, wrong = destination.newest(), []
+    for table, seq in sorted(destination.cursors().items()):
+        head = lake.head(table)
+        error = _of_another_lake(
+            destination, lake, TableLoad(table, head=head.seq if head else 0, seq=seq), newest.get(table)
+        )
+        if error is None:
+            return
+        wrong.append(error)
+    if wrong:
+        raise wrong[0]
+
+
 def catch_up(
     destination: Destination,
     lake: LakeReader,
@@ -115,12 +134,9 @@ def _catch_up_table(
 ) -> None:
     head = lake.head(load.table)
     load.head = head.seq if head else 0
-    if load.seq > load.head:
-        raise TickhouseError(
-            f"{destination.name}: holds {load.seq} packages of {load.table}, the lake only {load.head}",
-            "Is this the right lake? If it is, restore it from a backup; if that cannot be, move the destination away.",
-        )
-    _check_lake(destination, lake, load, newest)
+    wrong = _of_another_lake(destination, lake, load, newest)
+    if wrong is not None:
+        raise wrong
     most = BATCH_PACKAGES
     while load.seq < load.head:
         batch, error = _open_batch(lake, load, most)
@@ -144,16 +160,24 @@ def _catch_up_table(
             raise error
 
 
-def _check_lake(destination: Destination, lake: LakeReader, load: TableLoad, newest: str | None) -> None:
-    """Refuse a lake whose package at the cursor is not the one that was loaded: its log is another."""
-    if newest is None or not load.seq:
-        return
-    entry = next(iter(lake.entries(load.table, after=load.seq - 1, limit=1)), None)
-    if entry is not None and entry.load_id != newest:
-        raise TickhouseError(
-            f"{destination.name}: loaded {newest} as package {load.seq} of {load.table}, the lake has {entry.load_id}",
-            "This is another lake. Correct `lake:` in pipelines.yaml, or rebuild the destination with `engine replay`.",
+def _of_another_lake(
+    destination: Destination, lake: LakeReader, load: TableLoad, newest: str | None
+) -> TickhouseError | None:
+    """Return what shows that the package at a table's cursor was loaded from a lake whose log is another."""
+    if load.seq > load.head:
+        return TickhouseError(
+            f"{destination.name}: holds {load.seq} packages of {load.table}, the lake only {load.head}",
+            "Is this the right lake? If it is, restore it from a backup; if that cannot be, move the destination away.",
         )
+    if newest is None or not load.seq:
+        return None
+    entry = next(iter(lake.entries(load.table, after=load.seq - 1, limit=1)), None)
+    if entry is None or entry.load_id == newest:
+        return None
+    return TickhouseError(
+        f"{destination.name}: loaded {newest} as package {load.seq} of {load.table}, the lake has {entry.load_id}",
+        "This is another lake. Correct `lake:` in pipelines.yaml, or rebuild the destination with `engine replay`.",
+    )
 
 
 def _of_package(error: DestinationError, load_id: str) -> DestinationError:

@@ -138,6 +138,10 @@ DESTINATION_FAULTS = (
         (f"{WRITERS}test_a_destination_dropped_and_made_anew_is_filled_from_the_lake",),
     ),
     Case(
+        "another project's database is told before it is changed",
+        (f"{WRITERS}test_what_another_lake_filled_is_told_before_it_is_changed",),
+    ),
+    Case(
         "D09 down for many runs, others go on, then it catches up",
         (f"{WRITERS}test_down_for_many_runs_then_it_catches_up",),
         reasons={"ducklake duckdb": LOCAL},
@@ -218,6 +222,11 @@ CONCURRENCY = (
             "timescaledb": ONE_SESSION,
             "snowflake": "the cursor decides: of two loads of a package one is committed",
         },
+    ),
+    Case(
+        "another machine comes while a table is made anew",
+        own={"trino": "test_trino_widening.py::test_another_machine_leaves_alone_what_is_being_made"},
+        reasons={"ducklake duckdb postgres timescaledb snowflake": "one statement, or one transaction, alters it"},
     ),
     Case("X02 a replay beside a run", (f"{WRITERS}test_a_replay_beside_a_run",), reasons={"timescaledb": ONE_SESSION}),
     Case(

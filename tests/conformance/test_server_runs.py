@@ -125,6 +125,33 @@ def test_a_destination_that_is_down_holds_up_no_other_and_catches_up(
     assert {d.name: d.rows for d in report.destinations} == {"warehouse": 0, "timeseries": 0, "plain": 80}
 
 
+def test_another_projects_databases_stay_as_they_are(make: Make, tmp_path: Path) -> None:
+    """A file that names them by mistake has another lake, other columns and other chunks: refused before any change."""
+    project = make()
+    assert Runner(project, Silent()).run("daily").failures == []
+    looks = {
+        "timeseries": "select settings, filled from timeseries._settings",
+        "plain": "select table_name, column_name from information_schema.columns where table_schema <> 'pg_catalog'",
+    }
+    before = {name: sorted(asked(project, name, sql)) for name, sql in looks.items()}
+    (tmp_path / ".data").rename(tmp_path / "the-other-project")
+    more = "volume: {type: decimal}\n          price: {type"
+    project.path.write_text(PIPELINES.replace("chunk: 7d", "chunk: 1d").replace("price: {type", more))
+    mistaken = load_project(project.path, env=dsns(project))
+    report = Runner(mistaken, Silent()).run("daily")
+    assert {d.name: d.status for d in report.destinations} == {
+        "warehouse": "loaded", "timeseries": "failed", "plain": "failed",
+    }  # fmt: skip
+    assert ["another lake" in line for line in report.failures] == [True, True]
+    assert {name: sorted(asked(project, name, sql)) for name, sql in looks.items()} == before
+
+
+def dsns(project: Project) -> dict[str, str]:
+    """Return the variables of the file as they were."""
+    named = {"TIMESCALE_DSN": "timeseries", "POSTGRES_DSN": "plain"}
+    return {name: project.destinations[which].dsn.get_secret_value() for name, which in named.items()}
+
+
 def test_doctor_and_status_know_servers(make: Make) -> None:
     project = make()
     Runner(project, Silent()).run("daily")

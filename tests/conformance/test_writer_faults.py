@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from destinations import postgres_session, trino_lease
 from engine.errors import BusyError, TickhouseError
-from engine.load import catch_up
+from engine.lake.package import Package
+from engine.load import catch_up, refuse_another_lake
 from engine.table import Column, Table
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
 from tests.conformance.targets import EMBEDDED, EVERY, LANDED, SERVERS, SWIFT, SWIFT_SERVERS, Target, in_mid_load
@@ -171,6 +173,27 @@ def test_a_reader_beside_a_writer_sees_whole_packages(target: Target, six_packag
     assert {count for sample in samples for count in sample.values()} <= {10}
     assert all(set(before) <= set(after) for before, after in pairwise(samples))
     assert any(0 < len(sample) < 6 for sample in samples), "the writer was never caught at work"
+
+
+@pytest.mark.parametrize("target", EVERY, indirect=True)
+def test_what_another_lake_filled_is_told_before_it_is_changed(
+    target: Target, six_packages: FolderLake, tmp_path: Path
+) -> None:
+    """Where nothing fits. A table that fits, or that nobody has loaded, is no reason to refuse all of it."""
+    other = FolderLake(tmp_path / "other")
+    other.land(price_rows(0, 1))
+    with target.opened() as opened:
+        refuse_another_lake(opened, other)
+        opened.load("raw_prices", six_packages.packages["raw_prices"])
+        refuse_another_lake(opened, six_packages)
+        with pytest.raises(TickhouseError, match="holds 6 packages of raw_prices, the lake only 1"):
+            refuse_another_lake(opened, other)
+        entry = replace(six_packages.packages["raw_prices"][5].entry, load_id="raw_prices-of-another")
+        mixed = FolderLake(tmp_path, dict(six_packages.packages))
+        mixed.packages["raw_prices"] = [*mixed.packages["raw_prices"][:5], Package(entry, None, ())]
+        with pytest.raises(TickhouseError, match="the lake has raw_prices-of-another") as raised:
+            refuse_another_lake(opened, mixed)
+        assert "This is another lake" in raised.value.remedy
 
 
 def dropped(target: Target, folder: Path) -> None:

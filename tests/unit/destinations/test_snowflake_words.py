@@ -68,7 +68,8 @@ def test_with_an_external_stage_only_csv_is_put(tmp_path: Path, monkeypatch: pyt
     types |= {"load_timestamp": "TIMESTAMP WITH TIME ZONE"}
     warehouse._put("raw_prices", files, types)
     warehouse._copy("raw_prices", files, types)
-    put_statement, of_lake, of_stage = told
+    put_statement, external, of_lake, of_stage = told
+    assert external == make_external(STAGE)
     assert put_statement.startswith("PUT 'file://")
     assert staged_name(files[1]) in put_statement
     assert of_lake == copy_into("raw_prices", [files[0].lake_path], "@landing.tickhouse_lake")
