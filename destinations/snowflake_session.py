@@ -65,8 +65,6 @@ instants, whatever their offsets."""
 
 def connect(settings: SnowflakeSettings, run_id: str = "", *, autocommit: bool = True) -> SnowflakeConnection:
     """Open a session in UTC; with `autocommit` each statement commits by itself. Raises snowflake.connector.Error."""
-    import snowflake.connector
-
     parameters = {
         "TIMEZONE": "UTC",
         "QUERY_TAG": f"tickhouse {run_id}".strip(),
@@ -74,22 +72,44 @@ def connect(settings: SnowflakeSettings, run_id: str = "", *, autocommit: bool =
         "TRANSACTION_ABORT_ON_ERROR": True,
         "STATEMENT_TIMEOUT_IN_SECONDS": settings.statement_seconds,
     }
-    connection = snowflake.connector.connect(
+    return _patient(settings)(
         **settings.connection(),
         autocommit=autocommit,
         session_parameters=parameters,
         application="Tickhouse",
         client_session_keep_alive=False,
     )
-    cancel = connection._cancel_query  # noqa: SLF001 - there is no other way to that thread
 
-    def cancel_quietly(*given: Any, **named: Any) -> Any:
-        """Take a statement back: a thread of the connector does so when the network is away, and would print why."""
-        with suppress(snowflake.connector.errors.Error):
-            return cancel(*given, **named)
 
-    connection._cancel_query = cancel_quietly  # type: ignore[method-assign]  # noqa: SLF001
-    return connection
+def _patient(settings: SnowflakeSettings) -> type[SnowflakeConnection]:
+    """Return the connector's connection, with two limits in place of one.
+
+    The connector takes back a statement that has not ended after `network_timeout`, and tries so long to reach
+    Snowflake. Snowflake answers each request within 45 seconds, with "in progress" if need be: that answer is what the
+    network is given `network_seconds` for, one request after the other. A statement may take `statement_seconds`.
+    """
+    from snowflake.connector import SnowflakeConnection, errors
+    from snowflake.connector.cursor import SnowflakeCursor
+
+    class Cursor(SnowflakeCursor):
+        def execute(self, *given: Any, **named: Any) -> Any:
+            # Snowflake ends it by itself, and says why: this is for one that does not
+            named["timeout"] = named.get("timeout") or settings.statement_seconds + settings.network_seconds
+            return super().execute(*given, **named)
+
+    class Connection(SnowflakeConnection):
+        def cursor(self, cursor_class: type[Any] = Cursor) -> Any:
+            return super().cursor(cursor_class)
+
+        def cmd_query(self, *given: Any, **named: Any) -> Any:
+            return super().cmd_query(*given, **{**named, "timeout": settings.network_seconds})
+
+        def _cancel_query(self, *given: Any, **named: Any) -> Any:
+            # in a thread of the connector, which would print why it could not while the network is away
+            with suppress(errors.Error):
+                return super()._cancel_query(*given, **named)
+
+    return Connection
 
 
 class SnowflakeSession:

@@ -46,7 +46,9 @@ class SnowflakeSettings(DestinationSettings):
     port: int = Field(default=443, description="port of that host", ge=1, le=65535)
     protocol: Literal["https", "http"] = Field(default="https", description="http only to a proxy on this machine")
     login_seconds: int = Field(default=30, description="how long to try to log in", ge=1)
-    network_seconds: int = Field(default=120, description="how long to try to reach Snowflake again", ge=1)
+    network_seconds: int = Field(
+        default=120, description="how long one request may stay unanswered; a statement takes what it takes", ge=1
+    )
     statement_seconds: int = Field(default=3600, description="after which Snowflake ends a statement", ge=1)
     stage: ExternalStage | None = Field(
         default=None, description="where Snowflake reads the lake itself; without it files are put on an internal stage"

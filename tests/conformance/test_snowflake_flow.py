@@ -150,3 +150,19 @@ def test_a_staged_file_of_the_same_name_and_other_content(snowflake: Named, tmp_
             opened.load("raw_prices", [package])
         opened.load("raw_prices", [other])
         assert opened._writer.execute("SELECT COUNT(*), COUNT(DISTINCT symbol) FROM landing.raw_prices") == [(10, 10)]
+
+
+def test_a_statement_may_take_longer_than_the_network(snowflake: Named) -> None:
+    """Only `statement_seconds` ends one; the connector would take it back after its `network_timeout`."""
+    from destinations.snowflake_session import connect
+
+    taken_back: list[object] = []
+    short = {"network_seconds": 1}
+    for seconds, expected in ((60, []), (1, [True])):
+        settings = snowflake("slow").model_copy(update={**short, "statement_seconds": seconds})
+        with connect(settings) as connection:
+            connection._cancel_query = lambda *_, **__: taken_back.append(True)  # type: ignore[method-assign]
+            cursor = connection.cursor()
+            cursor.execute("SELECT SYSTEM$WAIT(3)")
+            assert cursor.fetchall() == [("waited 3 seconds",)]
+        assert taken_back == expected

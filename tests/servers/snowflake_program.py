@@ -10,7 +10,9 @@ translated here; docs/snowflake.md lists it, for it is not shown by that.
 
 from __future__ import annotations
 
+import re
 import socket
+import time
 from string import Template
 from typing import Any
 
@@ -36,11 +38,15 @@ _struct = fakesnow.arrow.timestamp_to_sf_struct
 def execute(self: Any, command: str, *arguments: Any, **named: Any) -> Any:
     """Answer what fakesnow cannot do as an error of SQL: as an internal one the connector would try for minutes.
 
-    A query tag is taken and forgotten; the warehouse is a word.
+    A query tag is taken and forgotten; the warehouse is a word; SYSTEM$WAIT waits.
     """
     command = command.replace("CURRENT_WAREHOUSE()", "'STAND_IN'")
     if command.startswith("ALTER SESSION SET QUERY_TAG = "):
         command = "SELECT 'Statement executed successfully.' AS status"
+    slow = re.fullmatch(r"SELECT SYSTEM\$WAIT\(([0-9]+)\)", command)
+    if slow:
+        time.sleep(int(slow[1]))
+        command = f"SELECT 'waited {slow[1]} seconds' AS status"
     try:
         _execute(self, command, *arguments, **named)
     except snowflake.connector.errors.Error:
