@@ -24,7 +24,7 @@ from destinations.landing_rules import bookkeeping
 from destinations.links import replace_text, sync_directory, sync_file
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
 from destinations.protocol import Loaded
-from destinations.session import DuckdbSession, connect, lock_down
+from destinations.session import DuckdbSession, check_room, connect, lock_down
 from destinations.settings import DuckdbSettings
 from engine.errors import DestinationError, NotPublishedError
 from engine.locks import hold
@@ -84,6 +84,7 @@ class DuckdbWarehouse:
 
         with ExitStack() as stack, self._clear_errors():
             stack.enter_context(self._locked())
+            check_room()
             if not self.path.exists():
                 self._create()
             # no configuration here: SQLMesh opens the same file in this process, which DuckDB allows only if both agree

@@ -32,9 +32,26 @@ CORRUPT = (
     "serialization",
     "Serialization",
 )
+MEMORY = ("Out of Memory", "bad allocation", "bad_alloc", "ailed to allocate", "re-allocate", "Cannot allocate memory")
 UNOPENED = ("Too many open files", "unable to open database file")
 """SQLite does not say which of the two it was."""
 REFUSED = ("Permission denied", "Read-only file system", "readonly database", "read-only mode")
+
+PLAIN = (
+    (FULL, "no space left on the disk of {place}", "Free some space and run again; nothing of this load stayed."),
+    (
+        MEMORY,
+        "there is not enough memory for {place}: {said}",
+        "Give it more (the container's limit), or end other programs; then run again: nothing of this load stayed.",
+    ),
+    (
+        UNOPENED,
+        "{place} cannot be opened: {said}",
+        "Too many open files (ulimit -n), or no right to read and write there: mend that, then run again.",
+    ),
+    (REFUSED, "{place} cannot be written: {said}", "Give this user the right to write there."),
+)
+"""What it says; what is wrong; what to do."""
 
 
 class DamagedError(DestinationError):
@@ -71,22 +88,9 @@ def explain(name: str, kind: str, path: Path, message: str) -> DestinationError:
             f"{place} cannot be opened: {by} holds its lock",
             "Close that program and run again; nothing is lost meanwhile. `engine query` reads without a lock.",
         )
-    if any(words in message for words in FULL):
-        return DestinationError(
-            name,
-            f"no space left on the disk of {place}",
-            "Free some space and run again; nothing of this load stayed.",
-        )
-    if any(words in message for words in UNOPENED):
-        return DestinationError(
-            name,
-            f"{place} cannot be opened: {_first_line(message)}",
-            "Too many open files (ulimit -n), or no right to read and write there: mend that, then run again.",
-        )
-    if any(words in message for words in REFUSED):
-        return DestinationError(
-            name, f"{place} cannot be written: {_first_line(message)}", "Give this user the right to write there."
-        )
+    for known, reason, remedy in PLAIN:
+        if any(words in message for words in known):
+            return DestinationError(name, reason.format(place=place, said=_first_line(message)), remedy)
     if any(words in message for words in CORRUPT):
         return DamagedError(
             name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from engine.sql import literal
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+LEAST_SPACE = 3 << 30
+"""Bytes of address space without which it does not go: libraries and threads reserve far more than they use."""
 EXTENSIONS = {"ducklake": "ducklake", "sqlite": "sqlite_scanner"}
 """The package `duckdb-extension-<key>` ships the extension that DuckDB calls <value>."""
 
@@ -79,6 +82,7 @@ def connect(data_dir: Path, *, extensions: bool) -> DuckDBPyConnection:
     """Open an in-memory DuckDB in UTC that spills below the data folder; with `extensions`, DuckLake is loaded."""
     import duckdb
 
+    check_room()
     spill = data_dir / "duckdb" / "spill"
     spill.mkdir(parents=True, exist_ok=True)
     config: dict[str, str | bool | int | float | list[str]] = {
@@ -92,6 +96,17 @@ def connect(data_dir: Path, *, extensions: bool) -> DuckDBPyConnection:
     for extension in EXTENSIONS.values() if extensions else ():
         connection.execute(f"LOAD {extension}")
     return connection
+
+
+def check_room() -> None:
+    """Raise TickhouseError where DuckDB would abort the process: it does where it cannot start a thread."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_SPACE:
+        raise TickhouseError(
+            f"this process may reserve {limit >> 20} MB of memory (ulimit -v); DuckDB needs {LEAST_SPACE >> 20} MB",
+            "Set `ulimit -v unlimited`. What it really uses is less: bound that by the container or the service "
+            "(MemoryMax), which DuckDB heeds.",
+        )
 
 
 def lock_down(connection: DuckDBPyConnection, directories: Sequence[Path]) -> None:

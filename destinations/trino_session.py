@@ -45,7 +45,12 @@ REFUSED = (
         AGAIN,
     ),
     (
-        ("error 401", "error 403", "name=PERMISSION_DENIED"),
+        ("name=PERMISSION_DENIED",),
+        "a permission is missing at {where}: {said}",
+        "Grant it to the destination's `user` there, then run again: nothing of this load counts.",
+    ),
+    (
+        ("error 401", "error 403"),
         "{where} refuses: {said}",
         "Check `user` and `password` of the destination, and its rights.",
     ),

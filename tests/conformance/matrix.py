@@ -28,9 +28,8 @@ case makes no sense there (*none*), or nothing shows it yet (*open*): the notes 
 DuckLake and DuckDB, PostgreSQL 18 and Trino (Iceberg) are the real programs. TimescaleDB is the real extension in a
 stand-in for its server; Snowflake is a stand-in that shows the flow, and neither its locks, rights, nor its types.
 
-Cases that a destination has no part in (models, the lake's disk, file descriptors, clocks: X03, X04, X11, R02, R03,
-R06, R10, R11) are in `tests/faults`. Not shown yet: X10 (an orchestrator's retry beside the first try), R05 (little
-memory against a backlog), R07 (a slow disk), R12 (a run longer than its schedule's interval, on one core).
+Cases that a destination has no part in (models, the lake's disk, file descriptors, memory, clocks, runs that meet: X03,
+X04, X10, X11, R02, R03, R05, R06, R07, R10, R11, R12) are in `tests/faults`.
 """
 
 

@@ -126,12 +126,8 @@ DESTINATION_FAULTS = (
     ),
     Case(
         "D06 a right revoked between two packages",
-        (f"{WRITERS}test_a_right_revoked_between_two_packages",),
-        reasons={
-            "ducklake duckdb": "rights are the folder's",
-            "timescaledb snowflake": "its stand-in has no rights",
-            "trino": "not shown: the test server lets everybody do everything",
-        },
+        (f"{WRITERS}test_a_right_revoked_between_two_packages", f"{TRINO}test_a_right_revoked_between_two_packages"),
+        reasons={"ducklake duckdb": "rights are the folder's", "timescaledb snowflake": "its stand-in has no rights"},
     ),
     Case(
         "D08 dropped and made anew, empty",
@@ -246,11 +242,9 @@ CONCURRENCY = (
             "ducklake": "unit/destinations/test_ducklake_housekeeping.py::"
             "test_a_reader_keeps_what_it_sees_while_everything_old_is_tidied_away",
             "duckdb": f"{SAME}test_readers_see_the_published_state_only[duckdb]",
+            "trino": f"{TRINO}test_housekeeping_beside_a_slow_reader",
         },
-        reasons={
-            "postgres timescaledb snowflake": "the engine tidies nothing up there",
-            "trino": "not shown: snapshots of the last week stay",
-        },
+        reasons={"postgres timescaledb snowflake": "the engine tidies nothing up there"},
     ),
     Case(
         "X09 the lock of a dead writer whose number lives on",
@@ -274,11 +268,11 @@ EXHAUSTION = (
         "R01 the disk is full at the destination",
         own={
             "ducklake": f"{FAULTS}test_a_full_disk_leaves_nothing_of_the_load",
+            "duckdb": "faults/test_resources.py::test_a_full_disk_under_a_duckdb_file",
             "postgres": f"{SERVER}test_a_full_disk_leaves_nothing_of_the_load",
             "trino": f"{TRINO}test_no_space_for_its_files",
         },
         reasons={
-            "duckdb": "not shown: DuckDB's words for it are known (destinations/failures.py)",
             "timescaledb": "the same code as PostgreSQL's",
             "snowflake": "a stage has no end",
         },

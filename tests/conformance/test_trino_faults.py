@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from engine.errors import BusyError, DestinationError
 from engine.load import catch_up
+from tests.conformance import targets
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
 from tests.conformance.targets import Target, in_mid_load
 from tests.servers.trino_server import GROUP, TrinoServer
@@ -215,3 +217,72 @@ def test_no_space_for_its_files(target: Target, six_packages: FolderLake, monkey
             opened.load("raw_prices", six_packages.packages["raw_prices"])
         assert opened.cursors() == {}
     target.recovers(six_packages)
+
+
+EVERYTHING = ["SELECT", "INSERT", "DELETE", "UPDATE", "OWNERSHIP", "GRANT_SELECT"]
+
+
+def test_a_right_revoked_between_two_packages(
+    target: Target, trino: TrinoServer, six_packages: FolderLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D06: said in a line; once it is granted again the next run goes on."""
+    poor = targets.trino(target.extra["settings"].model_copy(update={"user": "poor"}), tmp_path)
+    others = {"privileges": EVERYTHING}
+    monkeypatch.setattr("engine.load.BATCH_PACKAGES", 1)
+
+    def denied() -> bool:
+        try:
+            poor.ask("DELETE FROM landing.raw_prices WHERE symbol = 'none'")
+        except DestinationError:
+            return True
+        return False
+
+    def revoke(_: str) -> None:
+        trino.allow({"user": "poor", "schema": "landing", "table": "raw_prices", "privileges": ["SELECT"]}, others)
+        waits_until(denied)
+
+    try:
+        with poor.opened() as opened:
+            opened.ensure([PRICES])
+            report = catch_up(opened, six_packages, [PRICES], revoke)
+    finally:
+        trino.allow()
+    [line] = report.errors
+    assert "a permission is missing" in line
+    assert "Grant it" in line
+    assert report.tables[0].seq == 1
+    waits_until(lambda: not denied())
+    poor.recovers(six_packages)
+
+
+def test_housekeeping_beside_a_slow_reader(target: Target, trino: TrinoServer, six_packages: FolderLake) -> None:
+    """X08: small files are merged and nothing goes that is younger than a week; without that it would not be read."""
+    from trino.dbapi import connect
+
+    for package in six_packages.packages["raw_prices"]:
+        with target.opened() as opened:
+            opened.load("raw_prices", [package])
+    [(snapshot,)] = target.ask(
+        'SELECT snapshot_id FROM landing."raw_prices$snapshots" ORDER BY committed_at DESC LIMIT 1'
+    )
+    old = f"SELECT COUNT(*), COUNT(DISTINCT symbol) FROM landing.raw_prices FOR VERSION AS OF {snapshot}"
+    files = 'SELECT COUNT(*) FROM landing."raw_prices$files"'
+    many = "SELECT r.symbol FROM landing.raw_prices AS r CROSS JOIN UNNEST(SEQUENCE(1, 5000)) AS n"
+    with connect(host="127.0.0.1", port=trino.port, user="tests", catalog="lake") as connection:
+        slow = connection.cursor().execute(many)
+        seen = Counter(row[0] for row in slow.fetchmany(10))
+        with target.opened() as opened:
+            opened.maintenance()
+        assert target.ask(files) == [(1,)], "nothing was tidied up"
+        while rows := slow.fetchmany(50_000):
+            seen.update(row[0] for row in rows)
+        assert target.ask(old) == [(60, 60)]
+        at_once = connection.cursor()
+        at_once.execute("SET SESSION lake.expire_snapshots_min_retention = '0s'").fetchall()
+        at_once.execute(
+            "ALTER TABLE landing.raw_prices EXECUTE expire_snapshots(retention_threshold => '0s')"
+        ).fetchall()
+    assert seen == Counter({f"S{number}": 5000 for number in range(60)})
+    with pytest.raises(DestinationError, match="Iceberg snapshot ID does not exist"):
+        target.ask(old)
+    assert target.findings(six_packages) == []

@@ -41,10 +41,11 @@ def whole(shop: SmallProject) -> None:
 
 
 def mounted(options: str, folder: Path) -> list[str]:
-    """A small file system over a folder with the folder's own content, seen by this run alone."""
+    """A small file system over a folder with the folder's own content; what the run leaves there is put back."""
     script = (
         'kept=$(mktemp -d) && mount --bind "$0" "$kept" && mount -t tmpfs -o "$1" tmpfs "$0" && '
-        'cp -a "$kept/." "$0" && shift && exec "$@"'
+        'cp -a "$kept/." "$0" && shift && { "$@"; code=$?; '
+        'find "$kept" -mindepth 1 -delete; cp -a "$0/." "$kept/"; umount "$kept"; rmdir "$kept"; exit $code; }'
     )
     return ["unshare", "-m", "sh", "-c", script, str(folder), options]
 
@@ -58,6 +59,23 @@ def test_a_full_disk(shop: SmallProject, where: str) -> None:
         for extension in (folder / "duckdb").rglob("*.duckdb_extension"):
             extension.unlink()  # 70 MB that a small disk has no room for: that is the fault here
     ended = shop.engine("run", "daily", wrap=mounted("size=1500k", folder))
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert clear(ended.stdout + ended.stderr, "space") == []
+    whole(shop)
+
+
+@as_root
+def test_a_full_disk_under_a_duckdb_file(shop: SmallProject) -> None:
+    """R01, for the other embedded warehouse: what is left of its file opens, and takes the load once there is room."""
+    one = shop.folder / "one"
+    yaml = SMALL.replace("type: ducklake, path: warehouse", "type: duckdb, path: one/one.duckdb")
+    shop.write(yaml)
+    new = shop.folder / "in" / "orders2.jsonl"
+    new.rename(shop.folder / "orders2.jsonl")
+    assert shop.run().failures == []
+    (shop.folder / "orders2.jsonl").rename(new)
+    used = sum(path.stat().st_size for path in one.rglob("*") if path.is_file())
+    ended = shop.engine("run", "daily", wrap=mounted(f"size={(used >> 10) + 1000}k", one))
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert clear(ended.stdout + ended.stderr, "space") == []
     whole(shop)

@@ -11,6 +11,7 @@ With CI_REQUIRE_SERVERS=1 a server that cannot be had fails the test.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,6 +70,13 @@ class TrinoServer:
 
         with connect(host="127.0.0.1", port=self.port, user="tests", catalog="lake", timezone="UTC") as connection:
             return connection.cursor().execute(statement).fetchall()
+
+    def allow(self, *tables: Mapping[str, Any]) -> None:
+        """Set who may do what to which tables, within a second; without any, everybody may do everything."""
+        rules = self.files.with_name("rules.json")
+        unfinished = rules.with_suffix(".new")
+        unfinished.write_text(json.dumps({"tables": tables} if tables else {}))
+        unfinished.replace(rules)
 
     def kill(self) -> None:
         """End it in mid-air."""
@@ -156,6 +164,10 @@ def _started(
     files = folder / "files"
     files.mkdir(exist_ok=True)
     shutil.copytree(SETTINGS, folder / "etc", dirs_exist_ok=True)
+    (folder / "etc" / "access-control.properties").write_text(
+        f"access-control.name=file\nsecurity.config-file={folder}/rules.json\nsecurity.refresh-period=1s\n"
+    )
+    (folder / "rules.json").write_text("{}")
     variables = {
         "TRINO_PORT": str(port.number),
         "TRINO_BIND": "127.0.0.1",

@@ -16,6 +16,10 @@ SAID = {
     "TransactionContext Error: Failed to commit: database is locked": "another process holds its lock",
     "[Errno 28] No space left on device: '/x/data'": "no space left on the disk",
     "Failed to commit: database or disk is full": "no space left on the disk",
+    "Out of Memory Error: could not allocate block of size 256.0 KiB": "not enough memory",
+    "TransactionContext Error: Failed to commit: Failed to re-allocate block of 33554432 bytes (bad allocation)": (
+        "not enough memory"
+    ),
     "IO Error: The file is not a valid DuckDB database file!": "is damaged|are damaged|damaged",
     "[Errno 13] Permission denied: '/x/data'": "cannot be written: .*Permission denied",
     "Binder Error: something new\n\nLINE 1: ...": "something new",
