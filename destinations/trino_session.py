@@ -18,7 +18,8 @@ EXISTS = "File already exists"
 """What add_files says of a file that the table has already."""
 ANSWER_SECONDS = 25.0
 """How long one request may go without an answer: Trino answers each within a second, whatever the statement takes. The
-client asks three times, and as often again to take the statement back."""
+client asks three times, and as often again to take the statement back. A statement that is sent again runs once: Trino
+starts the one whose first answer is fetched."""
 STARTING, STARTING_SECONDS = "is still starting", 15.0
 LATER = "Run again in a few seconds."
 AGAIN = "Run again: nothing is lost, and nothing of this load counts."
