@@ -59,6 +59,13 @@ class Schedule:
         runs = croniter(self.cron, after.astimezone(ZoneInfo(timezone)))
         return [runs.get_next(datetime) for _ in range(count)]
 
+    def last_run(self, before: datetime, timezone: str) -> datetime:
+        """The last time that it gives before an instant (with a zone), in the given zone."""
+        from croniter import croniter
+
+        last: datetime = croniter(self.cron, before.astimezone(ZoneInfo(timezone))).get_prev(datetime)
+        return last
+
     def _days_fired(self, length: int) -> list[int]:
         """Days of the busiest month of that length on which it fires."""
         return max((self._month(length, first) for first in range(7)), key=len)

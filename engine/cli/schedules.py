@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.errors import redact
-from engine.cli.options import with_project
+from engine.cli.options import load, with_project
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -26,7 +26,12 @@ def up(project: Project, port: int) -> None:
     """
     from engine.schedules.up import up as serve
 
-    serve(project, port, lambda text: print(redact(text), file=sys.stderr, flush=True))
+    serve(
+        project,
+        port,
+        lambda text: print(redact(text), file=sys.stderr, flush=True),
+        lambda: load(project.path, project.profile_name),
+    )
 
 
 COMMANDS = (up,)

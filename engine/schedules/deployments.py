@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.schedules import Cron
@@ -15,6 +16,10 @@ from engine.schedules.entrypoints import MODULE
 from engine.schedules.flow import flow_of
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+
     from engine.config.project import Project
 
 TAG = "tickhouse"
@@ -48,3 +53,14 @@ def deployment_of(project: Project, pipeline: str, **more: Any) -> RunnerDeploym
     if schedule is None:
         deployment.schedules = []  # None would leave one that an earlier file gave it
     return deployment
+
+
+def gone(client: SyncPrefectClient, project: Project) -> dict[str, UUID]:
+    """Deployments of this profile whose pipeline is not in the file any more, by the pipeline's name."""
+    found = client.read_deployments(
+        deployment_filter=DeploymentFilter(
+            name=DeploymentFilterName(any_=[project.profile_name]), tags=DeploymentFilterTags(all_=[TAG])
+        )
+    )
+    names = {each.id: str(each.entrypoint).rpartition(".")[2] for each in found}
+    return {name: each for each, name in names.items() if name not in project.file.pipelines}

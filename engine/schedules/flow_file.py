@@ -1,4 +1,4 @@
-"""Which pipelines file a run that Prefect starts works on."""
+"""Which pipelines file a run that Prefect starts works on, and whether it was edited."""
 
 from __future__ import annotations
 
@@ -12,3 +12,11 @@ FILE_VARIABLE = "ENGINE_FILE"
 def pipelines_file() -> Path:
     """Return the file that this process runs."""
     return Path(os.environ.get(FILE_VARIABLE, "pipelines.yaml"))
+
+
+def modified(file: Path) -> int:
+    """Return when a file was changed last; 0 while there is none, as between two steps of an editor."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0

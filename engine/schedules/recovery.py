@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -11,38 +12,69 @@ from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
     FlowRunFilter,
+    FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Crashed
 
-from engine.schedules.overdue import keep_newest
+from engine.schedule import parse_schedule
+from engine.schedules.overdue import keep_newest, overdue
 from engine.words import counted
 
 if TYPE_CHECKING:
     from engine.config.project import Project
 
 UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+INTERRUPTED = {StateType.CRASHED, StateType.CANCELLED}
 
 
 def recover(project: Project, deployments: Mapping[str, UUID], *, own: bool) -> list[str]:
-    """End what died with an earlier `engine up`, and leave of missed times one run each; say what was done.
+    """End what died with an earlier `engine up`, and see to it that missed times get one run each; say what was done.
 
-    On a server of its own every run under way is one that died: no other process serves this data folder.
+    `own`: the server belongs to this data folder alone, so every run under way is one whose process is gone.
     """
-    del project
     said = []
     with get_client(sync_client=True) as client:
         dead = _crash(client, list(deployments.values())) if own else 0
         if dead:
-            said.append(
-                f"{counted(dead, 'run')} died with an earlier `engine up`; the next run of each goes on from there"
-            )
+            said.append(f"{counted(dead, 'run')} of an earlier `engine up` died with it; what was landed stays")
         missed = keep_newest(client, list(deployments.values()))
         if missed:
-            said.append(f"{counted(missed, 'missed run')} left to the newest of each pipeline, which takes all of it")
+            said.append(f"{counted(missed, 'missed run')} left to the newest of its pipeline, which takes all of it")
+        for pipeline, deployment in deployments.items():
+            why = _owed(client, project, pipeline, deployment)
+            if why:
+                client.create_flow_run_from_deployment(deployment, tags=["catch-up"])
+                said.append(f"{pipeline} runs now: {why}")
     return said
+
+
+def _owed(client: SyncPrefectClient, project: Project, pipeline: str, deployment: UUID) -> str:
+    """Why a run is due that no scheduled run stands for any more; empty: none is."""
+    cron = project.file.pipelines[pipeline].schedule
+    if not cron or overdue(client, [deployment]):
+        return ""
+    due = parse_schedule(cron).last_run(datetime.now(UTC), project.file.timezone)
+    last = _last_started(client, deployment)
+    if last is None or last.start_time is None:
+        known_since = client.read_deployment(deployment).created
+        return f"it missed {due:%Y-%m-%d %H:%M %Z}" if known_since and known_since < due else ""
+    if last.state_type in INTERRUPTED:
+        return "its last run was interrupted"
+    return f"it missed {due:%Y-%m-%d %H:%M %Z}" if last.start_time < due else ""
+
+
+def _last_started(client: SyncPrefectClient, deployment: UUID) -> FlowRun | None:
+    found = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])),
+        flow_run_filter=FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False)),
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=1,
+    )
+    return found[0] if found else None
 
 
 def _crash(client: SyncPrefectClient, deployments: list[UUID]) -> int:

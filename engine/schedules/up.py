@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.attend import attended
 from engine.errors import UsageError
@@ -20,13 +20,14 @@ from engine.schedules.settings import client, own_server, put
 
 if TYPE_CHECKING:
     from engine.config.project import Project
-
-AT_ONCE = 4
-"""Pipelines that run at a time in one `engine up`."""
+    from engine.schedules.serving import Serving
 
 
-def up(project: Project, port: int, say: Callable[[str], None]) -> None:
-    """Serve every pipeline until SIGINT or SIGTERM. Raises UsageError without pipelines, BusyError beside another."""
+def up(project: Project, port: int, say: Callable[[str], None], load: Callable[[], Project]) -> None:
+    """Serve every pipeline until SIGINT or SIGTERM; `load` reads the file anew when it was edited.
+
+    Raises UsageError without pipelines, BusyError beside another `engine up` of the data folder.
+    """
     if not project.file.pipelines:
         raise UsageError("there is no pipeline to serve", f"Add one to {project.path.name}.")
     folder = project.data_dir / "prefect"
@@ -40,32 +41,16 @@ def up(project: Project, port: int, say: Callable[[str], None]) -> None:
         else:
             server = stack.enter_context(local_server(folder, port, say))
             say(f"Prefect: {server.address} (its data: {folder})")
-        stack.enter_context(attended(lambda: project, say))
-        asyncio.run(_serve(project, say, own=not named))
+        from engine.schedules.serving import Serving  # Prefect itself: it reads its settings when it is imported
+
+        serving = Serving(project, say, load, own=not named)
+        # what is served beside the schedules, as long as they are
+        stack.enter_context(attended(lambda: serving.project, say))
+        asyncio.run(_until_told(serving, say))
 
 
-async def _serve(project: Project, say: Callable[[str], None], *, own: bool) -> None:
-    """Register the deployments, put in order what an earlier `engine up` left, and run what comes due until told."""
-    from engine.schedules.deployments import deployments
-    from engine.schedules.recovery import recover
-
-    told = _when_told()
-    runner = _runner(f"engine-up-{project.profile_name}")
-    ids = {str(each.flow_name): await runner.aadd_deployment(each) for each in deployments(project)}
-    for line in [*await asyncio.to_thread(recover, project, ids, own=own), *timetable(project)]:
-        say(line)
-    serving = asyncio.create_task(runner.start())
-    asking = asyncio.create_task(told.wait())
-    await asyncio.wait({serving, asking}, return_when=asyncio.FIRST_COMPLETED)
-    if not serving.done():
-        say("ending: runs under way stop at their next page; what was landed stays")
-        await runner.astop()
-    asking.cancel()
-    await serving
-
-
-def _when_told() -> asyncio.Event:
-    """An event that the first SIGINT or SIGTERM sets; the second one ends at once, and children see that."""
+async def _until_told(serving: Serving, say: Callable[[str], None]) -> None:
+    """Serve until the first SIGINT or SIGTERM; the second one ends at once, and children see that."""
     told = asyncio.Event()
 
     def tell() -> None:
@@ -73,19 +58,18 @@ def _when_told() -> asyncio.Event:
             os._exit(1)
         told.set()
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, tell)
-    return told
-
-
-def _runner(name: str) -> Any:
-    """Prefect's runner, which leaves signals to this module, and schedules as they are when it ends."""
-    from prefect.runner import Runner
-
-    runner = Runner(name=name, pause_on_shutdown=False, limit=AT_ONCE)
-    runner.handle_sigterm = lambda *_: None  # it would leave without waiting for its runs
-    return runner
+        asyncio.get_running_loop().add_signal_handler(number, tell)
+    await serving.begin()
+    for line in timetable(serving.project):
+        say(line)
+    working, asking = asyncio.create_task(serving.work()), asyncio.create_task(told.wait())
+    await asyncio.wait({working, asking}, return_when=asyncio.FIRST_COMPLETED)
+    if not working.done():
+        say("ending: runs under way stop at their next page; what was landed stays")
+        await serving.end()
+    asking.cancel()
+    await working
 
 
 def timetable(project: Project) -> list[str]:

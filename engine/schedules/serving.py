@@ -1,0 +1,97 @@
+"""The deployments of a file on a server, and Prefect's runner that runs what comes due; edits are followed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.runner import Runner
+
+from engine.errors import TickhouseError
+from engine.schedules.deployments import deployments, gone
+from engine.schedules.flow_file import modified
+from engine.schedules.recovery import recover
+from engine.schedules.watchdogs import ensure_watchdogs
+
+if TYPE_CHECKING:
+    from engine.config.project import Project
+
+AT_ONCE = 4
+"""Pipelines that run at a time in one `engine up`."""
+LOOK_SECONDS = 2.0
+
+
+class Serving:
+    """Serves the pipelines of `project`, which is the file as it was read last. `own`: the server is nobody else's."""
+
+    def __init__(self, project: Project, say: Callable[[str], None], load: Callable[[], Project], *, own: bool) -> None:
+        """Begin nothing yet."""
+        self.project = project
+        self._say = say
+        self._load = load
+        self._own = own
+        self._read = modified(project.path)
+        self._runner: Any = Runner(name=f"engine-up-{project.profile_name}", pause_on_shutdown=False, limit=AT_ONCE)
+        self._runner.handle_sigterm = lambda *_: None  # it would leave without waiting for its runs
+
+    async def begin(self) -> None:
+        """Register the deployments, and put in order what an earlier `engine up` left."""
+        ids = await self._register()
+        for line in await asyncio.to_thread(self._recover, ids):
+            self._say(line)
+
+    async def work(self) -> None:
+        """Run what comes due until `end` is called."""
+        following = asyncio.create_task(self._follow())
+        try:
+            await self._runner.start()
+        finally:
+            following.cancel()
+
+    async def end(self) -> None:
+        """Let runs under way stop at their next page."""
+        await self._runner.astop()
+
+    def _recover(self, ids: dict[str, UUID]) -> list[str]:
+        with get_client(sync_client=True) as client:
+            ensure_watchdogs(client)
+        return recover(self.project, ids, own=self._own)
+
+    async def _register(self) -> dict[str, UUID]:
+        ids = {each.flow_name: await self._runner.aadd_deployment(each) for each in deployments(self.project)}
+        for line in await asyncio.to_thread(self._leave_out):
+            self._say(line)
+        return ids
+
+    def _leave_out(self) -> list[str]:
+        """Remove deployments of pipelines that the file has no more; on a server that others use, only tell."""
+        said = []
+        with get_client(sync_client=True) as client:
+            for name, deployment in gone(client, self.project).items():
+                if self._own:
+                    client.delete_deployment(deployment)
+                    said.append(f"{name} is not in {self.project.path.name} any more: its deployment is removed")
+                else:
+                    said.append(
+                        f"{name}: deployed, and not in {self.project.path.name}; `engine deploy --prune` removes it"
+                    )
+        return said
+
+    async def _follow(self) -> None:
+        """Take an edit of the file: its schedules from now on, all the rest with the next run anyway."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            at = modified(self.project.path)
+            if at == self._read:
+                continue
+            try:
+                self.project = await asyncio.to_thread(self._load)
+                await self._register()
+            except TickhouseError as error:
+                self._say(f"the edited {self.project.path.name} is not followed: {error}")
+            else:
+                self._say(f"{self.project.path.name} was edited: its schedules are as it says now")
+            self._read = at

@@ -1,0 +1,85 @@
+"""Pipelines as flows on a real Prefect server: the same run, retried by its parts, with its page."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.fake_api import Reply
+from tests.schedules.conftest import Shop
+from tests.schedules.prefect_api import PrefectApi, until
+from tests.schedules.served_project import SECRET, ServedProject, Up
+
+pytestmark = pytest.mark.xdist_group("prefect")
+Served = tuple[ServedProject, Up]
+
+
+def test_a_run_is_a_task_for_each_source_and_destination_and_leaves_a_page(prefect: PrefectApi, served: Served) -> None:
+    project, up = served
+    run = prefect.ended(prefect.start("plain"))
+    assert run["state_type"] == "COMPLETED", prefect.log(run["id"])
+    tasks = prefect.tasks(run["id"])
+    assert set(tasks) == {"extract assets", "extract steady", "load warehouse"}
+    assert {task["state_type"] for task in tasks.values()} == {"COMPLETED"}
+    assert {"tickhouse", "money"} <= set(run["tags"])
+    assert project.ids("raw_steady")
+    page = prefect.pages("plain")[0]
+    assert "| steady.raw\\_steady | raw\\_steady | 1 | 0 |" in page
+    assert "| warehouse | 1 |" in page or "| warehouse | 2 |" in page
+    until(lambda: prefect.log(run["id"]), lambda text: "load warehouse" in text, 10)
+    assert SECRET not in page + prefect.log(run["id"]) + up.said()
+
+
+def test_a_source_that_failed_is_tried_again_alone(prefect: PrefectApi, served: Served, shop: tuple[Shop, str]) -> None:
+    project, _ = served
+    answers, _url = shop
+    answers.failing["moody"] = [Reply([], {"token": SECRET}, 404), Reply([], {}, 404)]
+    before = list(answers.asked)
+    run = prefect.ended(prefect.start("mixed"))
+    asked = answers.asked[len(before) :]
+    assert run["state_type"] == "COMPLETED", prefect.log(run["id"])
+    assert (asked.count("moody"), asked.count("steady")) == (3, 1), "the fault fired twice, the other source was left"
+    tasks = prefect.tasks(run["id"])
+    assert tasks["extract moody"]["run_count"] == 3
+    assert tasks["extract steady"]["run_count"] == 1
+    assert len(project.ids("raw_moody")) == 1
+
+
+def test_a_failure_that_no_retry_mends_is_not_retried_and_the_others_are_loaded(
+    prefect: PrefectApi, served: Served, shop: tuple[Shop, str]
+) -> None:
+    project, _ = served
+    answers, _url = shop
+    answers.failing["moody"] = [Reply([], {}, 410)]
+    before, held = len(answers.asked), len(project.ids("raw_steady"))
+    run = prefect.ended(prefect.start("mixed"))
+    assert answers.failing["moody"] == [], "the fault fired"
+    assert answers.asked[before:].count("moody") == 1
+    assert run["state_type"] == "FAILED"
+    assert run["state"]["message"].startswith("exit code 1 (a retry may help), partial: ")
+    assert "gone for good" in run["state"]["message"]
+    assert prefect.tasks(run["id"])["extract moody"]["state_type"] == "FAILED"
+    assert len(project.ids("raw_steady")) == held + 1
+    assert "gone for good" in prefect.pages("mixed")[0]
+
+
+def test_a_configuration_error_is_not_retried(prefect: PrefectApi, served: Served) -> None:
+    run = prefect.ended(prefect.start("mixed", profile="nowhere"))
+    assert served
+    assert run["state_type"] == "FAILED"
+    assert run["state"]["message"].startswith("exit code 2 (do not retry): ")
+    assert "nowhere" in run["state"]["message"]
+    assert run["run_count"] == 1
+    assert prefect.tasks(run["id"]) == {}
+
+
+def test_one_run_at_a_time(prefect: PrefectApi, served: Served, shop: tuple[Shop, str]) -> None:
+    assert served
+    answers, _url = shop
+    answers.failing["slow"] = [Reply([{"id": 1, "name": "x"}], wire="trickle_head", pace=0.05)]
+    runs = [prefect.start("long") for _ in range(2)]
+    seen = until(
+        lambda: sorted(prefect.run(run)["state_name"] for run in runs),
+        lambda names: "AwaitingConcurrencySlot" in names and "Running" in names,
+        30,
+    )
+    assert seen == ["AwaitingConcurrencySlot", "Running"]
