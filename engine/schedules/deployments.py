@@ -50,9 +50,14 @@ def deployment_of(project: Project, pipeline: str, **more: Any) -> RunnerDeploym
         **more,
     )
     deployment.entrypoint = f"{MODULE}.{pipeline}"
-    if schedule is None:
-        deployment.schedules = []  # None would leave one that an earlier file gave it
     return deployment
+
+
+def drop_schedule(client: SyncPrefectClient, deployment: UUID) -> None:
+    """Take away the schedule that an earlier file gave a deployment: to register it without one leaves it there."""
+    for schedule in client.read_deployment(deployment).schedules:
+        if schedule.slug == SLUG:
+            client.delete_deployment_schedule(deployment, schedule.id)
 
 
 def gone(client: SyncPrefectClient, project: Project) -> dict[str, UUID]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from engine.config.load import load_project
@@ -24,12 +24,12 @@ from engine.schedules.overdue import cover_overdue
 from engine.schedules.page import keep_page, outcome_line
 from engine.schedules.parent import when_orphaned
 from engine.schedules.tasks import RunLog, Tasks
+from engine.words import counted
 
 if TYPE_CHECKING:
     from prefect import Flow
     from prefect.states import State
 
-    from engine.config.project import Project
     from engine.report import RunReport
 
 MESSAGE_LENGTH = 500
@@ -74,7 +74,9 @@ def _run(pipeline: str, profile: str | None) -> State[Any]:
     when_orphaned(runner)
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None:
-        cover_overdue(context.flow_run.deployment_id, context.flow_run.id)
+        covered = cover_overdue(context.flow_run.deployment_id, context.flow_run.id)
+        if covered:
+            log.info("in place of %s that came due too: it takes all that has come meanwhile", counted(covered, "run"))
     try:
         report = _attempts(runner, pipeline, tasks, log.warning)
     except TickhouseError as error:
@@ -84,7 +86,11 @@ def _run(pipeline: str, profile: str | None) -> State[Any]:
         runner.stop.set()
         runner.end_soon()
         raise
-    return _finish(project, report, redact)
+    keep_page(project, report, redact)
+    line = redact(visible(outcome_line(report)))[:MESSAGE_LENGTH]
+    if runner.stop.is_set():
+        return Crashed(message=line)
+    return Completed(message=line) if report.exit_code == EXIT_OK else Failed(message=line)
 
 
 def _attempts(runner: Runner, pipeline: str, tasks: Tasks, say: Any) -> RunReport:
@@ -98,12 +104,6 @@ def _attempts(runner: Runner, pipeline: str, tasks: Tasks, say: Any) -> RunRepor
             say(f"not begun: {error.line}; again in {tasks.delay_seconds:.0f} s")
             time.sleep(tasks.delay_seconds)
     raise AssertionError
-
-
-def _finish(project: Project, report: RunReport, redact: Redactor) -> State[Any]:
-    keep_page(project, report, redact)
-    line = redact(visible(outcome_line(report)))[:MESSAGE_LENGTH]
-    return Completed(message=line) if report.exit_code == EXIT_OK else Failed(message=line)
 
 
 def _refused(error: TickhouseError, redact: Any) -> State[Any]:

@@ -1,4 +1,7 @@
-"""Scheduled runs whose time has passed: one run does what all of them would have done."""
+"""Scheduled runs whose time has passed: one run does what all of them would have done.
+
+The others are deleted: they never began, and a state would make them look like runs that ended.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.states import Cancelled
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -29,10 +31,11 @@ AT_A_TIME = 200
 
 
 def cover_overdue(deployment: UUID, run: UUID) -> int:
-    """Let `run` stand for every scheduled run of its deployment that is due: it takes all that has come meanwhile."""
+    """Let `run` stand for every scheduled run of its deployment that is due; return how many it stands for."""
     with get_client(sync_client=True) as client:
         others = [one for one in overdue(client, [deployment]) if one.id != run]
-        _cancel(client, others, f"covered by run {run}")
+        for other in others:
+            client.delete_flow_run(other.id)
     return len(others)
 
 
@@ -42,7 +45,8 @@ def keep_newest(client: SyncPrefectClient, deployments: list[UUID]) -> int:
     for deployment in deployments:
         found = overdue(client, [deployment])
         dropped += sorted(found, key=lambda one: one.expected_start_time or datetime.min.replace(tzinfo=UTC))[:-1]
-    _cancel(client, dropped, "covered by the newest of the runs that were missed")
+    for run in dropped:
+        client.delete_flow_run(run.id)
     return len(dropped)
 
 
@@ -69,8 +73,3 @@ def overdue(client: SyncPrefectClient, deployments: list[UUID]) -> list[FlowRun]
 
 def _is_due(run: FlowRun, now: datetime) -> bool:
     return run.state_name == WAITING or run.next_scheduled_start_time is None or run.next_scheduled_start_time <= now
-
-
-def _cancel(client: SyncPrefectClient, runs: list[FlowRun], why: str) -> None:
-    for run in runs:
-        client.set_flow_run_state(run.id, Cancelled(message=why))

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.runner import Runner
 
 from engine.errors import TickhouseError
-from engine.schedules.deployments import deployments, gone
+from engine.schedules.deployments import deployments, drop_schedule, gone
 from engine.schedules.flow_file import modified
 from engine.schedules.recovery import recover
 from engine.schedules.watchdogs import ensure_watchdogs
@@ -53,6 +53,8 @@ class Serving:
 
     async def end(self) -> None:
         """Let runs under way stop at their next page."""
+        while not self._runner.started:  # noqa: ASYNC110 - the runner has no event for it
+            await asyncio.sleep(0.05)
         await self._runner.astop()
 
     def _recover(self, ids: dict[str, UUID]) -> list[str]:
@@ -62,14 +64,17 @@ class Serving:
 
     async def _register(self) -> dict[str, UUID]:
         ids = {each.flow_name: await self._runner.aadd_deployment(each) for each in deployments(self.project)}
-        for line in await asyncio.to_thread(self._leave_out):
+        for line in await asyncio.to_thread(self._take_away, ids):
             self._say(line)
         return ids
 
-    def _leave_out(self) -> list[str]:
-        """Remove deployments of pipelines that the file has no more; on a server that others use, only tell."""
+    def _take_away(self, ids: dict[str, UUID]) -> list[str]:
+        """Remove schedules and deployments that the file has no more; on a shared server, only tell of the latter."""
         said = []
         with get_client(sync_client=True) as client:
+            for name, deployment in ids.items():
+                if not self.project.file.pipelines[name].schedule:
+                    drop_schedule(client, deployment)
             for name, deployment in gone(client, self.project).items():
                 if self._own:
                     client.delete_deployment(deployment)

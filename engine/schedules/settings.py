@@ -5,7 +5,6 @@ They are environment variables, so that a run that Prefect starts has them too; 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -26,26 +25,18 @@ def own_server(folder: Path, port: int) -> dict[str, str]:
         # a page of another site, open in a browser of this machine, must not reach the API
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        **client(folder),
+        # not the user's own folder, whose settings are meant for another server
+        "PREFECT_HOME": str(folder),
+        "PREFECT_PROFILES_PATH": str(folder / "profiles.toml"),
+        **client(),
     }
 
 
-def client(folder: Path) -> dict[str, str]:
+def client() -> dict[str, str]:
     """Settings of a process that talks to a server."""
     return {
-        "PREFECT_HOME": str(folder),
-        "PREFECT_PROFILES_PATH": str(folder / "profiles.toml"),
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "DO_NOT_TRACK": "1",
     }
-
-
-def put(settings: dict[str, str]) -> None:
-    """Set them for this process and those that it starts. What a user has set already stays, but for the address."""
-    for name, value in settings.items():
-        if name == "PREFECT_API_URL":
-            os.environ[name] = value
-        else:
-            os.environ.setdefault(name, value)

@@ -16,7 +16,7 @@ from engine.locks import hold
 from engine.schedule import parse_schedule
 from engine.schedules.flow_file import FILE_VARIABLE
 from engine.schedules.server import local_server
-from engine.schedules.settings import client, own_server, put
+from engine.schedules.settings import client, own_server
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -34,7 +34,7 @@ def up(project: Project, port: int, say: Callable[[str], None], load: Callable[[
     named = os.environ.get("PREFECT_API_URL")
     os.environ[FILE_VARIABLE] = str(project.path.resolve())
     os.environ["ENGINE_PROFILE"] = project.profile_name
-    put(client(folder) if named else own_server(folder, port))
+    os.environ.update(client() if named else own_server(folder, port))
     with hold(project.data_dir / "locks" / "up.lock", "engine up"), ExitStack() as stack:
         if named:
             say(f"Prefect's server: {named.removesuffix('/api')}")

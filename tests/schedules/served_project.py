@@ -20,7 +20,6 @@ from tests.schedules.prefect_api import until
 ENGINE = str(Path(sys.executable).with_name("engine"))
 QUICK = {"PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5"}
 """Prefect's own settings: a test need not wait ten seconds for a run to be seen."""
-ERASED = ("PREFECT_API_URL", "PREFECT_HOME", "ENGINE_PROFILE")
 SECRET = "kZ8-canary-w1T%pXr"  # noqa: S105 - looked for in all that is shown
 PLAIN = {"primary_key": ["id"], "columns": {"id": {"type": "bigint"}, "name": {}}}
 
@@ -97,7 +96,8 @@ class ServedProject:
         (self.folder / "pipelines.yaml").write_text(yaml.safe_dump(self.document, sort_keys=False))
 
     def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if name not in ERASED}
+        kept = {name: value for name, value in os.environ.items() if name != "ENGINE_PROFILE"}
+        inherited = {name: value for name, value in kept.items() if not name.startswith("PREFECT")}
         return {**inherited, **QUICK, "COLUMNS": "200", **(env or {})}
 
     @contextmanager

@@ -1,0 +1,121 @@
+"""Times that passed while nothing ran, runs that died: one run each, nothing stuck, an edit counts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.faults.fake_api import Reply
+from tests.schedules.conftest import Shop, make
+from tests.schedules.prefect_api import PrefectApi, until
+from tests.schedules.served_project import ServedProject, Up, free_port
+
+pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.faults]
+Served = tuple[ServedProject, Up]
+DAY = timedelta(days=1)
+
+
+def waiting(prefect: PrefectApi, pipeline: str) -> list[str]:
+    """Runs that are due and have neither begun nor ended."""
+    now = datetime.now(UTC).isoformat()
+    return [
+        run["id"]
+        for run in prefect.runs(pipeline)
+        if run["state_type"] == "SCHEDULED" and run["expected_start_time"] < now
+    ]
+
+
+def test_o01_a_day_of_missed_schedules_is_one_run(prefect: PrefectApi, shop: tuple[Shop, str], tmp_path: Path) -> None:
+    project = ServedProject(tmp_path / "project", shop[1])
+    project.source("steady")
+    project.pipeline("daylong", "steady", schedule="*/5 * * * *")
+    project.write()
+    named = {"PREFECT_API_URL": f"{prefect.address}/api"}
+    with project.up(env=named, name="first") as up:
+        up.ready()
+        assert up.end() == 0, up.said()
+    now = datetime.now(UTC)
+    prefect.make_due("daylong", now - DAY, now, 288)
+    missed = waiting(prefect, "daylong")
+    assert len(missed) >= 288, "the fault fired"
+    with project.up(env=named, name="second") as up:
+        up.ready()
+        assert "missed runs left to the newest of its pipeline" in up.said()
+        until(up.said, lambda text: "Finished in state Completed" in text, 40)
+        until(lambda: waiting(prefect, "daylong"), lambda left: not left, 40)
+        prefect.ended(prefect.begun("daylong")[0]["id"])
+        time.sleep(2)  # its process has to be gone: what is told to end while it reports is cancelled
+        assert up.end() == 0
+    begun = prefect.begun("daylong")
+    assert 1 <= len(begun) <= 3
+    assert begun[0]["state_type"] == "COMPLETED"
+    assert begun[0]["id"] in missed
+    assert len(project.ids("raw_steady")) == len(begun)
+
+
+def test_runs_that_come_due_together_are_one_run_beside_a_going_one(
+    prefect: PrefectApi, served: Served, shop: tuple[Shop, str]
+) -> None:
+    project, _up = served
+    prefect.ended(prefect.start("plain"))
+    before = {run["id"] for run in prefect.begun("plain")}
+    held = len(project.ids("raw_steady"))
+    now = datetime.now(UTC)
+    prefect.make_due("plain", now - timedelta(hours=1), now, 12)
+    until(lambda: waiting(prefect, "plain"), lambda left: not left, 60)
+    until(lambda: prefect.begun("plain"), lambda runs: all(run["end_time"] for run in runs), 60)
+    begun = [run for run in prefect.begun("plain") if run["id"] not in before]
+    assert 1 <= len(begun) <= 2
+    assert len(project.ids("raw_steady")) == held + len(begun)
+    log = until(lambda: prefect.log(begun[0]["id"]), lambda text: "load warehouse" in text, 10)
+    assert "that came due too: it takes all that has come meanwhile" in log
+
+
+def test_an_edit_counts_without_a_restart(prefect: PrefectApi, served: Served) -> None:
+    project, up = served
+    project.document["pipelines"]["plain"]["schedule"] = "7 3 * * *"
+    project.document["pipelines"]["added"] = {"extract": ["steady"], "load": [], "transform": False}
+    project.write()
+    until(up.said, lambda text: "was edited: its schedules are as it says now" in text, 30)
+    (schedule,) = prefect.deployment("plain")["schedules"]
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("7 3 * * *", "UTC")
+    assert prefect.deployment("added")["schedules"] == []
+    del project.document["pipelines"]["plain"]["schedule"]
+    project.write()
+    until(lambda: prefect.deployment("plain")["schedules"], lambda left: not left, 30)
+
+
+def test_a_killed_engine_up_leaves_nothing_stuck(shop: tuple[Shop, str], tmp_path: Path) -> None:
+    answers, url = shop
+    project, port = make(tmp_path / "project", url), free_port()
+    project.pipeline("long", "slow", schedule="0 0 1 1 *", retries=0)
+    project.write()
+    env = {"SHOP_KEY": "a key"}
+    prefect = PrefectApi(f"http://127.0.0.1:{port}")
+    answers.failing["slow"] = [Reply([{"id": 1, "name": "x"}], wire="trickle_head", pace=0.2)]
+    with project.up("--port", str(port), env=env, name="first") as up:
+        up.ready()
+        run = prefect.start("long")
+        until(lambda: prefect.run(run)["state_type"], lambda state: state == "RUNNING", 30)
+        os.kill(up.process.pid, signal.SIGKILL)
+        up.process.wait()
+    with project.up("--port", str(port), env=env, name="second") as up:
+        up.ready()
+        assert "long runs now: its last run was interrupted" in up.said()
+        assert prefect.run(run)["state_type"] == "CRASHED"
+        again = until(lambda: prefect.begun("long"), lambda runs: runs[-1]["state_type"] == "COMPLETED", 60)
+        assert [each["state_type"] for each in again] == ["CRASHED", "COMPLETED"]
+        assert up.end() == 0, up.said()
+    assert len(project.ids("raw_slow")) == 1
+    assert not _listens(port), "the server ended with it"
+
+
+def _listens(port: int) -> bool:
+    from engine.schedules.server import is_taken
+
+    return is_taken(port)
