@@ -27,9 +27,9 @@ whose words go by theirs ([DucklakeSettings](#ducklakesettings), [DuckdbSettings
 environment and from `.env`.
 """
 METRICS_INTRODUCTION = """\
-What Prometheus can ask of a project. A long-running command (`engine up`, `engine run --repeat`) serves it at `/metrics` if
-the profile has a block `metrics: {port: 9464}`, on this machine only unless its `host` says otherwise. For runs that
-cron starts, after each or every few minutes:
+What Prometheus can ask of a project. A long-running command (`engine up`, `engine run --repeat`) serves it at
+`/metrics` if the profile has a block `metrics: {port: 9464}`, on this machine only unless its `host` says otherwise.
+For runs that cron starts, after each or every few minutes:
 
 ```sh
 engine metrics                                      # print them

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from engine.lateness import due
-from engine.metrics.catalogue import METRICS, RESOURCE, SOURCE
+from engine.metrics.catalogue import LOADED, METRICS, RESOURCE, SOURCE
 from engine.metrics.samples import Sample, seconds
 from engine.standing import state_of
-from engine.totals import RUNS
+from engine.totals import RUN_SECONDS, RUNS, STEP_SECONDS
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -21,6 +21,7 @@ STATUSES = ("ok", "partial", "failed", "stopped", "died")
 DEAD_LETTERS = "tickhouse_dead_letters_total"
 QUARANTINED = "tickhouse_quarantined_rows_total"
 OF_RESOURCES = [metric.name for metric in METRICS if metric.labels == RESOURCE and metric.kind == "counter"]
+OF_LOADS = [metric.name for metric in METRICS if metric.labels == LOADED and metric.kind == "counter"]
 OF_SOURCES = [metric.name for metric in METRICS if metric.labels == SOURCE and metric.kind == "counter"]
 
 
@@ -60,6 +61,7 @@ def _totals(project: Project, ledger: Ledger) -> Iterator[Sample]:
     for pipeline in project.file.pipelines:
         for status in STATUSES:
             yield Sample(RUNS, 0, {"pipeline": pipeline, "status": status})
+        yield from _steps(project, pipeline)
         for source, resource in project.resources_of(pipeline):
             where = {"pipeline": pipeline, "source": source, "resource": resource.name}
             names = [name for name in OF_RESOURCES if name != DEAD_LETTERS or _is_topic(project, source)]
@@ -71,6 +73,23 @@ def _totals(project: Project, ledger: Ledger) -> Iterator[Sample]:
         yield Sample(name, value, labels)
         if name == QUARANTINED and _is_topic(project, labels["source"]):
             yield Sample(DEAD_LETTERS, value, labels)
+
+
+def _steps(project: Project, pipeline: str) -> Iterator[Sample]:
+    """The durations, failures and loads of a pipeline's steps, all 0."""
+    block = project.file.pipelines[pipeline]
+    steps = [("extract", f"{source}.{resource.name}") for source, resource in project.resources_of(pipeline)]
+    for name in [name for name in block.load if name in project.destinations]:
+        steps.append(("load", name))
+        yield from (Sample(metric, 0, {"pipeline": pipeline, "destination": name}) for metric in OF_LOADS)
+        if block.transform and project.destinations[name].runs_models:
+            steps.append(("transform", name))
+            yield Sample("tickhouse_models_evaluated_total", 0, {"pipeline": pipeline, "warehouse": name})
+    yield from (Sample(f"{RUN_SECONDS}_{part}", 0, {"pipeline": pipeline}) for part in ("sum", "count"))
+    for step, target in steps:
+        where = {"pipeline": pipeline, "step": step, "target": target}
+        for name in (f"{STEP_SECONDS}_sum", f"{STEP_SECONDS}_count", "tickhouse_step_failures_total"):
+            yield Sample(name, 0, where)
 
 
 def _is_topic(project: Project, source: str) -> bool:
