@@ -80,9 +80,7 @@ class Serving:
                     client.delete_deployment(deployment)
                     said.append(f"{name} is not in {self.project.path.name} any more: its deployment is removed")
                 else:
-                    said.append(
-                        f"{name}: deployed, and not in {self.project.path.name}; `engine deploy --prune` removes it"
-                    )
+                    said.append(f"{name}: deployed, and not in {self.project.path.name}: remove it on Prefect's page")
         return said
 
     async def _follow(self) -> None:

@@ -48,7 +48,7 @@ def test_a_run_is_told(shop: SmallProject) -> None:
     text = exposition(shop.project())
     assert values(text, "tickhouse_runs_total")["timely", "ok"] == 1
     assert values(text, "tickhouse_landed_rows_total")["timely", "raw_orders", "shop"] == 3
-    assert values(text, "tickhouse_loaded_rows_total") == {("warehouse", "timely"): 3}
+    assert values(text, "tickhouse_loaded_rows_total") == {("warehouse", "daily"): 0, ("warehouse", "timely"): 3}
     assert values(text, "tickhouse_table_rows")["warehouse", "raw_orders"] == 3
     assert values(text, "tickhouse_table_packages_behind")["warehouse", "raw_orders"] == 0
     assert values(text, "tickhouse_destination_size_bytes")["warehouse",] > report.resources[1].bytes > 0
