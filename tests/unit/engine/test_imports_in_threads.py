@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 import engine.run as run
+from engine.report import ResourceReport
 from engine.steps import Threads
 
 def extract(extraction, source, resource):
     seen[source] = all(name in sys.modules and not getattr(sys.modules[name].__spec__, "_initializing", False)
                        for name in ("dlt", "pandas", "pyarrow", "engine.conform"))
-    return SimpleNamespace(status="unchanged")
+    return ResourceReport(source, "resource", "table")
 
 seen = {}
 run.extract = extract
