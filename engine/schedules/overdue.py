@@ -28,14 +28,15 @@ WAITING = "AwaitingConcurrencySlot"
 WAIT_SECONDS = 120
 """A run that waits for a slot is scheduled again a little later each time."""
 AT_A_TIME = 200
+DELETED_AT_A_TIME = 50
+"""What the server takes at most."""
 
 
 def cover_overdue(deployment: UUID, run: UUID) -> int:
     """Let `run` stand for every scheduled run of its deployment that is due; return how many it stands for."""
     with get_client(sync_client=True) as client:
         others = [one for one in overdue(client, [deployment]) if one.id != run]
-        for other in others:
-            client.delete_flow_run(other.id)
+        _delete(client, others)
     return len(others)
 
 
@@ -45,8 +46,7 @@ def keep_newest(client: SyncPrefectClient, deployments: list[UUID]) -> int:
     for deployment in deployments:
         found = overdue(client, [deployment])
         dropped += sorted(found, key=lambda one: one.expected_start_time or datetime.min.replace(tzinfo=UTC))[:-1]
-    for run in dropped:
-        client.delete_flow_run(run.id)
+    _delete(client, dropped)
     return len(dropped)
 
 
@@ -73,3 +73,10 @@ def overdue(client: SyncPrefectClient, deployments: list[UUID]) -> list[FlowRun]
 
 def _is_due(run: FlowRun, now: datetime) -> bool:
     return run.state_name == WAITING or run.next_scheduled_start_time is None or run.next_scheduled_start_time <= now
+
+
+def _delete(client: SyncPrefectClient, runs: list[FlowRun]) -> None:
+    ids = [str(run.id) for run in runs]
+    for start in range(0, len(ids), DELETED_AT_A_TIME):
+        some = ids[start : start + DELETED_AT_A_TIME]
+        client.request("POST", "/flow_runs/bulk_delete", json={"flow_runs": {"id": {"any_": some}}, "limit": len(some)})

@@ -13,6 +13,7 @@ import requests
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 PAGE = 200
+BUSY_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,16 @@ class PrefectApi:
     address: str
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """POST where there is a body, else GET; the answer's JSON."""
+        """POST where there is a body, else GET; the answer's JSON.
+
+        Asked again while the server says 503 (its SQLite was busy, nothing was done), as Prefect's own client does.
+        """
         url = f"{self.address}/api/{path}"
-        answer = requests.get(url, timeout=20) if body is None else requests.post(url, json=body, timeout=20)
+        for _ in range(BUSY_TRIES):
+            answer = requests.get(url, timeout=20) if body is None else requests.post(url, json=body, timeout=20)
+            if answer.status_code != requests.codes.unavailable:
+                break
+            time.sleep(1)
         assert answer.ok, f"{path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None
 
