@@ -26,13 +26,14 @@ def candle_views(table: Table) -> dict[str, str]:
         + " count(*) AS row_count"
     )
     priced = f"{identifier(prices.close)} IS NOT NULL"
-    return {
-        f"{table.name}_{length}": (
-            f"SELECT {apart}, time_bucket(INTERVAL '{int(CANDLES[length].total_seconds())} seconds', {time}) AS bucket,"
-            f" {bar} FROM {qualified('timeseries', table.name)} WHERE {priced} GROUP BY {apart}, bucket"
+    views = {}
+    for length in series.candles:
+        bucket = f"time_bucket(INTERVAL '{int(CANDLES[length].total_seconds())} seconds', {time})"
+        views[f"{table.name}_{length}"] = (
+            f"SELECT {apart}, {bucket} AS bucket, {bar} FROM {qualified('timeseries', table.name)} WHERE {priced}"
+            f" GROUP BY {apart}, {bucket}"  # by its name it would be the table's own column, where there is one
         )
-        for length in series.candles
-    }
+    return views
 
 
 def candle_view(view: str, query: str) -> str:

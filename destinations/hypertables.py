@@ -1,7 +1,8 @@
 """Schema `timeseries`: hypertables and candles, kept in step with what pipelines.yaml declares.
 
-`timeseries._settings` remembers what was applied to each table. A table that is missing, or whose key or instant is
-declared anew, is made and filled from landing in one transaction; everything else is changed in place.
+`timeseries._settings` remembers what was applied to each table, and which are ours: a stranger's is never touched. A
+table that is missing, or whose key or instant is declared anew, is made and filled from landing in one transaction;
+everything else is changed in place.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ SETTINGS = f"""
 """
 FILLED = f"ALTER TABLE {SCHEMA}._settings ADD COLUMN IF NOT EXISTS filled bigint"
 """Where the column is missing yet; its number is that of the last package whose rows the table has."""
+KEPT = "WHERE settings <> 'null'"
+"""Tables that somebody declares. Of one that was given up the row stays, without settings: it is no stranger's."""
 MISSING = (
     "this server has no TimescaleDB: the tables of schema timeseries are plain ones, without chunks, compression, "
     "retention and candles. Install the extension there; the next run takes it up."
@@ -57,11 +60,18 @@ class Hypertables:
         self._keep_books()
         rows = execute(f"SELECT table_name, settings, filled FROM {SCHEMA}._settings")
         applied = {table: json.loads(text) for table, text, _ in rows}
+        ours = set(applied)
         filled = {table: seq for table, _, seq in rows}
         cursors = dict(execute("SELECT table_name, seq FROM landing._cursor"))
         if tables and not self.extension:
             self._notes.append(MISSING)
         for declared in tables:
+            if declared.name not in ours and self._columns(SCHEMA, declared.name):
+                raise DestinationError(
+                    self._name,
+                    f"{SCHEMA}.{declared.name} is there already, and Tickhouse has not made it: nothing was changed",
+                    "Rename or drop it, or give the resource another `table`.",
+                )
             before = applied.pop(declared.name, None)
             table = _in_order(declared, before)
             wanted = self._wanted(table)
@@ -71,8 +81,10 @@ class Hypertables:
                 if before != wanted or not self._columns(SCHEMA, table.name):
                     self._apply(table, before, wanted)
                 self._catch_up(table, filled.get(table.name), cursors.get(table.name, 0))
-        for forgotten in applied:
-            self._session.change(f"DELETE FROM {SCHEMA}._settings WHERE table_name = %s", [forgotten])
+        for forgotten in (name for name, before in applied.items() if before is not None):
+            self._session.change(
+                f"UPDATE {SCHEMA}._settings SET settings = 'null', filled = NULL WHERE table_name = %s", [forgotten]
+            )
             self._notes.append(
                 f"no configured source declares {SCHEMA}.{forgotten} any more: it stays as it is, and is not filled "
                 "until one does. Drop it if it can go."
@@ -108,10 +120,10 @@ class Hypertables:
         with self._session.transaction():
             self._keep_books()
             self._session.execute(f"DELETE FROM {SCHEMA}._chunks")
-            for (table,) in self._session.execute(f"SELECT table_name FROM {SCHEMA}._settings"):
+            for (table,) in self._session.execute(f"SELECT table_name FROM {SCHEMA}._settings {KEPT}"):
                 if self._columns(SCHEMA, table):
                     self._session.execute(f"TRUNCATE {qualified(SCHEMA, table)}")
-            self._session.execute(f"UPDATE {SCHEMA}._settings SET filled = 0")
+            self._session.execute(f"UPDATE {SCHEMA}._settings SET filled = 0 {KEPT}")
 
     def refresh(self, tables: Sequence[Table]) -> None:
         """Bring the candles of these tables up to their rows: only where rows have changed since the last time."""

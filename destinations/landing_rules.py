@@ -10,12 +10,13 @@ from destinations.dialect import Dialect
 from destinations.package_rows import SQL_TYPES, LandedFile, fit
 from destinations.protocol import Loaded
 from engine.errors import DestinationError
-from engine.table import LINEAGE_COLUMNS, QUARANTINE, QUARANTINE_COLUMNS, Column
+from engine.table import LINEAGE_COLUMNS, QUARANTINE, QUARANTINE_COLUMNS, Column, Table
 
 if TYPE_CHECKING:
     from engine.lake.package import Package
 
 AGAIN = "Run again: the destination catches up from its own cursor."
+ONE_TYPE = "Give the column the type back that it had in pipelines.yaml, or land it under another name."
 
 TABLES: Mapping[str, Mapping[str, str]] = {
     "_cursor": {"table_name": "VARCHAR", "seq": "BIGINT"},
@@ -137,11 +138,26 @@ def evolution(
                 raise DestinationError(
                     destination,
                     f"column {column.name!r} of landing.{table} is stored as {stored}, not as {delivered}",
-                    "Give the column one type in pipelines.yaml, then run `engine replay` for this destination.",
+                    ONE_TYPE,
                 )
             whole = f"landing.{dialect.quote(table)}"
             statements.append(dialect.retype.format(name, dialect.spelled("DOUBLE"), table=whole))
     return statements
+
+
+def refuse_other_types(destination: str, table: Table, package: Package) -> None:
+    """Raise DestinationError if a landed package would not go into the table as it is declared now."""
+    declared = {column.name.lower(): SQL_TYPES[column.data_type] for column in table.columns}
+    for column in package.manifest.columns:
+        stored, delivered = declared.get(column.name.lower()), SQL_TYPES[column.data_type]
+        if stored is None or (stored, delivered) == ("BIGINT", "DOUBLE") or fit(delivered, stored) != "conflict":
+            continue
+        raise DestinationError(
+            destination,
+            f"nothing was emptied: column {column.name!r} of {table.name} is landed as {delivered} in package "
+            f"{package.entry.load_id}, and declared as {stored}",
+            ONE_TYPE,
+        )
 
 
 def lacks(existing: Mapping[str, str], wanted: Sequence[Column]) -> bool:

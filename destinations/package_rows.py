@@ -84,7 +84,7 @@ def fit_of_file(destination: str, file: LandedFile, types: Mapping[str, str]) ->
             raise DestinationError(
                 destination,
                 f"column {field.name!r} of landing.{file.table} is {there}, but {file.described} brings {delivered}",
-                "Give the column one type in pipelines.yaml, then run `engine replay` for this destination.",
+                "Give the column the type back that it had in pipelines.yaml, or land it under another name.",
             )
         fits.add(one)
     return "widens" if "widens" in fits else "same"

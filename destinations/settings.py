@@ -87,7 +87,10 @@ class PostgresSettings(DestinationSettings):
         text = self.dsn.get_secret_value().strip()
         if "://" not in text:
             return text
-        url = urlsplit(text)
+        try:
+            url = urlsplit(text)
+        except ValueError:  # a bracket in the password, say: libpq takes it
+            return text.rpartition("@")[2]
         named = dict(parse_qsl(url.query))
         try:
             where = server(named.get("host") or url.hostname or "", url.port or 5432)

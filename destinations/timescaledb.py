@@ -87,10 +87,10 @@ class TimescaledbDestination(PostgresDestination):
         return super().load(table, packages)
 
     def reset(self, own: Collection[str] = ()) -> None:
-        """Forget every package. The hypertables go first: what they lack is filled from what is landed."""
+        """Forget every package. The hypertables go last: who has a view on landing stops it before anything is gone."""
+        super().reset(own)
         with self._clear_errors():
             self._kept.empty()
-        super().reset(own)
 
     def publish(self) -> None:
         """Bring the candles up to what is loaded."""

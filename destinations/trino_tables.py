@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from destinations.landing_rules import AGAIN
+from destinations.landing_rules import AGAIN, ONE_TYPE
 from destinations.package_rows import SQL_TYPES, fit
 from destinations.trino_lease import Lease
 from destinations.trino_session import Session
@@ -57,7 +57,7 @@ LEFT JOIN landing._packages AS p ON p.table_name = t.table_name
 WHERE t.table_schema = 'landing' AND NOT t.table_name LIKE '!_%' ESCAPE '!'
 GROUP BY t.table_name
 """
-WIDER, ASIDE = "__wider", "__aside"
+WIDER, ASIDE = "_wider_", "_aside_"
 """What the name of a table ends in that is being made anew, and that of the one whose place it is to take."""
 
 
@@ -83,7 +83,7 @@ class Tables:
             self._session.rows(CURSOR.format(catalog=identifier(self._catalog)))
         if QUARANTINE not in there:
             self._create(QUARANTINE, QUARANTINE_COLUMNS)
-        if any(name.endswith((WIDER, ASIDE)) for name in there):
+        if any(name.startswith((WIDER, ASIDE)) for name in there):
             self.alone()  # who is at it now is no killed writer
             self._clear_up({str(name) for (name,) in self._session.rows("SHOW TABLES FROM landing")})
 
@@ -150,7 +150,7 @@ class Tables:
                         self._session.name,
                         f"column {column.name!r} of landing.{table} is stored as {self.sql_type(stored)}, "
                         f"not as {SQL_TYPES[column.data_type]}",
-                        "Give the column one type in pipelines.yaml, then run `engine replay` for this destination.",
+                        ONE_TYPE,
                     )
                 widened.append(column.name.lower())
         if widened:
@@ -205,7 +205,7 @@ class Tables:
 
     def _widen(self, table: str, columns: Sequence[str]) -> None:
         """Make the table anew with doubles in place of whole numbers; only rows of packages that have arrived stay."""
-        existing, wider, aside = self.columns(table), table + WIDER, table + ASIDE
+        existing, wider, aside = self.columns(table), WIDER + table, ASIDE + table
         chosen = ", ".join(
             f"CAST({identifier(name)} AS double) AS {identifier(name)}" if name in columns else identifier(name)
             for name in existing
@@ -231,10 +231,10 @@ class Tables:
 
     def _clear_up(self, there: set[str]) -> None:
         """Finish what was killed while a table was made anew: the new one counts once it has the name, not before."""
-        for ending, name in sorted(
-            (ending, name) for name in there for ending in (ASIDE, WIDER) if name.endswith(ending)
+        for beginning, name in sorted(
+            (beginning, name) for name in there for beginning in (ASIDE, WIDER) if name.startswith(beginning)
         ):
-            whole = name.removesuffix(ending)
+            whole = name.removeprefix(beginning)
             if whole in there:
                 self._drop(name)
             else:

@@ -20,6 +20,7 @@ from engine.config.models import FilesystemLake
 from engine.errors import EXIT_USAGE, DestinationError, LakeError, TickhouseError
 from engine.model_errors import ModelError
 from engine.progress import Progress
+from engine.rebuilding import Rebuilding
 from engine.report import DestinationReport, TransformReport
 from engine.words import counted, model_name
 
@@ -84,17 +85,17 @@ class Delivery:
             if composed.rebuild:
                 self._make_openable(opened())
             with opened() as destination:
-                rebuilding = self._data_dir / "state" / f"rebuilding-{name}"
-                if composed.rebuild:
+                rebuilding = Rebuilding(self._data_dir, name, settings)
+                if composed.rebuild or (rebuilding.under_way and not rebuilding.emptied):
                     self._check_rebuild(name, destination.cursors())
-                    rebuilding.parent.mkdir(parents=True, exist_ok=True)
-                    rebuilding.touch()
+                    rebuilding.note(emptied=False)
                     report.notes += self._not_filled_again(destination)
                     destination.reset([table.name for table in every_table(self.project)])
-                elif rebuilding.exists():  # a replay that was interrupted: this run finishes it
+                    rebuilding.note(emptied=True)
+                if rebuilding.under_way:  # by this run, or by a replay that was interrupted and that this one finishes
                     everything = every_table(self.project)
                     composed = replace(composed, only=everything, select=[], transform=True, on=[], rebuild=True)
-                if not composed.rebuild:
+                else:
                     refuse_another_lake(destination, self._lake)
                 destination.ensure(every_table(self.project))
                 self._put_back(destination)
@@ -112,7 +113,7 @@ class Delivery:
                 transformed = self._transform(name, destination, composed)
                 report.notes += getattr(destination, "notes", ())
                 if composed.rebuild and (transformed is None or transformed.status != "failed"):
-                    rebuilding.unlink(missing_ok=True)
+                    rebuilding.end()
                 self._maintain(name, destination)
         except Exception as error:  # the other destinations and the ledger go on
             known = _known(name, error)
@@ -149,8 +150,14 @@ class Delivery:
             log.warning("%s: it is kept under another name and made anew", error.reason)
 
     def _check_rebuild(self, name: str, cursors: Mapping[str, int]) -> None:
-        """Before anything is emptied: the lake must have, whole, every package that the destination has and more."""
-        tables = [table.name for table in self._composed.tables]
+        """Before anything is emptied: the lake must have, whole, every package that the destination has and more.
+
+        And each must go into the table that is declared now.
+        """
+        from destinations.landing_rules import refuse_other_types
+
+        declared = {table.name: table for table in every_table(self.project)}
+        tables = list(declared)
         for table in sorted({*cursors, *tables}):
             head = self._lake.head(table)
             found, held = head.seq if head else 0, cursors.get(table, 0)
@@ -165,9 +172,10 @@ class Delivery:
         for table in tables:
             for entry in self._lake.entries(table):
                 try:
-                    self._lake.open(entry)
+                    package = self._lake.open(entry)
                 except LakeError as error:
                     raise DestinationError(name, f"nothing was emptied: {error.reason}", error.remedy) from error
+                refuse_other_types(name, declared[table], package)
 
     def _maintain(self, name: str, destination: Any) -> None:
         """Once a day: merge small files, let go of what no reader can need any more."""

@@ -26,7 +26,7 @@ NEEDED = {
     "s3fs": "lakes and files on S3",
     "psycopg": "PostgreSQL and TimescaleDB",
     "snowflake.connector": "Snowflake",
-    "prefect": "schedules (engine up, engine deploy)",
+    "prefect": "schedules (engine up)",
 }
 
 
@@ -103,6 +103,8 @@ def _destinations(project: Project) -> Iterator[Finding]:
             yield Finding(f"destination {name}", ok=True, detail=f"opens; {_loaded(opened)}")
         except TickhouseError as error:
             yield Finding(f"destination {name}", ok=False, detail=error.reason, remedy=error.remedy)
+        except Exception as error:  # a check that fails does not keep the others from running
+            yield Finding(f"destination {name}", ok=False, detail=f"unexpected {type(error).__name__}: {error}")
     for name, reason in project.skipped_destinations.items():
         yield Finding(f"destination {name}", ok=True, detail=f"optional and left out: {reason}")
 

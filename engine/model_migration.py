@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import TickhouseError
+from engine.model_state import opened
 
 if TYPE_CHECKING:
     from sqlmesh import Context
@@ -32,6 +33,8 @@ def migrate(state: Path, context: Callable[[], Context]) -> bool:
     before, now = _dotted(found[1]), _dotted(_ours()[1])
     work = state.with_name(f".{state.name}.migrating")
     work.with_name(f"{work.name}.wal").unlink(missing_ok=True)
+    with opened(state) as connection:
+        connection.execute("CHECKPOINT")  # the file alone is copied
     shutil.copyfile(state, work)
     try:
         _migrate(work, context)
@@ -54,11 +57,11 @@ def _migrate(work: Path, context: Callable[[], Context]) -> None:
     from sqlmesh.core.state_sync import EngineAdapterStateSync
 
     set_console(NoopConsole())
-    opened = context()
+    without_models = context()
     try:
-        opened._load_materializations()  # noqa: SLF001 - what a snapshot's kind is read with, as in Context.migrate
+        without_models._load_materializations()  # noqa: SLF001 - what a snapshot's kind is read with, as in Context.migrate
     finally:
-        opened.close()
+        without_models.close()
     adapter = DuckDBConnectionConfig(database=str(work)).create_engine_adapter()
     sync = EngineAdapterStateSync(adapter, schema=SCHEMA, cache_dir=work.parent / "sqlmesh-cache")
     try:
@@ -68,17 +71,16 @@ def _migrate(work: Path, context: Callable[[], Context]) -> None:
 
 
 def _found(state: Path) -> Versions | None:
-    """The versions that the state names; None if it is empty. Its log goes into the file, so that a copy is whole."""
+    """The versions that the state names; None if it is empty."""
     import duckdb
 
-    with duckdb.connect(str(state)) as connection:
+    with opened(state) as connection:
         try:
             rows: list[Any] = connection.execute(
                 f"SELECT schema_version, sqlmesh_version, sqlglot_version FROM {SCHEMA}._versions"
             ).fetchall()
         except duckdb.CatalogException:
             return None
-        connection.execute("CHECKPOINT")
     return (int(rows[0][0]), _numbers(rows[0][1]), _numbers(rows[0][2])) if rows else None
 
 

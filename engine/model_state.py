@@ -45,7 +45,7 @@ def heal(state: Path) -> bool:
     if not state.exists():
         return False
     try:
-        with _opened(state) as connection:
+        with opened(state) as connection:
             found = connection.execute(
                 "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'sqlmesh'"
             ).fetchall()
@@ -62,7 +62,8 @@ def heal(state: Path) -> bool:
     return bool(found)
 
 
-def _opened(state: Path, *, read_only: bool = False) -> DuckDBPyConnection:
+def opened(state: Path, *, read_only: bool = False) -> DuckDBPyConnection:
+    """Open the state's file; one that is held for an instant is waited for. Raises duckdb.Error."""
     import duckdb
 
     deadline = time.monotonic() + GLANCE_SECONDS
@@ -82,7 +83,7 @@ def on_trial(state: Path) -> list[str]:
     if not state.exists():
         return []
     try:
-        with _opened(state, read_only=True) as connection:
+        with opened(state, read_only=True) as connection:
             rows = connection.execute("SELECT name, snapshots, expiration_ts FROM sqlmesh._environments").fetchall()
     except duckdb.CatalogException:  # made, and nothing in it yet
         return []

@@ -230,7 +230,7 @@ class Runner:
             extraction = Extraction(lake, run_id, self._context(), self.progress, self.stop)
             for at, resource in enumerate(by_source[source]):
                 earlier = done.get((source, at))
-                if earlier is None or earlier.status == "failed":
+                if earlier is None or (earlier.status == "failed" and earlier.retry):
                     report = done[source, at] = extract(extraction, source, resource).after(earlier)
                     if report.status == "landed" and not warm.is_set():
                         warm.set()

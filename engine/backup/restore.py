@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from engine.backup import snapshot
 from engine.backup.take import lake_in, lake_of
 from engine.errors import UsageError
+from engine.lake.causes import named
 from engine.locks import hold
 from engine.progress import Progress
 from engine.words import counted
@@ -45,8 +47,9 @@ def restore(project: Project, folder: Path, progress: Progress) -> RestoreReport
         raise UsageError(f"{folder} holds no finished backup", "Name the folder that `engine backup` wrote to.")
     report = RestoreReport(found[1].made_at)
     locks = project.data_dir / "locks"
-    with ExitStack() as stack:
-        stack.enter_context(hold(folder / "backup.lock", f"the backup {folder}"))
+    with ExitStack() as stack, named(f"backup {folder}", str(folder)):
+        if os.access(folder, os.W_OK):  # nobody writes to one that is mounted for reading
+            stack.enter_context(hold(folder / "backup.lock", f"the backup {folder}"))
         for pipeline in project.file.pipelines:
             stack.enter_context(hold(locks / f"pipeline-{pipeline}.lock", f"pipeline {pipeline}"))
         lake, copy = stack.enter_context(lake_of(project)), stack.enter_context(lake_in(folder))

@@ -25,7 +25,7 @@ KEPT = 7
 """Snapshots kept in a backup, the newest."""
 STATE, PROJECT = "state", "project"
 NOT_KEPT = ("sqlmesh-cache", "rebuilding-")
-"""What is of this machine or of this moment only."""
+"""What is of this machine or of this moment only; so is `.machine`: two with one name would hold one lease."""
 TRIES, PAUSE_SECONDS, QUIET_SECONDS = 100, 0.2, 0.05
 
 
@@ -159,7 +159,7 @@ def _files(folder: Path) -> Iterator[Path]:
 def _belongs(relative: Path) -> bool:
     return not (
         relative.parts[0].startswith(NOT_KEPT)
-        or relative.suffix in {".lock", ".wal"}  # a .wal is copied with its database
+        or relative.suffix in {".lock", ".wal", ".machine"}  # a .wal is copied with its database
         or relative.name.endswith(("-wal", "-shm", "-journal"))
         or relative.name.startswith(".")
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from engine.backup import snapshot
 from engine.config.models import FilesystemLake
 from engine.errors import LakeError, UsageError
+from engine.lake.causes import named
 from engine.locks import hold
 from engine.progress import Progress
 from engine.words import counted
@@ -43,31 +44,40 @@ def back_up(project: Project, folder: Path, progress: Progress) -> BackupReport:
     """
     _sensible(project, folder)
     report = BackupReport(str(folder))
-    folder.mkdir(parents=True, exist_ok=True)
-    with hold(folder / "backup.lock", f"the backup {folder}"), lake_of(project) as lake, lake_in(folder) as copy:
-        for table in lake.tables():
-            step = f"back up {table}"
-            progress.begin(step)
-            packages = size = 0
-            try:
-                for copied in copy.copy_from(lake, table):
-                    packages += 1
-                    size += copied.entry.bytes
-                    progress.update(step, counted(packages, "package"))
-            except LakeError as error:
-                report.errors.append(error.line)
-            head = copy.head(table)
-            if head:
-                report.lake[table] = head.seq
-            report.packages += packages
-            report.bytes += size
-            progress.end(step, f"{counted(packages, 'package')}, {size / 1000:,.0f} kB", ok=not report.errors)
-        files = {
-            **snapshot.state_files(project.data_dir / "state"),
-            **snapshot.project_files(project.path, project.project_dir / "transforms"),
-        }
-        report.notes += snapshot.write(folder, datetime.now(UTC), project.profile_name, report.lake, files)
+    with named(f"backup {folder}", str(folder.parent)):
+        folder.mkdir(parents=True, exist_ok=True)
+        locked = hold(folder / "backup.lock", f"the backup {folder}")
+        with locked, lake_of(project) as lake, lake_in(folder) as copy:
+            _copy(lake, copy, report, progress)
+            files = {
+                **snapshot.state_files(project.data_dir / "state"),
+                **snapshot.project_files(project.path, project.project_dir / "transforms"),
+            }
+            report.notes += snapshot.write(folder, datetime.now(UTC), project.profile_name, report.lake, files)
     return report
+
+
+def _copy(lake: Lake, copy: Lake, report: BackupReport, progress: Progress) -> None:
+    """Copy table by table; what is wrong with one is noted."""
+    for table in lake.tables():
+        step = f"back up {table}"
+        progress.begin(step)
+        packages = size = 0
+        sound = True
+        try:
+            for copied in copy.copy_from(lake, table):
+                packages += 1
+                size += copied.entry.bytes
+                progress.update(step, counted(packages, "package"))
+        except LakeError as error:
+            report.errors.append(error.line)
+            sound = False
+        with suppress(LakeError):  # said already
+            head = copy.head(table)
+            report.lake |= {table: head.seq} if head else {}
+        report.packages += packages
+        report.bytes += size
+        progress.end(step, f"{counted(packages, 'package')}, {size / 1000:,.0f} kB", ok=sound)
 
 
 @contextmanager

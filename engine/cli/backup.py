@@ -65,13 +65,9 @@ def restore(project: Project, folder: Path, as_json: bool) -> None:  # noqa: FBT
 
 
 def _sentences(report: RestoreReport, folder: Path) -> list[str]:
-    lines = [
-        f"backup of {report.made_at[:19]} UTC: {counted(report.packages, 'package')} put back "
-        f"({report.bytes / 1000:,.0f} kB), {report.mended:,} of them damaged before"
-        if report.mended
-        else f"backup of {report.made_at[:19]} UTC: {counted(report.packages, 'package')} put back "
-        f"({report.bytes / 1000:,.0f} kB)"
-    ]
+    back = counted(report.packages + report.mended, "package")
+    damaged = f", {report.mended:,} of them damaged before" if report.mended else ""
+    lines = [f"backup of {report.made_at[:19]} UTC: {back} put back ({report.bytes / 1000:,.0f} kB){damaged}"]
     if report.newer:
         lines.append(f"newer than the backup, and kept: {counted(sum(report.newer.values()), 'package')}")
     if report.state:

@@ -16,6 +16,9 @@ KEYS_REMEDY = "Check access_key and secret_key of the lake (its variables in the
 CLOCK_REMEDY = "Set this machine's clock (for example with chrony), then run again."
 LOST_REMEDY = "Is the server running, and is `lake: endpoint:` right? Run again: nothing is lost or half-written."
 BAD_REQUEST = "400"
+SILENT_SECONDS, AGAIN = 20, 3
+"""How long a server may say nothing, and how often it is asked again: four times as long, and the run ends."""
+ENDPOINT = re.compile(r"https?://[^\s/]+/?\Z")
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 CODES = {
@@ -36,6 +39,11 @@ class Remote:
         """Connects with the first request."""
         import s3fs
 
+        if settings.endpoint and not ENDPOINT.match(settings.endpoint):
+            raise LakeError(
+                f"lake s3://{settings.bucket}: its endpoint is not an address",
+                "Write `lake: endpoint:` as http://HOST:PORT or https://HOST.",
+            )
         self.bucket, prefix = settings.bucket, settings.prefix.strip("/")
         self.prefix = f"{prefix}/" if prefix else ""
         self.where = f"lake s3://{self.bucket}/{prefix}".rstrip("/")
@@ -44,10 +52,11 @@ class Remote:
             secret=settings.secret_key,
             endpoint_url=settings.endpoint,
             client_kwargs={"region_name": settings.region},
-            config_kwargs={"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}},
+            config_kwargs={"connect_timeout": 10, "read_timeout": SILENT_SECONDS, "retries": {"max_attempts": AGAIN}},
             use_listings_cache=False,
             skip_instance_cache=True,
         )
+        self._fs.retries = 1  # botocore's own are enough: each of s3fs's would do all of those again
 
     def read(self, path: str) -> bytes | None:
         """Return an object's bytes, None if there is none."""

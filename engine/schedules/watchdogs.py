@@ -52,7 +52,7 @@ def _unless(name: str, after: set[str], within: timedelta, why: str) -> Automati
     """Crash a run of which, after one of these events, nothing is heard any more."""
     return AutomationCore(
         name=name,
-        description="Made by `engine up` and `engine deploy`.",
+        description="Made by `engine up`.",
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
             match_related={"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},

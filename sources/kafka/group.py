@@ -31,34 +31,36 @@ def write_back(source: KafkaSource, topic: str, state: dict[str, Any], ctx: Sour
     try:
         for left in reversed(range(TRIES)):
             try:
-                _write(consumer, source, topic, positions, ctx)
+                shared = _write(consumer, source, topic, positions, ctx.deployment)
                 break
             except KafkaException as error:
                 if not left or not _moves(error):
                     raise
                 time.sleep(PAUSE_SECONDS)
+        if shared:
+            ctx.notice(
+                f"group_shared: another deployment writes to the group {source.group!r} too: give each its own `group`",
+                item=topic,
+            )
     except KafkaException as error:  # landed is landed: monitoring may lag behind
         ctx.notice(f"the group's offsets were not written: {error.args[0].str()[:120]}", item=topic)
     finally:
         consumer.close()
 
 
-def _write(consumer: Consumer, source: KafkaSource, topic: str, positions: Positions, ctx: SourceContext) -> None:
+def _write(consumer: Consumer, source: KafkaSource, topic: str, positions: Positions, deployment: str) -> bool:
+    """Commit; return whether another deployment had written there before."""
     from confluent_kafka import TopicPartition
 
-    mine = f"{MARK}{ctx.deployment}"
+    mine = f"{MARK}{deployment}"
     wanted = [TopicPartition(topic, partition) for partition in positions.next]
     there = consumer.committed(wanted, timeout=source.timeout_seconds)
     others = {one.metadata for one in there if (one.metadata or "").startswith(MARK) and one.metadata != mine}
-    if others:
-        ctx.notice(
-            f"group_shared: another deployment writes to the group {source.group!r} too: give each its own `group`",
-            item=topic,
-        )
     consumer.commit(
         offsets=[TopicPartition(topic, p, offset, mine) for p, offset in positions.next.items()],
         asynchronous=False,
     )
+    return bool(others)
 
 
 def _moves(error: KafkaException) -> bool:

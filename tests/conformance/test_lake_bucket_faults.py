@@ -145,3 +145,40 @@ def test_a_server_that_goes_away_in_mid_upload(
         land(changed)
         assert changed.verify() == []
         assert len(list(changed.entries("raw_t"))) == 2
+
+
+def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections and is silent. Here it may be so for half a second, and each try is counted."""
+    monkeypatch.setattr(remote, "SILENT_SECONDS", 0.5)
+    tries: list[object] = []
+    release = threading.Event()
+
+    class Silent(BaseRequestHandler):
+        def handle(self) -> None:
+            tries.append(self.client_address)
+            release.wait(60)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Silent) as silent:
+        silent.daemon_threads = True
+        threading.Thread(target=silent.serve_forever, daemon=True).start()
+        settings = S3Lake(
+            type="s3",
+            bucket="raw-data",
+            endpoint=f"http://127.0.0.1:{silent.server_address[1]}",
+            access_key="key",
+            secret_key="secret",  # noqa: S106 - nobody asks for it
+        )
+        try:
+            with pytest.raises(LakeError, match="cannot be reached or stopped answering"):
+                open_lake(settings, tmp_path, tmp_path / "cache").head("raw_prices")
+            assert len(tries) == 1 + remote.AGAIN
+        finally:
+            release.set()
+            silent.shutdown()
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "ftp://127.0.0.1", "http://", "http://host name"])
+def test_an_endpoint_that_is_no_address_is_told(endpoint: str, tmp_path: Path) -> None:
+    settings = S3Lake(type="s3", bucket="raw-data", endpoint=endpoint, access_key="key", secret_key="secret")  # noqa: S106
+    with pytest.raises(LakeError, match="its endpoint is not an address"):
+        open_lake(settings, tmp_path, tmp_path / "cache")

@@ -134,3 +134,13 @@ def test_what_another_type_of_destination_has_loaded_is_filled_in(timescale: Dsn
     assert found == [Decimal(77 if n == 3 else n + 1) for n in range(12)]
     assert ask(dsn, "select high from timeseries.raw_quotes_1d order by bucket limit 2") == [(2,), (77,)]
     assert ask(dsn, "select filled from timeseries._settings") == [(4,)]
+
+
+def test_a_replay_that_a_view_on_landing_stops_takes_nothing(dashboard: Dsn, lake: FolderLake) -> None:
+    dsn = dashboard("dashboard")
+    before = ask(dsn, "select count(*) from timeseries.raw_quotes")
+    tell(dsn, "create view public.of_landing as select * from landing.raw_quotes")
+    with pytest.raises(DestinationError, match="something of yours depends on what this load replaces"):
+        run(dsn, lake, replay=True)
+    assert ask(dsn, "select count(*) from timeseries.raw_quotes") == before
+    assert ask(dsn, "select count(*) from landing.raw_quotes") != [(0,)]

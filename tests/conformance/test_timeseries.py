@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from destinations.timescaledb import TimescaledbDestination
+from engine.errors import DestinationError
 from engine.load import catch_up
 from engine.table import Column, Table
 from engine.timeseries import TimeSeries
@@ -221,3 +222,43 @@ def test_a_kill_between_reset_and_replay_heals(timescale: Dsn, lake: FolderLake)
         opened._kept.empty()
     run(dsn, lake)
     assert len(ask(dsn, NOW)) == 30
+
+
+def test_a_table_that_is_somebody_elses_is_left_alone(timescale: Dsn, lake: FolderLake) -> None:
+    dsn = timescale("warehouse")
+    with TimescaledbDestination("timeseries", dsn) as opened:
+        opened._writer.execute("CREATE SCHEMA timeseries")
+        opened._writer.execute("CREATE TABLE timeseries.raw_trades AS SELECT 1 AS mine")
+    lake.land(trades(0, 3), TRADES)
+    with pytest.raises(DestinationError, match=r"timeseries\.raw_trades is there already.* nothing was changed"):
+        run(dsn, lake)
+    assert ask(dsn, "select mine from timeseries.raw_trades") == [(1,)]
+    with TimescaledbDestination("timeseries", dsn) as opened:
+        opened._writer.execute("ALTER TABLE timeseries.raw_trades RENAME TO kept")
+    run(dsn, lake)
+    assert len(ask(dsn, NOW)) == 3
+
+
+def test_a_table_that_was_given_up_is_taken_up_again(timescale: Dsn, lake: FolderLake) -> None:
+    """Its rows stay meanwhile, through a replay too; it is told once."""
+    dsn = timescale("warehouse")
+    lake.land(trades(0, 3), TRADES)
+    run(dsn, lake)
+    plain = replace(TRADES, timeseries=None)
+    assert any("no configured source declares timeseries.raw_trades" in note for note in run(dsn, lake, plain))
+    assert run(dsn, lake, plain) == []
+    with TimescaledbDestination("timeseries", dsn) as opened:
+        opened.reset()
+    assert len(ask(dsn, NOW)) == 3
+    lake.land(trades(3, 2), TRADES)
+    run(dsn, lake)
+    assert [row[2] for row in ask(dsn, NOW)] == [Decimal(n) for n in range(5)]
+
+
+def test_a_column_called_bucket_is_no_candles_bucket(timescale: Dsn, lake: FolderLake) -> None:
+    table = replace(TRADES, columns=(*TRADES.columns, Column("bucket", "text")))
+    rows = trades(0, 48, bucket="mine")
+    lake.land(rows, table)
+    dsn = timescale("warehouse")
+    run(dsn, lake, table)
+    assert ask(dsn, CANDLES.format("1d")) == candles_of(rows, timedelta(days=1))

@@ -64,8 +64,8 @@ def sizes(target: Target) -> list[tuple[Any, ...]]:
     [
         'ALTER TABLE landing."raw_prices" RENAME',
         "SELECT MAX(seq)",
-        'ALTER TABLE landing."raw_prices__wider" RENAME',
-        'DROP TABLE IF EXISTS landing."raw_prices__aside"',
+        'ALTER TABLE landing."_wider_raw_prices" RENAME',
+        'DROP TABLE IF EXISTS landing."_aside_raw_prices"',
     ],
 )
 def test_a_kill_while_the_table_is_made_anew_loses_nothing(target: Target, lake: FolderLake, before: str) -> None:
@@ -97,7 +97,7 @@ def test_another_machine_leaves_alone_what_is_being_made(target: Target, lake: F
     with target.opened() as opened:
         opened.load("raw_prices", packages[:2])
         at(opened, 'ALTER TABLE landing."raw_prices" RENAME', meanwhile)
-        at(opened, 'ALTER TABLE landing."raw_prices__wider" RENAME', meanwhile)
+        at(opened, 'ALTER TABLE landing."_wider_raw_prices" RENAME', meanwhile)
         opened.load("raw_prices", packages[2:])
     assert busy == [True, True]
     assert target.findings(lake) == []

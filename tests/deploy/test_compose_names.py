@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from engine.config.environment import read_env_file
 from engine.config.load import load_project
 from engine.init_env import init_env
 from tests.deploy.compose_file import ROOT, published, services
+from tests.servers.prometheus_server import require_program
 
 DEPLOY = ROOT / "deploy"
 
@@ -136,10 +136,7 @@ def test_prometheus_asks_the_worker_where_it_serves(variables: dict[str, str]) -
 
 
 def test_prometheus_takes_its_settings() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("there is no promtool here (Debian's package `prometheus` has it)")
-    command = [promtool, "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")]
+    command = [require_program("promtool"), "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 

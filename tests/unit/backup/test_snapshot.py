@@ -25,6 +25,7 @@ def state(tmp_path: Path) -> Path:
     (folder / "plans" / "daily.json").write_text('{"a": 1}')
     (folder / "produced.lock").touch()
     (folder / "rebuilding-warehouse").touch()
+    (folder / "trino-warehouse.writer.machine").touch()
     (folder / "sqlmesh-cache").mkdir()
     (folder / "sqlmesh-cache" / "x").touch()
     with closing(sqlite3.connect(folder / "runs.sqlite")) as db, db:

@@ -51,6 +51,8 @@ def test_what_libpq_reads_is_taken(dsn: str) -> None:
         ("postgresql://a@h/db", "postgresql://a@h/other", False),
         ("postgresql:///db?host=/run/pg", "postgresql:///db?host=/run/pg2", False),
         ("postgresql://a@h:1,g:2/db", "postgresql://b@h:1,g:2/db", True),
+        ("postgresql://a:[1@h/db", "postgresql://b:2]@h/db", True),
+        ("postgresql://a:[1@h/db", "postgresql://a:[1@h/other", False),
     ],
 )
 def test_two_ways_to_say_one_database_are_known(one: str, other: str, *, same: bool) -> None:

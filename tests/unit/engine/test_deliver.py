@@ -7,10 +7,12 @@ import time
 import pytest
 
 from destinations import open_destination
+from destinations.ducklake import DucklakeWarehouse
 from engine.config.load import load_project
 from engine.ledger import Ledger
 from engine.progress import PlainLines, Silent
 from engine.query import query
+from engine.rebuilding import Rebuilding
 from engine.run import Runner
 
 PIPELINES = """
@@ -216,3 +218,42 @@ def test_a_second_writer_waits_as_long_as_it_is_told_and_says_so(project, kind):
         rf"  \.\.\. load warehouse: waiting up to 1 s: process {os.getpid()} .* holds destination", waits[0]
     )
     assert Runner(project, Silent(), wait_seconds=0.0).run("one").status == "ok"
+
+
+def test_a_replay_that_died_before_anything_was_forgotten_forgets_it_in_the_next_run(loaded, monkeypatch):
+    monkeypatch.setattr(DucklakeWarehouse, "reset", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
+    assert "killed" in " ".join(Runner(loaded, Silent()).replay(None).failures)
+    monkeypatch.undo()
+    with warehouse(loaded) as opened:  # why somebody asked for a replay: rows are gone, and the cursor does not know
+        opened._writer.execute("DELETE FROM landing.raw_first")
+        opened.publish()
+    assert emptied(loaded) == ["first"]
+    assert Runner(loaded, Silent()).run("two").status == "ok"
+    assert emptied(loaded) == []
+    assert not (loaded.data_dir / "state" / "rebuilding-warehouse").exists()
+
+
+def test_a_note_about_another_place_is_none(loaded):
+    settings = loaded.destinations["warehouse"]
+    note = Rebuilding(loaded.data_dir, "warehouse", settings.model_copy(update={"path": "elsewhere"}))
+    note.note(emptied=True)
+    assert note.emptied
+    assert not Rebuilding(loaded.data_dir, "warehouse", settings).under_way
+    assert Runner(loaded, Silent()).run("one").destinations[0].packages == 0
+
+
+def test_a_replay_into_another_type_is_refused_before_anything_is_emptied(loaded):
+    path = loaded.path
+    text = path.read_text()
+    second = 'raw_second: {files: "*.csv"'
+    assert second in text
+    path.write_text(text.replace(second, f"{second}, columns: {{x: {{type: bigint}}}}"))
+    edited = load_project(path, env={})
+    report = Runner(edited, Silent()).replay(None)
+    [line] = report.destinations[0].errors
+    for word in ("nothing was emptied", "raw_second", "VARCHAR", "BIGINT", "Give the column the type back"):
+        assert word in line
+    assert emptied(loaded) == []
+    assert not (loaded.data_dir / "state" / "rebuilding-warehouse").exists()
+    path.write_text(text)
+    assert Runner(loaded, Silent()).replay(None).status == "ok"
