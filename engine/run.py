@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from engine.arrow_alone import use_arrow_alone
 from engine.backfill import windows as windows_of
 from engine.compose import Composed, compose, every_table
 from engine.deliver import Delivery
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
     from engine.lake.lake import Lake
     from engine.lake.package import Entry
 
-SHARED = ("dlt", "pandas", "pyarrow.compute", "engine.conform")
-"""Imported before sources start side by side: pandas and Arrow import each other, so that two threads which import
-them at a time can each be given half of one."""
+SHARED = ("dlt", "pyarrow.compute", "engine.conform")
+"""Imported before sources start side by side: what imports each other can be given by halves to two threads which
+import it at a time."""
 SOURCES_AT_ONCE = 6
 """Sources extracted side by side; the resources of one source follow each other."""
 MOCKED_MESSAGES = 3_000
@@ -237,6 +238,7 @@ class Runner:
                         warm_up()
             return self._of_source([done[source, at] for at in range(len(by_source[source]))])
 
+        use_arrow_alone()
         for module in SHARED:
             import_module(module)
         reports = self._steps.side_by_side("extract", list(by_source), one_source, at_once=SOURCES_AT_ONCE)

@@ -16,7 +16,7 @@ from engine.steps import Threads
 
 def extract(extraction, source, resource):
     seen[source] = all(name in sys.modules and not getattr(sys.modules[name].__spec__, "_initializing", False)
-                       for name in ("dlt", "pandas", "pyarrow", "engine.conform"))
+                       for name in ("dlt", "pyarrow", "engine.conform"))
     return ResourceReport(source, "resource", "table")
 
 seen = {}
@@ -30,6 +30,7 @@ runner._steps = Threads()
 composed = SimpleNamespace(transform=False, resources=[("a", None), ("b", None)])
 assert "pandas" not in sys.modules
 runner._extract_all(composed, None, "run")
+assert "pandas" not in sys.modules
 print(seen)
 """
 
