@@ -8,7 +8,7 @@ help:
 	@echo "make test   set up, then run every test"
 	@echo "make check  ruff and mypy"
 	@echo "make lint   the same, and the documentation checks"
-	@echo "make docs   write the generated pages and the JSON Schema anew"
+	@echo "make docs   write the generated pages, the JSON Schema and prefect.yaml anew"
 	@echo "make bench  the benchmarks, each against the plain tool"
 	@echo "make chaos  the long kill sweeps"
 	@echo "make conformance  every fault on every destination; writes docs/conformance.md"
@@ -34,6 +34,7 @@ lint: check
 
 docs: .venv/.ready
 	@$(BIN)/engine schema --write
+	@$(BIN)/engine deploy --write -p local
 	@$(BIN)/python docs/generate.py
 
 bench: .venv/.ready

@@ -1,24 +1,31 @@
-"""A deployment for each pipeline: when it runs, one at a time, under which tags.
+"""A deployment for each pipeline: when it runs, one at a time, under which tags, whose it is.
 
-Runs that come due while one is going wait for its slot and are covered by the next: a queue never grows.
+Runs that come due while one is going wait for its slot and are covered by the next: a queue never grows. What an
+operator paused on Prefect's page stays paused.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, DeploymentFilterTags
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import EntrypointType, RunnerDeployment
-from prefect.schedules import Cron
+from prefect.exceptions import ObjectNotFound
 
+from engine.errors import UsageError
 from engine.schedules.entrypoints import MODULE
 from engine.schedules.flow import flow_of
+from engine.schedules.owner import PREFIX
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
     from engine.config.project import Project
 
@@ -26,46 +33,102 @@ TAG = "tickhouse"
 SLUG = "pipelines-yaml"
 GRACE_SECONDS = 60
 """How long a run may take to start before its slot goes to another."""
+VERSION = "prefect:simple"
+"""Else Prefect asks git, and sends the address of its remote, which may hold a token."""
 
 
-def deployments(project: Project) -> list[RunnerDeployment]:
-    """One deployment for each pipeline of the file, named after the profile."""
-    return [deployment_of(project, pipeline) for pipeline in project.file.pipelines]
+@dataclass(frozen=True)
+class Deployed:
+    """What a server has of a project's deployments; `gone` are those of no pipeline of the file (PIPELINE/NAME: id)."""
+
+    pipelines: dict[str, DeploymentResponse] = field(default_factory=dict)
+    gone: dict[str, UUID] = field(default_factory=dict)
 
 
-def deployment_of(project: Project, pipeline: str, **more: Any) -> RunnerDeployment:
-    """Return the deployment of one pipeline; `more` goes to Prefect as it is."""
+def deployments(
+    project: Project, name: str, owner: str, before: Deployed | None = None, **more: Any
+) -> list[RunnerDeployment]:
+    """One deployment for each pipeline of the file, called `name`; `more` are further fields, as Prefect names them."""
+    known = before.pipelines if before else {}
+    return [
+        _deployment(project, pipeline, name, owner, known.get(pipeline), more) for pipeline in project.file.pipelines
+    ]
+
+
+def _deployment(
+    project: Project,
+    pipeline: str,
+    name: str,
+    owner: str,
+    before: DeploymentResponse | None,
+    more: dict[str, Any],
+) -> RunnerDeployment:
     block = project.file.pipelines[pipeline]
-    schedule = Cron(block.schedule, timezone=project.file.timezone, slug=SLUG) if block.schedule else None
+    schedules = []
+    if block.schedule:
+        cron = CronSchedule(cron=block.schedule, timezone=project.file.timezone)
+        paused = before is not None and any(one.slug == SLUG and not one.active for one in before.schedules)
+        schedules.append(DeploymentScheduleCreate(schedule=cron, slug=SLUG, active=not paused))
     deployment = RunnerDeployment.from_flow(
         flow_of(pipeline),
-        name=project.profile_name,
-        schedule=schedule,
+        name=name,
+        schedules=schedules,
+        paused=before is not None and before.paused,
         concurrency_limit=ConcurrencyLimitConfig(
             limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE, grace_period_seconds=GRACE_SECONDS
         ),
         parameters={"profile": project.profile_name},
-        tags=[TAG, *block.tags],
+        tags=[TAG, *([owner] if owner else []), *block.tags],
+        version_type=VERSION,
         entrypoint_type=EntrypointType.MODULE_PATH,
-        **more,
     )
     deployment.entrypoint = f"{MODULE}.{pipeline}"
+    for key, value in more.items():
+        setattr(deployment, key, value)
     return deployment
 
 
-def drop_schedule(client: SyncPrefectClient, deployment: UUID) -> None:
+def deployed(client: SyncPrefectClient, project: Project, name: str, owner: str, *, alone: bool = False) -> Deployed:
+    """Ask the server what it has; `alone`: it is this project's only, whatever tags its deployments have.
+
+    Raises UsageError where another project has a deployment of the same name: it would be taken from it.
+    """
+    found: dict[str, DeploymentResponse] = {}
+    for pipeline in project.file.pipelines:
+        try:
+            found[pipeline] = client.read_deployment_by_name(f"{pipeline}/{name}")
+        except ObjectNotFound:
+            continue
+        others = [tag for tag in found[pipeline].tags if tag.startswith(PREFIX) and tag != owner]
+        if others and not alone:
+            raise UsageError(
+                f"this server has {pipeline}/{name} already, of another project or data folder (tag {others[0]})",
+                "Give these deployments another name: --name NAME. Or remove that one on Prefect's page, if it is to "
+                "be replaced.",
+            )
+    tags = DeploymentFilterTags(all_=[TAG] if alone else [TAG, owner])
+    ours = client.read_deployments(deployment_filter=DeploymentFilter(tags=tags))
+    kept = {one.id for one in found.values()}
+    gone = {
+        f"{str(one.entrypoint).rpartition('.')[2]}/{one.name}": one.id
+        for one in ours
+        if one.id not in kept and (alone or one.parameters.get("profile") == project.profile_name)
+    }
+    return Deployed(found, gone)
+
+
+def take_away(client: SyncPrefectClient, project: Project, ids: dict[str, UUID], before: Deployed) -> list[str]:
+    """Remove what the file has no more: schedules, and deployments; say which of the latter."""
+    for pipeline, deployment in ids.items():
+        if not project.file.pipelines[pipeline].schedule:
+            _drop_schedule(client, deployment)
+    for deployment in before.gone.values():
+        client.delete_deployment(deployment)
+    return [f"{name} is not in {project.path.name} any more: its deployment is removed" for name in before.gone]
+
+
+def _drop_schedule(client: SyncPrefectClient, deployment: UUID) -> None:
     """Take away the schedule that an earlier file gave a deployment: to register it without one leaves it there."""
     for schedule in client.read_deployment(deployment).schedules:
         if schedule.slug == SLUG:
             client.delete_deployment_schedule(deployment, schedule.id)
-
-
-def gone(client: SyncPrefectClient, project: Project) -> dict[str, UUID]:
-    """Deployments of this profile whose pipeline is not in the file any more, by the pipeline's name."""
-    found = client.read_deployments(
-        deployment_filter=DeploymentFilter(
-            name=DeploymentFilterName(any_=[project.profile_name]), tags=DeploymentFilterTags(all_=[TAG])
-        )
-    )
-    names = {each.id: str(each.entrypoint).rpartition(".")[2] for each in found}
-    return {name: each for each, name in names.items() if name not in project.file.pipelines}

@@ -9,10 +9,13 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.runner import Runner
+from prefect.settings import PREFECT_API_URL
 
 from engine.errors import TickhouseError
-from engine.schedules.deployments import deployments, drop_schedule, gone
+from engine.schedules.deployments import Deployed, deployed, deployments, take_away
 from engine.schedules.flow_file import modified
+from engine.schedules.named_server import asking, told
+from engine.schedules.owner import owner_tag
 from engine.schedules.recovery import recover
 from engine.schedules.watchdogs import ensure_watchdogs
 
@@ -25,14 +28,22 @@ LOOK_SECONDS = 2.0
 
 
 class Serving:
-    """Serves the pipelines of `project`, which is the file as it was read last. `own`: the server is nobody else's."""
+    """Serves the pipelines of `project`, which is the file as it was read last, as deployments called `name`.
 
-    def __init__(self, project: Project, say: Callable[[str], None], load: Callable[[], Project], *, own: bool) -> None:
+    `named` is the server's address; '' where it is this process's own, and nobody else's.
+    """
+
+    def __init__(
+        self, project: Project, name: str, say: Callable[[str], None], load: Callable[[], Project], *, named: str
+    ) -> None:
         """Begin nothing yet."""
         self.project = project
+        self._name = name
         self._say = say
         self._load = load
-        self._own = own
+        self._server = named or str(PREFECT_API_URL.value())
+        self._own = not named
+        self._owner = owner_tag(project)
         self._read = modified(project.path)
         self._runner: Any = Runner(name=f"engine-up-{project.profile_name}", pause_on_shutdown=False, limit=AT_ONCE)
         self._runner.handle_sigterm = lambda *_: None  # it would leave without waiting for its runs
@@ -63,25 +74,22 @@ class Serving:
         return recover(self.project, ids, own=self._own)
 
     async def _register(self) -> dict[str, UUID]:
-        ids = {each.flow_name: await self._runner.aadd_deployment(each) for each in deployments(self.project)}
-        for line in await asyncio.to_thread(self._take_away, ids):
+        before = await asyncio.to_thread(self._before)
+        ids = {}
+        with told(self._server):
+            for each in deployments(self.project, self._name, self._owner, before, work_pool_name=None):
+                ids[str(each.flow_name)] = await self._runner.aadd_deployment(each)
+        for line in await asyncio.to_thread(self._take_away, ids, before):
             self._say(line)
         return ids
 
-    def _take_away(self, ids: dict[str, UUID]) -> list[str]:
-        """Remove schedules and deployments that the file has no more; on a shared server, only tell of the latter."""
-        said = []
-        with get_client(sync_client=True) as client:
-            for name, deployment in ids.items():
-                if not self.project.file.pipelines[name].schedule:
-                    drop_schedule(client, deployment)
-            for name, deployment in gone(client, self.project).items():
-                if self._own:
-                    client.delete_deployment(deployment)
-                    said.append(f"{name} is not in {self.project.path.name} any more: its deployment is removed")
-                else:
-                    said.append(f"{name}: deployed, and not in {self.project.path.name}: remove it on Prefect's page")
-        return said
+    def _before(self) -> Deployed:
+        with asking(self._server) as client:
+            return deployed(client, self.project, self._name, self._owner, alone=self._own)
+
+    def _take_away(self, ids: dict[str, UUID], before: Deployed) -> list[str]:
+        with asking(self._server) as client:
+            return take_away(client, self.project, ids, before)
 
     async def _follow(self) -> None:
         """Take an edit of the file: its schedules from now on, all the rest with the next run anyway."""

@@ -5,7 +5,11 @@ They are environment variables, so that a run that Prefect starts has them too; 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from engine.errors import UsageError
 
 HOST = "127.0.0.1"
 HEARTBEAT_SECONDS = 30
@@ -32,6 +36,11 @@ def own_server(folder: Path, port: int) -> dict[str, str]:
     }
 
 
+def named_server(address: str) -> dict[str, str]:
+    """Settings of clients of a server that runs already."""
+    return {"PREFECT_API_URL": address, **client()}
+
+
 def client() -> dict[str, str]:
     """Settings of a process that talks to a server."""
     return {
@@ -40,3 +49,24 @@ def client() -> dict[str, str]:
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "DO_NOT_TRACK": "1",
     }
+
+
+def server_address(option: str | None = None) -> str:
+    """Return the API's address: the option, else PREFECT_API_URL; `/api` is added where it is left out.
+
+    Raises UsageError where neither is set.
+    """
+    address = (option or os.environ.get("PREFECT_API_URL", "")).rstrip("/")
+    if not address:
+        raise UsageError(
+            "no Prefect server is named",
+            "Set PREFECT_API_URL, or give --server http://HOST:4200/api. Without a server, `engine up` runs the "
+            "schedules on one of its own.",
+        )
+    return address if "/api" in address else f"{address}/api"
+
+
+def shown(address: str) -> str:
+    """Return the address without the user and the password that may stand in it."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

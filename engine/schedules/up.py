@@ -7,43 +7,43 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from engine.attend import attended
 from engine.errors import UsageError
 from engine.locks import hold
-from engine.schedule import parse_schedule
 from engine.schedules.flow_file import FILE_VARIABLE
 from engine.schedules.server import local_server
-from engine.schedules.settings import client, own_server
+from engine.schedules.settings import named_server, own_server, server_address, shown
+from engine.schedules.timetable import timetable
 
 if TYPE_CHECKING:
     from engine.config.project import Project
     from engine.schedules.serving import Serving
 
 
-def up(project: Project, port: int, say: Callable[[str], None], load: Callable[[], Project]) -> None:
+def up(project: Project, port: int, name: str, say: Callable[[str], None], load: Callable[[], Project]) -> None:
     """Serve every pipeline until SIGINT or SIGTERM; `load` reads the file anew when it was edited.
 
-    Raises UsageError without pipelines, BusyError beside another `engine up` of the data folder.
+    Deployments are called `name`. Raises UsageError without pipelines, BusyError beside another `engine up` of the data
+    folder; of a named server, what `engine.schedules.named_server` says of it.
     """
     if not project.file.pipelines:
         raise UsageError("there is no pipeline to serve", f"Add one to {project.path.name}.")
     folder = project.data_dir / "prefect"
-    named = os.environ.get("PREFECT_API_URL")
+    named = server_address() if os.environ.get("PREFECT_API_URL") else ""
     os.environ[FILE_VARIABLE] = str(project.path.resolve())
     os.environ["ENGINE_PROFILE"] = project.profile_name
-    os.environ.update(client() if named else own_server(folder, port))
+    os.environ.update(named_server(named) if named else own_server(folder, port))
     with hold(project.data_dir / "locks" / "up.lock", "engine up"), ExitStack() as stack:
         if named:
-            say(f"Prefect's server: {named.removesuffix('/api')}")
+            say(f"Prefect's server: {shown(named).removesuffix('/api')}")
         else:
             server = stack.enter_context(local_server(folder, port, say))
             say(f"Prefect: {server.address} (its data: {folder})")
         from engine.schedules.serving import Serving  # Prefect itself: it reads its settings when it is imported
 
-        serving = Serving(project, say, load, own=not named)
+        serving = Serving(project, name, say, load, named=named)
         # what is served beside the schedules, as long as they are
         stack.enter_context(attended(lambda: serving.project, say))
         asyncio.run(_until_told(serving, say))
@@ -61,8 +61,8 @@ async def _until_told(serving: Serving, say: Callable[[str], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, tell)
     await serving.begin()
-    for line in timetable(serving.project):
-        say(line)
+    for name, when in timetable(serving.project).items():
+        say(f"  {name}: {when}")
     working, asking = asyncio.create_task(serving.work()), asyncio.create_task(told.wait())
     await asyncio.wait({working, asking}, return_when=asyncio.FIRST_COMPLETED)
     if not working.done():
@@ -70,16 +70,3 @@ async def _until_told(serving: Serving, say: Callable[[str], None]) -> None:
         await serving.end()
     asking.cancel()
     await working
-
-
-def timetable(project: Project) -> list[str]:
-    """One line a pipeline: when it runs next."""
-    now = datetime.now(UTC)
-    lines = []
-    for name, block in project.file.pipelines.items():
-        if block.schedule:
-            due = parse_schedule(block.schedule).next_runs(now, project.file.timezone)[0]
-            lines.append(f"  {name}: {block.schedule}, next at {due:%Y-%m-%d %H:%M %Z}")
-        else:
-            lines.append(f"  {name}: on request")
-    return lines

@@ -14,6 +14,8 @@ import requests
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 PAGE = 200
 BUSY_TRIES = 5
+ANSWER_SECONDS = 65
+"""The server waits for its SQLite for a minute."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,11 @@ class PrefectApi:
         """
         url = f"{self.address}/api/{path}"
         for _ in range(BUSY_TRIES):
-            answer = requests.get(url, timeout=20) if body is None else requests.post(url, json=body, timeout=20)
+            answer = (
+                requests.get(url, timeout=ANSWER_SECONDS)
+                if body is None
+                else requests.post(url, json=body, timeout=ANSWER_SECONDS)
+            )
             if answer.status_code != requests.codes.unavailable:
                 break
             time.sleep(1)
