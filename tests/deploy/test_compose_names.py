@@ -84,6 +84,19 @@ def test_the_worker_reaches_every_server_by_its_name(variables: dict[str, str]) 
     assert plain(lake.secret_key) == started["minio"]["environment"]["MINIO_ROOT_PASSWORD"]
 
 
+def test_the_worker_reaches_prefect_and_both_are_of_the_version_that_is_locked(variables: dict[str, str]) -> None:
+    started = services(variables)
+    asked = started["worker"]["environment"]
+    address = urlsplit(asked["PREFECT_API_URL"])
+    server = started[str(address.hostname)]
+    assert address.port in published(server)
+    assert address.path == "/api"
+    assert asked["PREFECT_API_AUTH_STRING"] == server["environment"]["PREFECT_SERVER_API_AUTH_STRING"]
+    (locked,) = re.findall(r"^prefect==(\S+)", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
+    assert server["image"] == f"prefecthq/prefect:{locked}-python3.12"
+    assert server["environment"]["PREFECT_HOME"] in [mount.split(":")[1] for mount in server["volumes"]]
+
+
 def test_the_worker_is_given_every_variable_of_its_profile() -> None:
     text = (ROOT / "pipelines.yaml").read_text(encoding="utf-8")
     blocks = yaml.safe_load(text)
