@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help demo test check lint docs bench chaos conformance vault-engines lock clean
+.PHONY: help demo test check lint docs bench chaos soak conformance vault-engines lock clean
 help:
 	@echo "make demo   set up, then land, load and model a simulated market (no key, no network)"
 	@echo "make test   set up, then run every test"
@@ -11,6 +11,7 @@ help:
 	@echo "make docs   write the generated pages, the JSON Schema and prefect.yaml anew"
 	@echo "make bench  the benchmarks, each against the plain tool"
 	@echo "make chaos  the long kill sweeps"
+	@echo "make soak   an hour of schedules on a real Prefect, with faults, kills and outages (MINUTES=60)"
 	@echo "make conformance  every fault on every destination; writes docs/conformance.md"
 	@echo "make vault-engines  every case of the vault on Snowflake's stand-in and on a real Trino (hours)"
 	@echo "make lock   resolve the dependencies anew"
@@ -44,6 +45,9 @@ bench: .venv/.ready
 
 chaos: .venv/.ready
 	$(BIN)/python -m pytest -m chaos --timeout 3600
+
+soak: .venv/.ready
+	$(BIN)/python -m tests.soak $(MINUTES)
 
 conformance: .venv/.ready
 	CI_REQUIRE_SERVERS=1 $(BIN)/python -m tests.conformance.matrix -n 2 --dist loadgroup

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from tests.faults.trial import Landed, Trial
 
-STEP = {"1h": timedelta(hours=1), "1d": timedelta(days=1)}
+STEP = {"1m": timedelta(minutes=1), "1h": timedelta(hours=1), "1d": timedelta(days=1)}
 TRANSACTIONS = {"raw_transaction_personal": "transaction_id", "raw_transaction_corporate": "transaction_id"}
 POPULATIONS = {"raw_customers": "customer_id", "raw_corporates": "company_id"}
 

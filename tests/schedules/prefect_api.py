@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,12 +43,18 @@ class PrefectApi:
         assert answer.ok, f"{path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None
 
+    def answers(self) -> bool:
+        """Whether a server is there."""
+        with suppress(requests.RequestException):
+            return requests.get(f"{self.address}/api/health", timeout=5).ok
+        return False
+
     def deployment(self, pipeline: str, profile: str = "local") -> dict[str, Any]:
         return self.ask(f"deployments/name/{pipeline}/{profile}")
 
-    def start(self, pipeline: str, **parameters: Any) -> str:
+    def start(self, pipeline: str, deployed: str = "local", **parameters: Any) -> str:
         """Ask for a run; its id."""
-        found = self.deployment(pipeline)
+        found = self.deployment(pipeline, deployed)
         return self.ask(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
 
     def make_due(self, pipeline: str, start: datetime, end: datetime, most: int) -> None:

@@ -50,19 +50,21 @@ def started(command: list[str], folder: Path, log: str) -> subprocess.Popen[byte
 
 
 class PrometheusServer:
-    """Scrapes `targets` (job: host:port) twice a second."""
+    """Scrapes `targets` (job: host:port) twice a second, or as often as `scrape` says."""
 
-    def __init__(self, targets: Mapping[str, str], folder: Path, rules: Path | None = None) -> None:
+    def __init__(
+        self, targets: Mapping[str, str], folder: Path, rules: Path | None = None, scrape: str = SCRAPE
+    ) -> None:
         self._program = require_program("prometheus")
         self._folder = folder
         jobs = [{"job_name": job, "static_configs": [{"targets": [at]}]} for job, at in targets.items()]
         config: dict[str, Any] = {
-            "global": {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE},
+            "global": {"scrape_interval": scrape, "scrape_timeout": scrape},
             "scrape_configs": jobs,
         }
         if rules is not None:
             config |= {"rule_files": [str(rules)]}
-            config["global"]["evaluation_interval"] = SCRAPE
+            config["global"]["evaluation_interval"] = scrape
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self._port = Port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,21 +97,28 @@ class PrometheusServer:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Ask once. Returns the vector: {"metric": labels, "value": [time, text]} each."""
-        url = f"http://127.0.0.1:{self._port.number}/api/v1/query?{urlencode({'query': expression})}"
-        try:
-            with urlopen(url, timeout=10) as answer:
-                document = json.load(answer)
-        except URLError as error:
-            reason = error.read().decode() if hasattr(error, "read") else error
-            raise AssertionError(f"{expression}: {reason}") from error
-        found: list[dict[str, Any]] = document["data"]["result"]
-        return found
+        return self._ask("query", {"query": expression})
+
+    def history(self, expression: str, began: float, ended: float, step: float) -> list[dict[str, Any]]:
+        """Ask for a stretch of time, in seconds. Returns {"metric": labels, "values": [[time, text], ...]} each."""
+        return self._ask("query_range", {"query": expression, "start": began, "end": ended, "step": step})
 
     def alerts(self) -> dict[str, dict[str, Any]]:
         """What is pending or fires, by name and the labels' values."""
         with urlopen(f"http://127.0.0.1:{self._port.number}/api/v1/alerts", timeout=10) as answer:
             found = json.load(answer)["data"]["alerts"]
         return {alert["labels"]["alertname"]: alert for alert in found}
+
+    def _ask(self, what: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+        url = f"http://127.0.0.1:{self._port.number}/api/v1/{what}?{urlencode(query)}"
+        try:
+            with urlopen(url, timeout=10) as answer:
+                document = json.load(answer)
+        except URLError as error:
+            reason = error.read().decode() if hasattr(error, "read") else error
+            raise AssertionError(f"{query['query']}: {reason}") from error
+        found: list[dict[str, Any]] = document["data"]["result"]
+        return found
 
     def value(self, expression: str) -> float:
         """The one value of a query."""
