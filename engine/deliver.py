@@ -107,7 +107,8 @@ class Delivery:
                 report.errors += loaded.errors
                 report.status = "loaded" if loaded.packages else "failed" if loaded.errors else "unchanged"
                 report.seconds = round(time.monotonic() - started, 3)
-                self.progress.end(step, _loaded_sentence(report), ok=not report.errors)
+                figures = {"rows": report.rows, "bytes": report.bytes, "seconds": report.seconds}
+                self.progress.end(step, _loaded_sentence(report), ok=not report.errors, **figures)
                 if composed.rebuild and report.errors:  # half of the rows: readers keep what they have
                     return report, None
                 transformed = self._transform(name, destination, composed)
@@ -120,7 +121,7 @@ class Delivery:
             report.status, report.retry = "failed", known.exit_code != EXIT_USAGE
             report.errors.append(known.line)
             report.seconds = round(time.monotonic() - started, 3)
-            self.progress.end(step, report.errors[-1], ok=False)
+            self.progress.end(step, report.errors[-1], ok=False, seconds=report.seconds)
         return report, transformed
 
     def _not_filled_again(self, destination: Any) -> list[str]:
@@ -232,7 +233,8 @@ class Delivery:
             report.remedy = error.remedy
             report.retry = error.exit_code != EXIT_USAGE
         report.seconds = round(time.monotonic() - started, 3)
-        self.progress.end(step, _built_sentence(report), ok=report.status != "failed")
+        figures = {"models": report.models, "seconds": report.seconds}
+        self.progress.end(step, _built_sentence(report), ok=report.status != "failed", **figures)
         return report
 
 

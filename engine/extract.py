@@ -72,7 +72,8 @@ def extract(extraction: Extraction, source: str, resource: Resource) -> Resource
     if report.status == "failed":
         report.rows = report.quarantined = 0  # what was read is dropped: a package is landed whole or not at all
     report.seconds = round(time.monotonic() - started, 3)
-    extraction.progress.end(step, _sentence(report), ok=report.error is None)
+    figures = {"rows": report.rows, "quarantined": report.quarantined, "bytes": report.bytes, "seconds": report.seconds}
+    extraction.progress.end(step, _sentence(report), ok=report.error is None, **figures)
     return report
 
 

@@ -135,6 +135,7 @@ class Runner:
         pipeline = composed.pipeline
         started = datetime.now(UTC)
         run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self.progress.of_run(run_id, pipeline)
         ledger = Ledger(self._data_dir)
         report = RunReport(run_id, pipeline, self.project.profile_name, started.isoformat(timespec="seconds"))
         report.notes += composed.skipped

@@ -41,6 +41,21 @@ def summary(report: RunReport, *, width: int = 110) -> str:
     return out.getvalue().rstrip()
 
 
+def totals(report: RunReport) -> dict[str, int | float | str | list[str]]:
+    """Return a run in one line of a log for machines: sums over its steps, and what a person has to know."""
+    return {
+        "status": report.status,
+        "exit_code": report.exit_code,
+        "rows": sum(r.rows for r in report.resources),
+        "quarantined": sum(r.quarantined for r in report.resources),
+        "bytes": sum(r.bytes for r in report.resources),
+        "rows_loaded": sum(d.rows for d in report.destinations),
+        "models": sum(t.models for t in report.transforms),
+        "failures": report.failures,
+        "notes": report.told_notices,
+    }
+
+
 def _resources(report: RunReport) -> Table:
     from rich.table import Table
     from rich.text import Text

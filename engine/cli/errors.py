@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from engine.errors import EXIT_FAILED, EXIT_USAGE, TickhouseError
+from engine.logs import JsonLog, current
 from engine.redact import Redactor, visible
 
 _redactor = Redactor(())
@@ -32,6 +33,8 @@ def redact_tree(value: Any) -> Any:
 
 def report_error(error: BaseException) -> int:
     """Print one clear error and return the exit code."""
+    if (log := current()) is not None:
+        return _log_error(log, error)
     if isinstance(error, click.ClickException):
         error.show()
         return EXIT_USAGE
@@ -50,6 +53,20 @@ def report_error(error: BaseException) -> int:
     print(redact(_escape(f"unexpected {type(error).__name__}: {error}")[:2000]), file=sys.stderr)
     print("  Run the same command with --debug for the whole story.", file=sys.stderr)
     return EXIT_FAILED
+
+
+def _log_error(log: JsonLog, error: BaseException) -> int:
+    """Write the error as one JSON line and return the exit code."""
+    if isinstance(error, click.ClickException):
+        code, more, text = EXIT_USAGE, {}, error.format_message()
+    elif isinstance(error, TickhouseError):
+        code, more, text = error.exit_code, {"remedy": error.remedy}, error.reason
+    elif isinstance(error, OSError) and error.filename:
+        code, more, text = EXIT_FAILED, {}, f"{error.filename}: {error.strerror or error}"
+    else:
+        code, more, text = EXIT_FAILED, {}, f"unexpected {type(error).__name__}: {error}"[:2000]
+    log.write(text, level="error", event="error", exit_code=code, **more)
+    return code
 
 
 def _escape(text: str) -> str:

@@ -13,6 +13,7 @@ import click
 
 from engine.cli.errors import hide, redact, redact_tree
 from engine.errors import NotPublishedError
+from engine.logs import FORMAT_VARIABLE, current, talk_json
 from engine.redact import visible
 
 if TYPE_CHECKING:
@@ -63,10 +64,33 @@ def json_option(function: Callable[..., None]) -> Callable[..., None]:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(function)
 
 
+def log_option(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --log-format: lines for people or, from then on, everything as JSON lines."""
+
+    def chosen(_context: click.Context, _option: click.Parameter, value: str) -> None:
+        if value == "json":
+            talk_json(redact)
+
+    return click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        envvar=FORMAT_VARIABLE,
+        show_envvar=True,
+        expose_value=False,
+        is_eager=True,
+        callback=chosen,
+        help="Lines for people, or a JSON object a line on standard error.",
+    )(function)
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document, secrets hidden."""
     plain = json.loads(json.dumps(document, default=str))
-    sys.stdout.write(json.dumps(redact_tree(plain), ensure_ascii=False) + "\n")
+    log = current()
+    out = sys.stdout if log is None else log.document
+    out.write(json.dumps(redact_tree(plain), ensure_ascii=False) + "\n")
 
 
 def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.errors import redact
-from engine.cli.options import json_option, load, print_json, with_project
+from engine.cli.options import json_option, load, log_option, print_json, with_project
 from engine.cli.signals import on_end
 from engine.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, TickhouseError, UsageError
+from engine.logs import NO_RUN, current
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--repeat", is_flag=True, help="Run again whenever the schedule says, in this process, until Ctrl-C.")
 @json_option
+@log_option
 @with_project
 def run(
     project: Project,
@@ -76,6 +78,7 @@ def run(
 @click.option("--from", "start", required=True, metavar="DATE", help="First day or instant, ISO 8601 (UTC).")
 @click.option("--to", "end", required=True, metavar="DATE", help="End (not included), ISO 8601 (UTC).")
 @json_option
+@log_option
 @with_project
 def backfill(project: Project, pipeline: str, start: str, end: str, as_json: bool) -> None:  # noqa: FBT001
     """Extract a past range in resumable windows: run it again after a failure and it goes on where it stopped."""
@@ -90,6 +93,7 @@ def backfill(project: Project, pipeline: str, start: str, end: str, as_json: boo
 @click.command()
 @click.option("--destination", default=None, help="Only this destination; default: every one of the profile.")
 @json_option
+@log_option
 @with_project
 def replay(project: Project, destination: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Rebuild the landing tables of a destination from the lake, then the models."""
@@ -141,7 +145,8 @@ def run_each(runner: Runner, names: list[str], *, as_json: bool) -> list[RunRepo
     for name in names:
         if runner.stop.is_set():
             break
-        click.echo(f"{name} ({runner.project.profile_name})", err=True)
+        if current() is None:
+            click.echo(f"{name} ({runner.project.profile_name})", err=True)
         try:
             reports.append(runner.run(name))
         except TickhouseError as error:
@@ -161,7 +166,13 @@ def finish(reports: list[RunReport], *, as_json: bool) -> None:
 
 
 def _show(report: RunReport, *, as_json: bool) -> None:
-    if not as_json:
+    if (log := current()) is not None:
+        from engine.summary import totals
+
+        level = {"ok": "info", "partial": "warning"}.get(report.status, "error")
+        log.write(f"{report.pipeline}: {report.status}", level=level, event="run_end", **totals(report))
+        log.run = NO_RUN
+    elif not as_json:
         from engine.summary import summary
 
         sys.stdout.write(redact(summary(report)) + "\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.errors import redact
-from engine.cli.options import load, with_project
+from engine.cli.options import load, log_option, with_project
 from engine.schedules.flow_file import FILE_VARIABLE
 from engine.words import counted
 
@@ -25,6 +25,7 @@ NAME = click.option("--name", help="Name of the deployments, where the profile's
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Port of Prefect's page.")
 @NAME
+@log_option
 @with_project
 def up(project: Project, port: int, name: str | None) -> None:
     """Run every pipeline by its schedule, until Ctrl-C, and show the runs on Prefect's page.

@@ -17,6 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from engine.config.load import load_project
 from engine.config.models import Pipeline
 from engine.errors import EXIT_OK, EXIT_USAGE, TickhouseError
+from engine.logs import current
 from engine.redact import Redactor, visible
 from engine.run import SOURCES_AT_ONCE, Runner
 from engine.schedules.flow_file import pipelines_file
@@ -68,6 +69,8 @@ def _run(pipeline: str, profile: str | None) -> State[Any]:
         log.error(str(error))
         return _refused(error, str)
     redact = Redactor(project.secrets)
+    if (lines := current()) is not None:
+        lines.redact = redact
     block = project.file.pipelines.get(pipeline)
     tasks = Tasks(block or Pipeline(extract=["unknown"]), redact)
     runner = Runner(project, RunLog(log, redact), steps=tasks)

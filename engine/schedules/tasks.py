@@ -9,6 +9,7 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
+from engine.logs import current
 from engine.redact import Redactor, visible
 from engine.steps import Kind, Outcome
 
@@ -80,6 +81,13 @@ class RunLog:
         """Write to the flow run's log, from whatever thread."""
         self._log = log
         self._redact = redact
+        self._run = ""
+
+    def of_run(self, run_id: str, pipeline: str) -> None:
+        """End every line from here on with the run's id."""
+        self._run = f"  [run {run_id}]"
+        if (lines := current()) is not None:
+            lines.run = {"run_id": run_id, "pipeline": pipeline}
 
     def begin(self, step: str) -> None:
         """Say nothing: the task's own state shows it."""
@@ -89,11 +97,11 @@ class RunLog:
 
     def say(self, step: str, text: str) -> None:
         """Log why a step does not go on."""
-        self._log.info(self._redact(visible(f"{step}: {text}")))
+        self._log.info(self._redact(visible(f"{step}: {text}{self._run}")))
 
-    def end(self, step: str, text: str, *, ok: bool = True) -> None:
+    def end(self, step: str, text: str, *, ok: bool = True, **figures: float) -> None:  # noqa: ARG002
         """Log how a step ended."""
-        line = self._redact(visible(f"{step}: {text}"))
+        line = self._redact(visible(f"{step}: {text}{self._run}"))
         if ok:
             self._log.info(line)
         else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from engine.attend import attended
 from engine.errors import UsageError
 from engine.locks import hold
+from engine.logs import PrefectConsole, current
 from engine.schedules.flow_file import FILE_VARIABLE
 from engine.schedules.server import local_server
 from engine.schedules.settings import named_server, own_server, server_address, shown
@@ -34,6 +35,8 @@ def up(project: Project, port: int, name: str, say: Callable[[str], None], load:
     named = server_address() if os.environ.get("PREFECT_API_URL") else ""
     os.environ[FILE_VARIABLE] = str(project.path.resolve())
     os.environ["ENGINE_PROFILE"] = project.profile_name
+    if current() is not None:
+        os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS"] = f"{PrefectConsole.__module__}.{PrefectConsole.__name__}"
     os.environ.update(named_server(named) if named else own_server(folder, port))
     with hold(project.data_dir / "locks" / "up.lock", "engine up"), ExitStack() as stack:
         if named:

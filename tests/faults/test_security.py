@@ -27,6 +27,7 @@ from tests.conformance.s3_server import s3_server
 from tests.faults.fake_api import Asked, FakeApi, Reply
 from tests.faults.rest_project import RestProject, engine
 from tests.faults.small_project import SMALL, SmallProject, clear, small_project
+from tests.servers.webhook import webhook_server
 
 pytestmark = pytest.mark.faults
 RESOURCE = {"columns": {"id": {"type": "bigint"}, "name": {}, "price": {"type": "decimal"}}}
@@ -177,6 +178,48 @@ def test_secrets_of_a_lake_on_s3(tmp_path: Path) -> None:
         assert taken.code == 0, taken.text
         assert leaks(wrong, told, shop.folder) == []
         assert leaks(secret, taken.text, shop.folder) == []
+
+
+SAYINGS = {
+    "debug": ["--debug"],
+    "json": ["--log-format", "json"],
+    "json, debug": ["--log-format", "json", "--debug"],
+    "json, document": ["--log-format", "json", "--json"],
+}
+
+
+def test_secrets_planted_wherever_a_message_may_carry_them(tmp_path: Path, api: FakeApi) -> None:
+    """Q01: a key that the server tells back, the DSN of a server that is away, the webhook's own address.
+
+    Looked for in every kind of log, the messages of the webhook, metrics, status, doctor, the data folder and a backup.
+    """
+    key, password, hook = canary(), canary(), f"hook-{secrets.token_hex(12)}"
+    made = RestProject(tmp_path / "project", api.url, RESOURCE, client={**AUTHS["bearer"], "tries": 1, "budget": 3})
+    far = {"type": "postgres", "dsn": "postgresql://someone:${PASSWORD}@127.0.0.1:1/db"}
+    made.document["profiles"]["local"]["far"] = far
+    made.document["pipelines"]["pull"]["load"] = ["warehouse", "far"]
+    made.document["notify"] = {"webhook": "${HOOK}"}
+    made.write()
+    told = ""
+    with webhook_server(hook) as webhook:
+        write_env(made.folder, {"SECRET": key, "PASSWORD": quote(password, safe=""), "HOOK": webhook.url})
+        for name, words in SAYINGS.items():
+            api.script = lambda asked, name=name: Reply(body=echoed(asked, key) + name, status=403)
+            ended = made.run_apart("run", "pull", *words)
+            assert ended.code == 1, ended.text
+            assert "403" in ended.text
+            assert "127.0.0.1:1" in ended.text
+            told += ended.text
+            if "json" in name:
+                lines = [json.loads(line) for line in ended.err.splitlines()]
+                begun = next(at for at, line in enumerate(lines) if line.get("event") == "run_begin")
+                assert {line["run_id"] for line in lines[begun:]} == {lines[-1]["run_id"]}
+        for words in (["status", "--json"], ["doctor"], ["metrics"], ["backup", str(tmp_path / "backup")]):
+            told += made.run_apart(*words).text
+        assert "403" in webhook.texts[0]
+    told += " ".join(webhook.texts)
+    for secret in (key, password, hook):
+        assert leaks(secret, told, tmp_path) == []
 
 
 def test_secrets_of_a_running_process(tmp_path: Path, api: FakeApi) -> None:

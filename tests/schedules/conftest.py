@@ -52,9 +52,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, str]]
 def served(
     tmp_path_factory: pytest.TempPathFactory, prefect: PrefectApi, shop: tuple[Shop, str]
 ) -> Iterator[tuple[ServedProject, Up]]:
-    """A project whose pipelines `engine up` serves on the shared server."""
+    """A project whose pipelines `engine up` serves on the shared server; its log is JSON lines."""
     project = make(tmp_path_factory.mktemp("served") / "project", shop[1])
-    with project.up(env={"PREFECT_API_URL": f"{prefect.address}/api", "SHOP_KEY": SECRET}) as up:
+    env = {"PREFECT_API_URL": f"{prefect.address}/api", "SHOP_KEY": SECRET, "TICKHOUSE_LOG_FORMAT": "json"}
+    with project.up(env=env) as up:
         up.ready()
         yield project, up
 
