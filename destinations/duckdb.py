@@ -129,6 +129,21 @@ class DuckdbWarehouse:
         with self._clear_errors():
             return self._opened.identity()
 
+    def lost(self) -> Collection[str]:
+        """Return the tables that packages brought rows to and that are not there any more."""
+        with self._clear_errors():
+            return self._opened.lost()
+
+    def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
+        """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
+        with self._clear_errors():
+            return self._opened.row_counts(declared)
+
+    def set_back(self, table: str) -> None:
+        """Let a lost table be loaded from its first package again."""
+        with self._clear_errors():
+            self._opened.set_back(table)
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""
         with self._clear_errors():

@@ -8,7 +8,7 @@ everything else is changed in place.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -48,22 +48,24 @@ class Hypertables:
         self._session = session
         self._notes = notes
         self._chunks = Chunks(session)
+        self._older = False
+        """Whether the tables are of a release that noted no chunks."""
 
     def keep(self, tables: Sequence[Table]) -> None:
-        """Make, fill and change what these declarations ask for; forget what was applied to tables beyond them."""
-        if not tables and not self._is_there():
+        """Make, fill and change what these declarations ask for."""
+        if not tables:
             return
         execute = self._session.execute
         if not self._is_there():
             execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        older = not self._columns(SCHEMA, "_chunks")
+        self._older = self._older or not self._columns(SCHEMA, "_chunks")
         self._keep_books()
         rows = execute(f"SELECT table_name, settings, filled FROM {SCHEMA}._settings")
         applied = {table: json.loads(text) for table, text, _ in rows}
         ours = set(applied)
         filled = {table: seq for table, _, seq in rows}
         cursors = dict(execute("SELECT table_name, seq FROM landing._cursor"))
-        if tables and not self.extension:
+        if not self.extension and MISSING not in self._notes:
             self._notes.append(MISSING)
         for declared in tables:
             if declared.name not in ours and self._columns(SCHEMA, declared.name):
@@ -72,16 +74,25 @@ class Hypertables:
                     f"{SCHEMA}.{declared.name} is there already, and Tickhouse has not made it: nothing was changed",
                     "Rename or drop it, or give the resource another `table`.",
                 )
-            before = applied.pop(declared.name, None)
+            before = applied.get(declared.name)
             table = _in_order(declared, before)
             wanted = self._wanted(table)
-            if older and before and before["extension"] and self.extension and self._columns(SCHEMA, table.name):
+            if self._older and before and before["extension"] and self.extension and self._columns(SCHEMA, table.name):
                 self._chunks.find_gone(table.name, before["time"], before["key"])
             with self._session.transaction():
+                before = self._mend(table, before)
                 if before != wanted or not self._columns(SCHEMA, table.name):
                     self._apply(table, before, wanted)
                 self._catch_up(table, filled.get(table.name), cursors.get(table.name, 0))
-        for forgotten in (name for name, before in applied.items() if before is not None):
+
+    def forget_all_but(self, declared: Collection[str]) -> None:
+        """Forget what was applied to tables that are not declared any more, and say so once."""
+        if not self._is_there():
+            return
+        self._keep_books()
+        for (forgotten,) in self._session.execute(f"SELECT table_name FROM {SCHEMA}._settings {KEPT}"):
+            if forgotten in declared:
+                continue
             self._session.change(
                 f"UPDATE {SCHEMA}._settings SET settings = 'null', filled = NULL WHERE table_name = %s", [forgotten]
             )
@@ -152,6 +163,34 @@ class Hypertables:
             self._notes.append(f"CREATE EXTENSION timescaledb failed: {str(error).splitlines()[0]}")
             return False
         return True
+
+    def _mend(self, table: Table, before: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Put back the key of a table that was dropped by hand; return what is applied, without candles that were."""
+        if before is None or not self._columns(SCHEMA, table.name):
+            return before
+        keys = "SELECT 1 FROM pg_index WHERE indrelid = to_regclass(%s) AND indisprimary"
+        if not self._session.execute(keys, [qualified(SCHEMA, table.name)]):
+            self._put_key_back(table, before["key"])
+            self._notes.append(f"{SCHEMA}.{table.name} had lost its primary key: it is put back")
+        there = self._relations(table.name)
+        gone = [view for view in before["candles"] if self.extension and view not in there]
+        self._notes += [f"{SCHEMA}.{view} was gone: it is made anew" for view in gone]
+        return {**before, "candles": {view: query for view, query in before["candles"].items() if view not in gone}}
+
+    def _put_key_back(self, table: Table, key: Sequence[str]) -> None:
+        from psycopg import IntegrityError, NotSupportedError
+
+        target = qualified(SCHEMA, table.name)
+        try:
+            self._session.execute(f"ALTER TABLE {target} ADD PRIMARY KEY ({', '.join(map(identifier, key))})")
+        except (IntegrityError, NotSupportedError) as error:
+            said = error.diag.message_detail or error.diag.message_primary
+            raise DestinationError(
+                self._name,
+                f"{SCHEMA}.{table.name} has lost its primary key, which cannot be put back: {said}",
+                f"Delete the rows that are doubled, or DROP TABLE {SCHEMA}.{table.name} CASCADE: the next run makes it "
+                "anew from landing.",
+            ) from None
 
     def _catch_up(self, table: Table, filled: int | None, cursor: int) -> None:
         """Add the packages that another destination's type has loaded here meanwhile; landing alone has got them.

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from destinations.dialect import Dialect, Session
+from destinations.landing_counts import row_counts
 from destinations.landing_rules import (
     check_sequence,
     creation,
@@ -120,6 +121,26 @@ class Landing:
                     self._session.execute(statement)
                 for table_name in strangers:
                     self._session.change(f"INSERT INTO landing._cursor VALUES ({self._dialect.mark}, 0)", [table_name])
+
+    def lost(self) -> set[str]:
+        """Return the tables that packages brought rows to and that are not there any more."""
+        filled = self._session.execute("SELECT DISTINCT table_name FROM landing._packages WHERE rows > 0")
+        return {str(table) for (table,) in filled} - self._every_column().keys()
+
+    def row_counts(self, declared: Collection[str]) -> dict[str, tuple[int, int | None]]:
+        """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
+        there = {str(table) for table, *_ in self._session.execute(self._dialect.columns)}
+        return row_counts(self._session.execute, there, declared)
+
+    def set_back(self, table: str) -> None:
+        """Put the cursor of a lost table before its first package, in one transaction: it is loaded from there again.
+
+        When its packages arrived stays noted, so that models, which have read them, do not take them for new.
+        """
+        mark = self._dialect.mark
+        with self._session.transaction():
+            self._session.change(f"UPDATE landing._cursor SET seq = 0 WHERE table_name = {mark}", [table])
+            self._session.change(f"DELETE FROM landing.{QUARANTINE} WHERE table_name = {mark}", [table])
 
     def provide(self, tables: Iterable[Table]) -> None:
         """Create the tables and columns that models read and nothing has landed yet; what is there stays as it is."""
@@ -248,7 +269,10 @@ class Landing:
             raise overtaken(self._name, table, before)
 
     def _arrive(self, packages: Sequence[Package]) -> None:
-        """Note each package's arrival: now, but always later than every arrival before it (a clock may jump back)."""
+        """Note each package's arrival: now, but always later than every arrival before it (a clock may jump back).
+
+        One that had arrived before its table was lost keeps its arrival.
+        """
         dialect = self._dialect
         row = f"({', '.join([dialect.mark] * 6)})"
         values = [
@@ -272,6 +296,8 @@ class Landing:
                 AS arrived (load_id, table_name, place, row_count, from_source, seq),
                 (SELECT greatest({now}, coalesce(max({last}) + 1, 0)) AS start_us
                  FROM ({ARRIVED}) AS instants) AS clock
+            WHERE NOT EXISTS (SELECT 1 FROM landing._packages AS known
+                WHERE known._load_id = arrived.load_id AND known.table_name = arrived.table_name)
             """,
             values,
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing import Landing
+from destinations.landing_counts import row_counts
 from destinations.landing_rules import bookkeeping
 from destinations.package_rows import LandedFile
 from destinations.postgres_copy import copy_file
@@ -113,6 +114,16 @@ class PostgresDestination:
         with self._clear_errors():
             return self._opened.arrivals()
 
+    def lost(self) -> Collection[str]:
+        """Return the tables that packages brought rows to and that are not there any more."""
+        with self._clear_errors():
+            return self._opened.lost()
+
+    def set_back(self, table: str) -> None:
+        """Let a lost table be loaded from its first package again."""
+        with self._clear_errors():
+            self._opened.set_back(table)
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""
         with self._clear_errors():
@@ -145,6 +156,13 @@ class PostgresDestination:
         """Check the server for `engine doctor`, beside any writer; nothing is changed there."""
         with self._clear_errors(), connect(self._dsn) as connection:
             return list(examine(PostgresSession(connection), self.where, timescale=self.timescale))
+
+    def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
+        """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
+        with self._clear_errors(), connect(self._dsn) as connection:
+            session = PostgresSession(connection)
+            there = {str(table) for table, *_ in session.execute(POSTGRES.columns)}
+            return row_counts(session.execute, there, declared)
 
     def size_bytes(self) -> int:
         """Bytes of the whole database."""

@@ -44,6 +44,10 @@ STATES = {
         "something of yours depends on what this load replaces: {said}",
         "Drop it there (DROP VIEW ...), run again, and make it anew.",
     ),
+    "42P07": (
+        "something of that name is there already, and Tickhouse has not made it: {said}",
+        "Rename or drop it, then run again.",
+    ),
     "22021": (
         "a text holds a character that PostgreSQL does not store: {said}",
         "Such text is set aside when it is landed: was this lake written by another program?",

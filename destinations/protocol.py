@@ -45,8 +45,17 @@ class Destination(Protocol):
     def newest(self) -> Mapping[str, str]:
         """The load id of the package at which each table's cursor stands: it tells this lake from another."""
 
+    def lost(self) -> Collection[str]:
+        """Return the tables that packages brought rows to and that are not there any more: somebody dropped them.
+
+        One that can fill such a table again without a replay has `set_back(table)` too.
+        """
+
     def ensure(self, tables: Iterable[Table]) -> None:
-        """Create landing tables for what is declared, so that models find them before the first package."""
+        """Create landing tables for what is declared, so that models find them before the first package.
+
+        Raises DestinationError for one that it refuses; the others may be made or not.
+        """
 
     def load(self, table: str, packages: Sequence[Package]) -> Loaded:
         """Load packages (consecutive sequence numbers after the cursor) in one transaction.
@@ -62,6 +71,16 @@ class Destination(Protocol):
 
     def publish(self) -> None:
         """Let readers see everything up to now (called once the models are finished)."""
+
+
+class Counted(Protocol):
+    """A destination that can be compared with what was loaded. An embedded warehouse has to be open for it."""
+
+    def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
+        """Return for each of these tables how many rows were loaded, and how many of them are there (None: no table).
+
+        Tables to which no row was loaded are left out.
+        """
 
 
 class Sized(Protocol):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing import Landing
+from destinations.landing_counts import row_counts
 from destinations.landing_rules import bookkeeping, landed_files
 from destinations.package_rows import LandedFile, fit_of_file
 from destinations.postgres_doctor import Examined
@@ -128,6 +129,16 @@ class SnowflakeWarehouse:
         with self._clear_errors():
             return self._opened.arrivals()
 
+    def lost(self) -> Collection[str]:
+        """Return the tables that packages brought rows to and that are not there any more."""
+        with self._clear_errors():
+            return self._opened.lost()
+
+    def set_back(self, table: str) -> None:
+        """Let a lost table be loaded from its first package again."""
+        with self._clear_errors():
+            self._opened.set_back(table)
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""
         declared = list(tables)
@@ -207,6 +218,13 @@ class SnowflakeWarehouse:
         """Check the account for `engine doctor`, beside any writer; nothing is changed there."""
         with self._clear_errors(), self._connect() as connection:
             return list(examine(SnowflakeSession(connection), self.where))
+
+    def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
+        """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
+        with self._clear_errors(), self._connect() as connection:
+            session = SnowflakeSession(connection)
+            there = {str(table) for table, *_ in session.execute(SNOWFLAKE.columns)}
+            return row_counts(session.execute, there, declared)
 
     def books(self, statement: str) -> Sequence[Sequence[Any]]:
         """Ask landing's bookkeeping beside any writer; nothing is made or changed there."""

@@ -54,6 +54,7 @@ class TimescaledbDestination(PostgresDestination):
         super().__init__(name, dsn, wait_seconds=wait_seconds, waiting=waiting)
         self.notes: list[str] = []
         self._series: dict[str, Table] = {}
+        self._declared: set[str] | None = None
         self._hypertables: Hypertables | None = None
         self._loading = 0
 
@@ -76,10 +77,12 @@ class TimescaledbDestination(PostgresDestination):
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables, and keep hypertables in step with what is declared."""
         tables = list(tables)
+        series = {table.name: table for table in tables if table.timeseries}
+        self._declared = (self._declared or set()) | series.keys()
         super().ensure(tables)
-        self._series = {table.name: table for table in tables if table.timeseries}
         with self._clear_errors():
-            self._kept.keep(list(self._series.values()))
+            self._kept.keep(list(series.values()))
+        self._series |= series
 
     def load(self, table: str, packages: Sequence[Package]) -> Loaded:
         """Load consecutive packages in one transaction."""
@@ -93,8 +96,10 @@ class TimescaledbDestination(PostgresDestination):
             self._kept.empty()
 
     def publish(self) -> None:
-        """Bring the candles up to what is loaded."""
+        """Bring the candles up to what is loaded; forget what was applied to tables that nobody declares any more."""
         with self._clear_errors():
+            if self._declared is not None:
+                self._kept.forget_all_but(self._declared)
             self._kept.refresh(list(self._series.values()))
 
     @property

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
+from destinations.landing_counts import row_counts
 from destinations.postgres_doctor import Examined
 from destinations.protocol import Loaded
 from destinations.trino_commit import Loads
@@ -127,6 +128,11 @@ class TrinoWarehouse:
             self._ask(f"INSERT INTO landing._identity VALUES ({literal(secrets.token_hex(16))})")
         return str(self._opened.session.one(ask))
 
+    def lost(self) -> Collection[str]:
+        """Return the tables that packages brought rows to and that are not there any more."""
+        filled = self._ask("SELECT DISTINCT table_name FROM landing._packages WHERE rows > 0")
+        return {str(table) for (table,) in filled} - self._opened.tables.names()
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""
         self._opened.tables.ensure(tables)
@@ -237,6 +243,15 @@ class TrinoWarehouse:
         session = Session(self.name, self._settings)
         try:
             return list(examine(session, self._settings, folder))
+        finally:
+            session.close()
+
+    def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
+        """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
+        there = {str(table) for (table,) in self.books("SHOW TABLES FROM landing")}
+        session = Session(self.name, self._settings)
+        try:
+            return row_counts(session.rows, there, declared)
         finally:
             session.close()
 

@@ -103,6 +103,11 @@ class Tables:
                 self._known[table] = {str(name): str(data_type) for name, data_type in asked}
         return self._known.get(table, {})
 
+    def names(self) -> set[str]:
+        """Return the names of the tables that are there."""
+        self._look()
+        return set(self._known)
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create the tables of these declarations and add the columns they lack."""
         declared = [(table.name, [*table.columns, *LINEAGE_COLUMNS]) for table in tables]

@@ -64,7 +64,7 @@ class Delivery:
     def to(self, name: str) -> tuple[DestinationReport, TransformReport | None]:
         """Let one destination catch up and, if it is a warehouse, run the models while holding its writer lock."""
         from destinations import LOCK_WAIT_SECONDS, open_destination
-        from engine.load import catch_up, refuse_another_lake
+        from engine.load import catch_up, prepare, refuse_another_lake
 
         report = DestinationReport(name)
         composed, settings = self._composed, self.project.destinations[name]
@@ -97,10 +97,15 @@ class Delivery:
                     composed = replace(composed, only=everything, select=[], transform=True, on=[], rebuild=True)
                 else:
                     refuse_another_lake(destination, self._lake)
-                destination.ensure(every_table(self.project))
+                prepared = prepare(destination, self._lake, every_table(self.project))
+                report.notes += prepared.notes
                 self._put_back(destination)
                 loaded = catch_up(
-                    destination, self._lake, composed.tables, lambda text: self.progress.update(step, text)
+                    destination,
+                    self._lake,
+                    list({table.name: table for table in [*prepared.lost, *composed.tables]}.values()),
+                    lambda text: self.progress.update(step, text),
+                    prepared.refused,
                 )
                 report.packages, report.rows, report.bytes = loaded.packages, loaded.rows, loaded.bytes
                 report.quarantined = loaded.quarantined

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from engine.compose import every_table
 from engine.errors import NotPublishedError, TickhouseError
 from engine.words import counted
 
@@ -92,15 +94,22 @@ def _lake(project: Project) -> Iterator[Finding]:
 def _destinations(project: Project) -> Iterator[Finding]:
     from destinations import open_destination
 
+    tables = {table.name for table in every_table(project)}
     for name, settings in project.destinations.items():
         try:
-            opened = open_destination(name, settings, project.project_dir, project.data_dir)
+            opened: Any = open_destination(name, settings, project.project_dir, project.data_dir)
             if hasattr(opened, "examine"):
                 for what, ok, detail, remedy in opened.examine():
                     yield Finding(f"destination {name}: {what}", ok, detail, remedy)
-            if not settings.runs_models:
+                with suppress(NotPublishedError):
+                    yield from _rows(name, opened, tables)
+                if hasattr(opened, "books"):
+                    yield Finding(f"destination {name}", ok=True, detail=f"opens; {_loaded(opened)}")
                 continue
-            yield Finding(f"destination {name}", ok=True, detail=f"opens; {_loaded(opened)}")
+            with opened:
+                loaded = counted(len(opened.cursors()), "table")
+                yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} loaded")
+                yield from _rows(name, opened, tables)
         except TickhouseError as error:
             yield Finding(f"destination {name}", ok=False, detail=error.reason, remedy=error.remedy)
         except Exception as error:  # a check that fails does not keep the others from running
@@ -110,14 +119,28 @@ def _destinations(project: Project) -> Iterator[Finding]:
 
 
 def _loaded(opened: Any) -> str:
-    """How many tables a warehouse has. A server is asked beside its writer; an embedded one has to open."""
-    if hasattr(opened, "books"):
-        try:
-            return counted(len(opened.books("SELECT DISTINCT table_name FROM landing._packages")), "table") + " loaded"
-        except NotPublishedError:
-            return "nothing is loaded yet"
-    with opened as destination:
-        return counted(len(destination.cursors()), "table") + " loaded"
+    """How many tables a warehouse on a server has."""
+    try:
+        return counted(len(opened.books("SELECT DISTINCT table_name FROM landing._packages")), "table") + " loaded"
+    except NotPublishedError:
+        return "nothing is loaded yet"
+
+
+def _rows(name: str, opened: Any, tables: Collection[str]) -> Iterator[Finding]:
+    """Compare landing tables with what was loaded into them: nothing of it may be gone."""
+    wrong, replay = [], not hasattr(opened, "set_back")
+    counts = opened.row_counts(tables)
+    for table, (loaded, there) in counts.items():
+        if there is None:
+            wrong.append(f"landing.{table} is gone ({counted(loaded, 'row')} had been loaded)")
+        elif there != loaded:
+            wrong.append(f"landing.{table} has {there:,} of the {counted(loaded, 'row')} that were loaded")
+            replay = True
+    if counts:
+        detail = "; ".join(wrong) or f"{counted(len(counts), 'table')} with every row that was loaded"
+        again = f"`engine replay --destination {name}` fills it from the lake again."
+        remedy = again if replay else "Run a pipeline that loads there: it fills what is gone from the lake again."
+        yield Finding(f"destination {name}: rows", not wrong, detail, remedy)
 
 
 def _messages(project: Project) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -98,13 +98,77 @@ def refuse_another_lake(destination: Destination, lake: LakeReader) -> None:
         raise wrong[0]
 
 
+@dataclass(slots=True)
+class Prepared:
+    """What was found before a load: why tables are refused, by name, and which are filled from the lake again."""
+
+    refused: dict[str, TickhouseError] = field(default_factory=dict)
+    lost: list[Table] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(destination: Destination, lake: LakeReader, declared: Sequence[Table]) -> Prepared:
+    """Make the tables that are declared. What is wrong with one stops that one alone.
+
+    A table that somebody dropped would come back empty behind a cursor that says all is loaded: its cursor is set back,
+    if the lake is the one that it was loaded from. Raises DestinationError where a destination cannot do that, and for
+    what concerns every table.
+    """
+    found = Prepared()
+    cursors, newest, lost = destination.cursors(), destination.newest(), destination.lost()
+    for table in declared:
+        if table.name not in lost:
+            continue
+        head, seq = lake.head(table.name), cursors.get(table.name, 0)
+        load = TableLoad(table.name, head=head.seq if head else 0, seq=seq)
+        wrong = _of_another_lake(destination, lake, load, newest.get(table.name))
+        gone = f"landing.{table.name} is gone, though packages of it were loaded"
+        if wrong is not None:
+            found.refused[table.name] = wrong
+        elif (set_back := getattr(destination, "set_back", None)) is None:
+            remedy = (
+                f"`engine replay --destination {destination.name}` fills it from the lake and builds the models anew."
+            )
+            raise DestinationError(destination.name, gone, remedy)
+        else:
+            set_back(table.name)
+            found.lost.append(table)
+            found.notes.append(f"{gone}: it is filled from the lake again")
+    found.refused |= _make(destination, [table for table in declared if table.name not in found.refused])
+    return found
+
+
+def _make(destination: Destination, tables: Sequence[Table]) -> dict[str, TickhouseError]:
+    """Make these tables all at once, or, if that is refused, one by one; return what each is refused for."""
+    try:
+        destination.ensure(tables)
+    except GoneError:
+        raise
+    except DestinationError:
+        refused: dict[str, TickhouseError] = {}
+        for table in tables:
+            try:
+                destination.ensure([table])
+            except GoneError:
+                raise
+            except DestinationError as error:
+                refused[table.name] = error
+        if len(refused) == len(tables):
+            raise
+        return refused
+    return {}
+
+
 def catch_up(
     destination: Destination,
     lake: LakeReader,
     tables: Sequence[Table],
     progress: Callable[[str], None] = lambda _: None,
+    refused: Mapping[str, TickhouseError] | None = None,
 ) -> LoadReport:
     """Load every package of `tables` that the opened destination lacks, in order, in bounded transactions.
+
+    Of a table that is `refused` already nothing is loaded.
 
     A package that is damaged, or that the destination refuses, stops its own table only: what stands before it is
     loaded, what stands behind it waits, and the error is in the report. A server that is gone ends it all, with one
@@ -117,6 +181,8 @@ def catch_up(
         load = TableLoad(table.name, head=0, seq=cursors.get(table.name, 0))
         report.tables.append(load)
         try:
+            if refused and table.name in refused:
+                raise refused[table.name]
             _catch_up_table(destination, lake, load, newest.get(table.name), progress)
         except BusyError:
             raise

@@ -21,6 +21,7 @@ from destinations.postgres import PostgresDestination
 from destinations.snowflake import SnowflakeWarehouse
 from destinations.trino import TrinoWarehouse
 from engine.errors import DestinationError
+from engine.load import LoadReport, catch_up, prepare
 from engine.table import Column, Table
 from tests.conformance.landed_packages import NOON, PRICES, FolderLake, arrow_rows, price_rows
 from tests.servers.trino_server import GROUP
@@ -35,6 +36,16 @@ EVERY = [
     pytest.param("trino", marks=pytest.mark.xdist_group(GROUP)),
     "snowflake",
 ]
+swift = pytest.mark.parametrize(
+    "warehouse",
+    [
+        *EVERY[:4],
+        pytest.param("trino", marks=[pytest.mark.xdist_group(GROUP), pytest.mark.chaos]),
+        pytest.param("snowflake", marks=pytest.mark.chaos),
+    ],
+    indirect=True,
+)
+"""What takes tens of seconds on the last two is left to `make chaos` and `make conformance`."""
 only_warehouses = pytest.mark.parametrize("warehouse", WAREHOUSES, indirect=True)
 
 
@@ -278,6 +289,63 @@ def test_declared_tables_exist_before_the_first_package_and_only_once(warehouse:
             ("raw_prices", 0),
             ("raw_types", 0),
         ]
+
+
+def run(opened: Opened, lake: FolderLake, *tables: Table) -> tuple[list[str], LoadReport]:
+    """What an ordinary run does; the notes of what it found before."""
+    found = prepare(opened, lake, tables)
+    return found.notes, catch_up(opened, lake, tables, refused=found.refused)
+
+
+@swift
+def test_a_table_that_somebody_dropped_is_filled_again(warehouse: Opener, lake: FolderLake) -> None:
+    """Behind its cursor it would come back empty. Models do not take its rows for new: they arrived when they did."""
+    reason = {"table_name": "raw_prices", "reason": "not a number", "row": "{}"}
+    lake.land(price_rows(0, 3), quarantined=[reason])
+    lake.land(price_rows(3, 2))
+    arrivals = "select _load_id, arrived_at from landing._packages order by seq"
+    with warehouse() as opened:
+        assert run(opened, lake, PRICES)[0] == []
+        before = rows(opened, arrivals)
+        ask = opened._ask if isinstance(opened, TrinoWarehouse) else opened._landing._session.execute
+        assert opened.row_counts(["raw_prices"]) == {"raw_prices": (5, 5)}
+        ask("DELETE FROM landing.raw_prices WHERE symbol = 'S4'")
+        assert opened.row_counts(["raw_prices"]) == {"raw_prices": (5, 4)}
+        ask("DROP TABLE landing.raw_prices")
+        assert opened.row_counts(["raw_prices"]) == {"raw_prices": (5, None)}
+    lake.land(price_rows(5, 1))
+    with warehouse() as opened:
+        if isinstance(opened, TrinoWarehouse):
+            with pytest.raises(
+                DestinationError, match=r"raw_prices is gone.*\n.*`engine replay --destination warehouse`"
+            ):
+                run(opened, lake, PRICES)
+            return
+        notes, report = run(opened, lake, PRICES)
+        assert notes == [
+            "landing.raw_prices is gone, though packages of it were loaded: it is filled from the lake again"
+        ]
+        assert (report.errors, report.rows, opened.cursors()) == ([], 6, {"raw_prices": 3})
+        assert rows(opened, "select count(*), count(distinct symbol) from landing.raw_prices") == [(6, 6)]
+        assert rows(opened, "select count(*) from landing._quarantine") == [(1,)]
+        assert rows(opened, arrivals)[:2] == before
+        assert run(opened, lake, PRICES)[0] == []
+
+
+@swift
+def test_a_declaration_that_conflicts_stops_its_own_table(warehouse: Opener, lake: FolderLake) -> None:
+    other = Table("raw_other", PRICES.columns)
+    lake.land(price_rows(0, 3))
+    with warehouse() as opened:
+        run(opened, lake, PRICES)
+        lake.land(price_rows(3, 1))
+        lake.land(price_rows(0, 2), other)
+        _, report = run(opened, lake, Table("raw_prices", (Column("symbol", "bool"),)), other)
+        [line] = report.errors
+        assert line.startswith(
+            "warehouse: column 'symbol' of landing.raw_prices is stored as VARCHAR, not as BOOLEAN — "
+        )
+        assert opened.cursors() == {"raw_prices": 1, "raw_other": 1}
 
 
 def test_arrival_never_goes_back(warehouse: Opener, lake: FolderLake) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from destinations.postgres import PostgresDestination
 from engine.cli import cli
 from engine.config.load import load_project
 from engine.config.problems import ConfigError
@@ -160,6 +161,17 @@ def test_doctor_and_status_know_servers(make: Make) -> None:
     assert "version 18" in found["destination plain: server"].detail
     assert found["destination timeseries: timescaledb"].detail.startswith("version 2")
     assert {"destination plain: rights", "destination plain: clock", "destination plain: space"} <= set(found)
+    assert found["destination warehouse: rows"].detail == "1 table with every row that was loaded"
+    with PostgresDestination("plain", project.destinations["plain"].dsn.get_secret_value()) as opened:
+        opened._writer.execute("DROP TABLE landing.raw_history")
+    [bad] = [each for each in examine(project) if not each.ok and each.what.startswith("destination")]
+    assert (bad.what, bad.detail) == (
+        "destination plain: rows",
+        "landing.raw_history is gone (80 rows had been loaded)",
+    )
+    again = "plain: landing.raw_history is gone, though packages of it were loaded: it is filled from the lake again"
+    assert Runner(project, Silent()).run("daily").told_notices == [again]
+    assert asked(project, "plain", "select count(*) from landing.raw_history") == [(80,)]
     tables = [row for row in status(project)["tables"] if row["table"] == "raw_history"]
     assert [(row["destination"], row["rows"], row["packages_behind"]) for row in tables] == [
         ("timeseries", 80, 0),

@@ -40,13 +40,14 @@ def quotes(first: int, count: int, price: int | None = None) -> list[dict[str, o
     ]
 
 
-def run(dsn: str, lake: FolderLake, table: Table = QUOTES, *, replay: bool = False) -> None:
+def run(dsn: str, lake: FolderLake, table: Table = QUOTES, *, replay: bool = False) -> list[str]:
     with TimescaledbDestination("timeseries", dsn) as opened:
         if replay:
             opened.reset()
         opened.ensure([table])
         assert catch_up(opened, lake, [table]).errors == []
         opened.publish()
+        return opened.notes
 
 
 def tell(dsn: str, *statements: str) -> None:
@@ -106,6 +107,36 @@ def test_a_view_of_a_person_stops_a_rebuild_and_grants_are_put_back(dashboard: D
     assert ask(dsn, OIDS) != before
     assert ask(dsn, "select count(*) from timeseries.raw_quotes") == [(20,)]
     assert granted(dsn) == [True] * 3
+
+
+def test_a_candle_and_a_key_that_somebody_dropped_are_made_again(timescale: Dsn, lake: FolderLake) -> None:
+    lake.land(quotes(0, 20), QUOTES)
+    dsn = timescale("mended")
+    run(dsn, lake)
+    candles = "select bucket, high from timeseries.raw_quotes_1d order by bucket"
+    seen = ask(dsn, candles)
+    no_key = "alter table timeseries.raw_quotes drop constraint raw_quotes_pkey"
+    tell(dsn, "drop materialized view timeseries.raw_quotes_1d", no_key)
+    lake.land(quotes(5, 1, price=500), QUOTES)
+    assert run(dsn, lake) == [
+        "timeseries.raw_quotes had lost its primary key: it is put back",
+        "timeseries.raw_quotes_1d was gone: it is made anew",
+    ]
+    assert ask(dsn, candles) == [
+        (day, Decimal(500) if day == START + timedelta(days=2) else high) for day, high in seen
+    ]
+    assert run(dsn, lake) == []
+    tell(dsn, no_key, "insert into timeseries.raw_quotes select * from timeseries.raw_quotes limit 1")
+    with pytest.raises(
+        DestinationError, match=r"raw_quotes has lost its primary key, which cannot be put back: Key .*du"
+    ):
+        run(dsn, lake)
+    tell(dsn, "drop table timeseries.raw_quotes cascade", "create view timeseries.raw_quotes_1d as select 1 as mine")
+    with pytest.raises(DestinationError, match=r"of that name is there already.*raw_quotes_1d"):
+        run(dsn, lake)
+    tell(dsn, "drop view timeseries.raw_quotes_1d")
+    run(dsn, lake)
+    assert ask(dsn, "select count(*) from timeseries.raw_quotes_1d") == [(10,)]
 
 
 def test_a_replay_leaves_views_and_grants(dashboard: Dsn, lake: FolderLake) -> None:
