@@ -43,8 +43,11 @@ def test_plain_lines_without_a_terminal(small_project: Make) -> None:
     project = small_project(models=False)
     ended = project.engine("run", "historical-backfill")
     assert CONTROL not in ended.err + ended.out
-    lines = ended.err.splitlines()
-    assert lines[0] == "historical-backfill (demo)"
+    head, *steps = ended.err.splitlines()
+    assert head == "historical-backfill (demo)"
+    lines, runs = zip(*(step.removesuffix("]").split("  [run ") for step in steps), strict=True)
+    assert len(set(runs)) == 1
+    assert runs[0] in ended.out
     assert any(
         re.fullmatch(r"  ok  extract history\.raw_history_ohlcv: [\d,]+ rows, [\d,]+ kB, [\d.]+ s", s) for s in lines
     )
