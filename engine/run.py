@@ -133,11 +133,11 @@ class Runner:
         self, composed: Composed, extraction: Callable[[Composed, Lake, str], list[ResourceReport]]
     ) -> RunReport:
         pipeline = composed.pipeline
-        started = datetime.now(UTC)
-        run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        asked = datetime.now(UTC)
+        run_id = f"{asked:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         self.progress.of_run(run_id, pipeline)
         ledger = Ledger(self._data_dir)
-        report = RunReport(run_id, pipeline, self.project.profile_name, started.isoformat(timespec="seconds"))
+        report = RunReport(run_id, pipeline, self.project.profile_name, asked.isoformat(timespec="seconds"))
         report.notes += composed.skipped
         lock = self._data_dir / "locks" / f"pipeline-{pipeline}.lock"
         what = f"pipeline {pipeline}"
@@ -147,6 +147,8 @@ class Runner:
 
         held = hold(lock, what, wait_seconds=self._wait_seconds or 0.0, waiting=waiting)
         with held, telling(self.project, report), ExitStack() as stack:
+            started = datetime.now(UTC)  # it may have waited for another run until now
+            report.started_at = started.isoformat(timespec="seconds")
             lake = self._lake()
             self._replay_url = self._market(stack, composed)
             report.notes += self._topics(composed)

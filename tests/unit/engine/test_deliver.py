@@ -2,7 +2,9 @@ import io
 import os
 import re
 import shutil
+import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,6 +12,7 @@ from destinations import open_destination
 from destinations.ducklake import DucklakeWarehouse
 from engine.config.load import load_project
 from engine.ledger import Ledger
+from engine.locks import hold
 from engine.progress import PlainLines, Silent
 from engine.query import query
 from engine.rebuilding import Rebuilding
@@ -218,6 +221,25 @@ def test_a_second_writer_waits_as_long_as_it_is_told_and_says_so(project, kind):
         rf"  \.\.\. load warehouse: waiting up to 1 s: process {os.getpid()} .* holds destination", waits[0]
     )
     assert Runner(project, Silent(), wait_seconds=0.0).run("one").status == "ok"
+
+
+def test_a_run_that_queued_begins_when_the_other_has_ended(project):
+    held, ended = threading.Event(), []
+
+    def other():
+        with hold(project.data_dir / "locks" / "pipeline-one.lock", "pipeline one"):
+            held.set()
+            time.sleep(1)
+            ended.append(datetime.now(UTC))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait()
+    Runner(project, Silent(), wait_seconds=30.0).run("one")
+    thread.join()
+    [run] = Ledger(project.data_dir).last("one")
+    assert datetime.fromisoformat(run.started_at) >= ended[0]
+    assert datetime.fromisoformat(run.report["started_at"]) >= ended[0].replace(microsecond=0)
 
 
 def test_a_replay_that_died_before_anything_was_forgotten_forgets_it_in_the_next_run(loaded, monkeypatch):
