@@ -21,7 +21,7 @@ from destinations.relations import drop, grants
 from engine.errors import DestinationError
 from engine.sql import identifier, literal, qualified
 from engine.table import Table
-from engine.timeseries import CANDLES
+from engine.timeseries import CANDLES, LONGEST_NAME
 from engine.words import counted
 
 SETTINGS = f"""
@@ -36,7 +36,6 @@ MISSING = (
     "this server has no TimescaleDB: the tables of schema timeseries are plain ones, without chunks, compression, "
     "retention and candles. Install the extension there; the next run takes it up."
 )
-LONGEST_NAME = 63
 
 
 class Hypertables:

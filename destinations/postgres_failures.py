@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import DestinationError, GoneError, NotPublishedError
+from engine.errors import EXIT_USAGE, DestinationError, GoneError, NotPublishedError
 
 if TYPE_CHECKING:
     import psycopg
@@ -115,12 +115,14 @@ def explain(name: str, where: str, error: psycopg.Error) -> DestinationError:
 
 
 def unreadable_dsn(name: str) -> DestinationError:
-    """Return the error of a DSN that libpq cannot read; libpq's own words would show it."""
-    return DestinationError(
+    """Return the error of a DSN that libpq cannot read, which no retry mends; libpq's own words would show it."""
+    error = DestinationError(
         name,
         "its dsn cannot be read",
         "Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; percent-encode @ : / in the password.",
     )
+    error.exit_code = EXIT_USAGE
+    return error
 
 
 def place(given: dict[str, Any]) -> str:

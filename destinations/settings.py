@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+LAST_PORT = 65_535
 THIS_MACHINE = {"", "localhost", "127.0.0.1", "::1"}
 
 
@@ -47,6 +50,20 @@ class DuckdbSettings(DestinationSettings):
 DSN = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, libpq's parameters behind it (?sslmode=require); write ${NAME}"
 
 
+def _check_ports(listed: Iterable[str]) -> None:
+    """Raise ValueError for what is no port; several hosts have several, with commas between."""
+    for port in filter(None, ",".join(listed).split(",")):
+        if not port.isdecimal():
+            raise ValueError(
+                "the port in the dsn is no number\nWrite it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; "
+                "percent-encode @ / ? : in user and password."
+            )
+        if not 0 < int(port) <= LAST_PORT:
+            raise ValueError(
+                f"the dsn names a port that there is not\nSet one of 1 to {LAST_PORT}; PostgreSQL's is 5432."
+            )
+
+
 class PostgresSettings(DestinationSettings):
     """PostgreSQL: schema landing, loaded by COPY. No models run there."""
 
@@ -63,6 +80,7 @@ class PostgresSettings(DestinationSettings):
         if not text.startswith(("postgresql://", "postgres://")):
             if "=" not in text:
                 raise ValueError("this is no dsn\nWrite it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+            _check_ports(re.findall(r"(?:\A|\s)port\s*=\s*'?([^'\s]*)", text))
             return dsn
         _, _, rest = text.partition("://")
         place, _, behind = rest.partition("?")
@@ -75,11 +93,7 @@ class PostgresSettings(DestinationSettings):
                 "Percent-encode it: @ is %40, / is %2F, ? is %3F, : is %3A."
             )
         ports = [each.rpartition(":")[2] for each in where.rpartition("]")[2].split(",") if ":" in each]
-        if any(port and not port.isdecimal() for port in ports):
-            raise ValueError(
-                "the port in the dsn is no number\nWrite it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; "
-                "percent-encode @ / ? : in user and password."
-            )
+        _check_ports([*ports, *(value for name, value in parse_qsl(behind) if name == "port")])
         return dsn
 
     def filled_database(self) -> str:

@@ -247,7 +247,9 @@ class SnowflakeWarehouse:
         key = self._settings.private_key_file
         if key is not None and not Path(key).expanduser().is_file():
             raise DestinationError(
-                self.name, f"there is no private key at {key}", "Correct private_key_file; docs/snowflake.md makes one."
+                self.name,
+                f"there is no private key at {key}",
+                "Correct private_key_file, or make a key as docs/snowflake.md shows.",
             )
         try:
             return connect(self._settings)

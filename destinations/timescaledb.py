@@ -115,10 +115,11 @@ class TimescaledbDestination(PostgresDestination):
             super()._add(table, files, types)
             return
         session = self._writer
-        session.execute(f"CREATE TEMPORARY TABLE incoming (LIKE {qualified('landing', table)}) ON COMMIT DROP")
+        incoming = qualified("pg_temp", table)  # by that name the server's errors speak of it
+        session.execute(f"CREATE TEMPORARY TABLE {incoming} (LIKE {qualified('landing', table)}) ON COMMIT DROP")
         for file in files:
-            copy_file(session.connection, self.name, "incoming", file, types)
+            copy_file(session.connection, self.name, incoming, file, types)
         names = ", ".join(identifier(name) for name in types)
-        session.change(f"INSERT INTO {qualified('landing', table)} ({names}) SELECT {names} FROM incoming")
-        self._kept.take(declared, "incoming", self._loading)
-        session.execute("DROP TABLE incoming")
+        session.change(f"INSERT INTO {qualified('landing', table)} ({names}) SELECT {names} FROM {incoming}")
+        self._kept.take(declared, incoming, self._loading)
+        session.execute(f"DROP TABLE {incoming}")

@@ -111,7 +111,7 @@ def _destinations(project: Project) -> Iterator[Finding]:
                 yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} loaded")
                 yield from _rows(name, opened, tables)
         except TickhouseError as error:
-            yield Finding(f"destination {name}", ok=False, detail=error.reason, remedy=error.remedy)
+            yield Finding(f"destination {name}", False, error.reason.removeprefix(f"{name}: "), error.remedy)
         except Exception as error:  # a check that fails does not keep the others from running
             yield Finding(f"destination {name}", ok=False, detail=f"unexpected {type(error).__name__}: {error}")
     for name, reason in project.skipped_destinations.items():

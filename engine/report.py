@@ -132,10 +132,11 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """What the command that ran it ends with: 2 where all that failed are models that no retry mends."""
+        """What the command that ran it ends with: 2 where all that failed is configuration that no retry mends."""
         if not self.failures:
             return EXIT_OK
-        broken = [t for t in self.transforms if t.status == "failed" and not t.retry]
+        parts: list[DestinationReport | TransformReport] = [*self.destinations, *self.transforms]
+        broken = [part for part in parts if part.status == "failed" and not part.retry]
         return EXIT_USAGE if len(self.failures) == len(broken) else EXIT_FAILED
 
     @property

@@ -23,6 +23,9 @@ CANDLES: Mapping[str, timedelta] = {
 }
 """Lengths of candles by name. All of them begin at whole multiples in UTC."""
 
+LONGEST_NAME = 63
+"""PostgreSQL's limit of a name, in bytes."""
+
 LATE = timedelta(days=1)
 """How much longer than its longest candle a table keeps rows: a day for the last of them to arrive, and for a run."""
 

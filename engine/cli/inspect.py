@@ -12,6 +12,7 @@ from engine.cli.errors import redact
 from engine.cli.options import json_option, print_json, print_table, show, terminal_width, with_project
 from engine.errors import EXIT_FAILED, UsageError
 from engine.redact import visible
+from engine.words import counted
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -31,11 +32,9 @@ def validate(project: Project, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         print_json({"ok": True, "profile": project.profile_name, **counts, "notes": list(project.notes)})
         return
-    assets = ", ".join(f"{count} {name}" for name, count in counts["assets"].items())
-    click.echo(
-        f"{project.path.name} is right (profile {project.profile_name}): {counts['pipelines']} pipelines, "
-        f"{counts['sources']} sources, {assets}"
-    )
+    told = [counted(counts["pipelines"], "pipeline"), counted(counts["sources"], "source")]
+    told += [f"{count} {name}" for name, count in counts["assets"].items()]
+    click.echo(f"{project.path.name} is right (profile {project.profile_name}): {', '.join(told)}")
     for name, reason in project.skipped_sources.items():
         click.echo(f"skipped: source {name}: {reason}")
     for note in project.notes:

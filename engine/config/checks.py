@@ -17,6 +17,7 @@ from engine.config.models import FilesystemLake, Pipeline, Profile, ProjectFile
 from engine.config.problems import Problem, choices, did_you_mean
 from engine.quota import QuotaReport, quota_report
 from engine.schedule import Schedule, ScheduleError, parse_schedule
+from engine.timeseries import LONGEST_NAME
 from sources.protocol import ASSET_FIELDS, AssetLists, Resource
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
@@ -113,6 +114,7 @@ class Links:
         """Collect every problem and note; return the quota report."""
         self._timezone()
         self._tables()
+        self._candles()
         self._places()
         for name, pipeline in self.file.pipelines.items():
             path: KeyPath = ("pipelines", name)
@@ -148,6 +150,30 @@ class Links:
                     self.problems.append(_bad_name(self.document, at, name, "a-z, 0-9 and _", key=not named))
                 if resource.assets is not None and resource.assets not in self.assets:
                     self.problems.append(_unknown(self.document, path, "asset list", resource.assets, self.assets))
+
+    def _candles(self) -> None:
+        """In schema timeseries no candle has the name of a table, and each has one that PostgreSQL takes."""
+        kept: dict[str, KeyPath] = {}
+        for source, resources in self.offered.items():
+            for resource in resources:
+                if resource.table.timeseries:
+                    kept.setdefault(resource.table.name, ("sources", source, "resources", resource.name, "timeseries"))
+        for source, resources in self.offered.items():
+            for resource in resources:
+                table, series = resource.table.name, resource.table.timeseries
+                for length in series.candles if series else ():
+                    view = f"{table}_{length}"
+                    at: KeyPath = ("sources", source, "resources", resource.name, "timeseries", "candles")
+                    if view in kept:
+                        other = self.document.position(kept[view]).line
+                        reason = (
+                            f"the candles {length} of {table!r} would be called {view!r}, as the table of line {other}"
+                        )
+                        self._add(at, reason, "Rename one of the two tables (`table:`), or leave that length out.")
+                    elif len(view.encode()) > LONGEST_NAME:
+                        reason = f"the candles {length} would be called {view!r}: PostgreSQL takes {LONGEST_NAME} bytes"
+                        shorter = f"Shorten the table's name to {LONGEST_NAME - len(length) - 1} characters."
+                        self._add(at, reason, shorter)
 
     def _extract(self, pipeline: Pipeline, path: KeyPath) -> None:
         taken: dict[tuple[str, str], str] = {}

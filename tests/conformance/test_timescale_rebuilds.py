@@ -137,6 +137,12 @@ def test_a_candle_and_a_key_that_somebody_dropped_are_made_again(timescale: Dsn,
     tell(dsn, "drop view timeseries.raw_quotes_1d")
     run(dsn, lake)
     assert ask(dsn, "select count(*) from timeseries.raw_quotes_1d") == [(10,)]
+    tell(dsn, "alter table landing.raw_quotes alter column venue set not null")
+    lake.land([{**quotes(21, 1)[0], "venue": None}], QUOTES)
+    with TimescaledbDestination("timeseries", dsn) as opened:
+        opened.ensure([QUOTES])
+        [line] = catch_up(opened, lake, [QUOTES]).errors
+    assert 'column "venue" of relation "raw_quotes"' in line
 
 
 def test_a_replay_leaves_views_and_grants(dashboard: Dsn, lake: FolderLake) -> None:

@@ -17,6 +17,10 @@ from destinations.settings import PostgresSettings
         "postgresql://u:canary",
         "postgresql://127.0.0.1:canary/db",
         "canary",
+        "postgresql://u:canary@127.0.0.1:99999/db",
+        "postgresql://u:canary@127.0.0.1:5432,127.0.0.1:0/db",
+        "postgresql://u:canary@/db?host=127.0.0.1&port=65536",
+        "host=127.0.0.1 port=99999 password=canary",
     ],
 )
 def test_what_would_be_misread_is_refused(dsn: str) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from destinations.failures import explain
 from destinations.links import link
+from destinations.postgres import PostgresDestination
+from engine.errors import EXIT_USAGE, DestinationError
 
 SAID = {
     'IO Error: Could not set lock on file "/x/w.duckdb": Conflicting lock is held in /usr/bin/python3.11 (PID 4711).': (
@@ -35,6 +37,13 @@ def test_each_failure_has_a_reason_and_a_remedy(said: str) -> None:
     assert "LINE 1" not in str(error)
     with pytest.raises(type(error), match=SAID[said]):
         raise error
+
+
+def test_a_dsn_that_libpq_cannot_read_is_a_mistake_of_the_file() -> None:
+    with pytest.raises(DestinationError, match="its dsn cannot be read") as raised:
+        PostgresDestination("store", "postgresql://u:canary@h/x?no_such=1")
+    assert raised.value.exit_code == EXIT_USAGE
+    assert "canary" not in str(raised.value)
 
 
 def test_removing_a_link_leaves_the_file(tmp_path: Path) -> None:

@@ -90,3 +90,10 @@ def test_resources_of_a_source_that_failed_for_different_causes_have_lines_of_th
     first, second = away("binance", "ticker", "127.0.0.1:1/ticker"), away("binance", "candles", "127.0.0.1:1/klines")
     second.error = "binance: 127.0.0.1:1/klines answered 451"
     assert len([line for line in summary(report(resources=[first, second])).splitlines() if "FAILED" in line]) == 2
+
+
+def test_a_destination_that_no_retry_mends_is_a_mistake_of_the_file():
+    wrong = DestinationReport("store", "failed", errors=["store: its dsn cannot be read"], retry=False)
+    down = DestinationReport("other", "failed", errors=["other: cannot be reached"])
+    assert report(destinations=[wrong]).exit_code == 2
+    assert report(destinations=[wrong, down]).exit_code == 1
