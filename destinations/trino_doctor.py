@@ -1,7 +1,4 @@
-"""What `engine doctor` asks a Trino: version, catalog, clock, and the place where the files lie. It changes nothing.
-
-Rights are not among it: Trino tells them only where a statement needs them.
-"""
+"""What `engine doctor` asks a Trino: version, catalog, rights, clock, where the files lie. It changes nothing."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from destinations.postgres_doctor import SKEW_SECONDS, Examined
 from destinations.trino_files import Bucket
 from destinations.trino_session import Session
 from destinations.trino_settings import S3, TrinoSettings
+from engine.errors import DestinationError
 from engine.sql import literal
 
 LEAST_FREE_BYTES = 1 << 30
@@ -33,6 +31,8 @@ def examine(session: Session, settings: TrinoSettings, files: Path | None) -> It
         detail=f"{settings.catalog} {'is there' if there else 'does not exist'}",
         remedy="Give Trino an Iceberg catalog of that name (docs/trino.md), or correct `catalog:`.",
     )
+    if there:
+        yield _rights(session)
     before = time.time()
     skew = float(session.one("SELECT to_unixtime(current_timestamp)")) - (before + time.time()) / 2
     yield Examined(
@@ -42,6 +42,26 @@ def examine(session: Session, settings: TrinoSettings, files: Path | None) -> It
         remedy="Let both machines keep their clocks by NTP. No package is lost meanwhile: arrival never goes back.",
     )
     yield _bucket(settings) if files is None else _folder(files)
+
+
+NEEDED = {
+    "create tables": "CREATE TABLE landing._rights AS SELECT 1 AS one",
+    "insert rows": "INSERT INTO landing._identity SELECT * FROM landing._identity",
+    "delete rows": "DELETE FROM landing._identity WHERE identity = ''",
+}
+
+
+def _rights(session: Session) -> Examined:
+    """Have Trino plan what a load does, and do nothing of it: rights are checked when a statement is planned."""
+    if not session.rows("SHOW SCHEMAS LIKE 'landing'"):
+        return Examined("rights", ok=True, detail="not known before the first run makes the schema landing")
+    for what, statement in NEEDED.items():
+        try:
+            session.rows(f"EXPLAIN {statement}")
+        except DestinationError as error:
+            remedy = "Give the destination's `user:` that right on the catalog (Trino's access control)."
+            return Examined("rights", ok=False, detail=f"the user may not {what}: {error.reason}", remedy=remedy)
+    return Examined("rights", ok=True, detail=f"the user may {', '.join(NEEDED)}")
 
 
 def _folder(files: Path) -> Examined:

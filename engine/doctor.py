@@ -11,11 +11,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from engine.compose import every_table
+from engine.config.models import S3Lake
 from engine.errors import NotPublishedError, TickhouseError
+from engine.load import another_lake
 from engine.words import counted
 
 if TYPE_CHECKING:
     from engine.config.project import Project
+    from engine.load import LakeReader
 
 LOW_SPACE_BYTES = 2_000_000_000
 NEEDED = {
@@ -80,6 +83,11 @@ def _lake(project: Project) -> Iterator[Finding]:
     from engine.lake.lake import open_lake
 
     try:
+        if isinstance(project.profile.lake, S3Lake):
+            from engine.lake.bucket_doctor import examine as examine_bucket
+
+            for what, ok, detail, remedy in examine_bucket(project.profile.lake):
+                yield Finding(f"lake: {what}", ok, detail, remedy)
         lake = open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache")
         problems = lake.verify()
     except TickhouseError as error:
@@ -93,8 +101,12 @@ def _lake(project: Project) -> Iterator[Finding]:
 
 def _destinations(project: Project) -> Iterator[Finding]:
     from destinations import open_destination
+    from engine.lake.lake import open_lake
 
     tables = {table.name for table in every_table(project)}
+    lake = None
+    with suppress(TickhouseError):  # said of the lake already
+        lake = open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache")
     for name, settings in project.destinations.items():
         try:
             opened: Any = open_destination(name, settings, project.project_dir, project.data_dir)
@@ -103,6 +115,7 @@ def _destinations(project: Project) -> Iterator[Finding]:
                     yield Finding(f"destination {name}: {what}", ok, detail, remedy)
                 with suppress(NotPublishedError):
                     yield from _rows(name, opened, tables)
+                    yield from _origin(name, opened, lake)
                 if hasattr(opened, "books"):
                     yield Finding(f"destination {name}", ok=True, detail=f"opens; {_loaded(opened)}")
                 continue
@@ -110,6 +123,7 @@ def _destinations(project: Project) -> Iterator[Finding]:
                 loaded = counted(len(opened.cursors()), "table")
                 yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} loaded")
                 yield from _rows(name, opened, tables)
+                yield from _origin(name, opened, lake)
         except TickhouseError as error:
             yield Finding(f"destination {name}", False, error.reason.removeprefix(f"{name}: "), error.remedy)
         except Exception as error:  # a check that fails does not keep the others from running
@@ -141,6 +155,30 @@ def _rows(name: str, opened: Any, tables: Collection[str]) -> Iterator[Finding]:
         again = f"`engine replay --destination {name}` fills it from the lake again."
         remedy = again if replay else "Run a pipeline that loads there: it fills what is gone from the lake again."
         yield Finding(f"destination {name}: rows", not wrong, detail, remedy)
+
+
+NEWEST = (
+    "SELECT p.table_name, p.seq, p._load_id FROM landing._packages p JOIN (SELECT table_name, MAX(seq) AS seq"
+    " FROM landing._packages GROUP BY table_name) n ON p.table_name = n.table_name AND p.seq = n.seq"
+)
+
+
+def _origin(name: str, opened: Any, lake: LakeReader | None) -> Iterator[Finding]:
+    """Say so when what is loaded there came from another lake; runs refuse it."""
+    if lake is None:
+        return
+    if hasattr(opened, "books"):
+        newest = opened.books(NEWEST)
+    else:
+        with opened.reader() as connection:
+            newest = connection.execute(NEWEST).fetchall()
+    cursors, ids = (
+        {str(table): int(seq) for table, seq, _ in newest},
+        {str(table): str(id_) for table, _, id_ in newest},
+    )
+    error = another_lake(name, cursors, ids, lake)
+    if error is not None:
+        yield Finding(f"destination {name}: lake", ok=False, detail=error.reason, remedy=error.remedy)
 
 
 def _messages(project: Project) -> Iterator[Finding]:

@@ -85,17 +85,23 @@ def refuse_another_lake(destination: Destination, lake: LakeReader) -> None:
     It is another project's, or this one's lake is: told before anything is changed there. Where one table fits, the
     others are refused one by one (`catch_up`).
     """
-    newest, wrong = destination.newest(), []
-    for table, seq in sorted(destination.cursors().items()):
+    error = another_lake(destination.name, destination.cursors(), destination.newest(), lake)
+    if error is not None:
+        raise error
+
+
+def another_lake(
+    name: str, cursors: Mapping[str, int], newest: Mapping[str, str], lake: LakeReader
+) -> TickhouseError | None:
+    """Return what shows that nothing of what a destination has loaded came from this lake; None if something did."""
+    wrong = []
+    for table, seq in sorted(cursors.items()):
         head = lake.head(table)
-        error = _of_another_lake(
-            destination, lake, TableLoad(table, head=head.seq if head else 0, seq=seq), newest.get(table)
-        )
+        error = _of_another_lake(name, lake, TableLoad(table, head=head.seq if head else 0, seq=seq), newest.get(table))
         if error is None:
-            return
+            return None
         wrong.append(error)
-    if wrong:
-        raise wrong[0]
+    return wrong[0] if wrong else None
 
 
 @dataclass(slots=True)
@@ -121,7 +127,7 @@ def prepare(destination: Destination, lake: LakeReader, declared: Sequence[Table
             continue
         head, seq = lake.head(table.name), cursors.get(table.name, 0)
         load = TableLoad(table.name, head=head.seq if head else 0, seq=seq)
-        wrong = _of_another_lake(destination, lake, load, newest.get(table.name))
+        wrong = _of_another_lake(destination.name, lake, load, newest.get(table.name))
         gone = f"landing.{table.name} is gone, though packages of it were loaded"
         if wrong is not None:
             found.refused[table.name] = wrong
@@ -200,7 +206,7 @@ def _catch_up_table(
 ) -> None:
     head = lake.head(load.table)
     load.head = head.seq if head else 0
-    wrong = _of_another_lake(destination, lake, load, newest)
+    wrong = _of_another_lake(destination.name, lake, load, newest)
     if wrong is not None:
         raise wrong
     most = BATCH_PACKAGES
@@ -226,13 +232,11 @@ def _catch_up_table(
             raise error
 
 
-def _of_another_lake(
-    destination: Destination, lake: LakeReader, load: TableLoad, newest: str | None
-) -> TickhouseError | None:
+def _of_another_lake(name: str, lake: LakeReader, load: TableLoad, newest: str | None) -> TickhouseError | None:
     """Return what shows that the package at a table's cursor was loaded from a lake whose log is another."""
     if load.seq > load.head:
         return TickhouseError(
-            f"{destination.name}: holds {load.seq} packages of {load.table}, the lake only {load.head}",
+            f"{name}: holds {load.seq} packages of {load.table}, the lake only {load.head}",
             "Is this the right lake? If it is, restore it from a backup; if that cannot be, move the destination away.",
         )
     if newest is None or not load.seq:
@@ -241,7 +245,7 @@ def _of_another_lake(
     if entry is None or entry.load_id == newest:
         return None
     return TickhouseError(
-        f"{destination.name}: loaded {newest} as package {load.seq} of {load.table}, the lake has {entry.load_id}",
+        f"{name}: loaded {newest} as package {load.seq} of {load.table}, the lake has {entry.load_id}",
         "This is another lake. Correct `lake:` in pipelines.yaml, or rebuild the destination with `engine replay`.",
     )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +17,8 @@ import pytest
 
 from engine.config.models import S3Lake
 from engine.errors import LakeError
-from engine.lake import bucket, remote
+from engine.lake import bucket, bucket_doctor, remote
+from engine.lake.bucket_doctor import examine
 from engine.lake.lake import Lake, new_load_id, open_lake
 from engine.table import Column, Table
 from tests.conformance.s3_server import READER, S3Server, s3_server
@@ -30,7 +34,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-def lake_on(server: S3Server, tmp_path: Path, **changes: Any) -> Lake:
+def settings_of(server: S3Server, tmp_path: Path, **changes: Any) -> S3Lake:
     settings = {
         "type": "s3",
         "bucket": "faults",
@@ -39,7 +43,11 @@ def lake_on(server: S3Server, tmp_path: Path, **changes: Any) -> Lake:
         "access_key": server.access_key,
         "secret_key": server.secret_key,
     }
-    return open_lake(S3Lake(**{**settings, **changes}), tmp_path, tmp_path / "cache")
+    return S3Lake(**{**settings, **changes})
+
+
+def lake_on(server: S3Server, tmp_path: Path, **changes: Any) -> Lake:
+    return open_lake(settings_of(server, tmp_path, **changes), tmp_path, tmp_path / "cache")
 
 
 def land(lake: Lake) -> None:
@@ -60,6 +68,26 @@ def test_a_wrong_secret(server: S3Server, tmp_path: Path) -> None:
         assert "canary" not in str(caught.value)
 
 
+def test_doctor_asks_for_server_rights_and_clock(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(lake_on(server, tmp_path))
+    found = {each.what: each for each in examine(settings_of(server, tmp_path))}
+    assert set(found) == {"server", "rights", "clock", "space"}
+    assert all(each.ok for each in found.values())
+    assert server.url in found["server"].detail
+    lake = lake_on(server, tmp_path)
+    assert lake.verify() == [], "the probe is gone"
+    [only] = examine(settings_of(server, tmp_path, bucket="not-there-yet"))
+    assert "the first run makes it" in only.detail
+    with pytest.raises(LakeError, match=r"refuses|does not know"):
+        list(examine(settings_of(server, tmp_path, secret_key="canary-5f1d")))  # noqa: S106
+    monkeypatch.setattr(bucket_doctor, "time", SimpleNamespace(time=lambda: time.time() + 300))
+    clock = {each.what: each for each in examine(settings_of(server, tmp_path))}["clock"]
+    assert not clock.ok
+    assert re.fullmatch(r"(299|300|301) s behind this machine", clock.detail)
+
+
 def test_a_bucket_is_made_or_its_name_refused(server: S3Server, tmp_path: Path) -> None:
     lake = lake_on(server, tmp_path, bucket="made-by-the-lake")
     land(lake)
@@ -74,6 +102,10 @@ def test_a_key_that_may_only_read(server: S3Server, tmp_path: Path) -> None:
         pytest.skip("MinIO makes users and their rights by a program of its own")
     land(lake_on(server, tmp_path))
     reading = lake_on(server, tmp_path, access_key=READER[0], secret_key=READER[1])
+    found = examine(settings_of(server, tmp_path, access_key=READER[0], secret_key=READER[1]))
+    [rights] = [each for each in found if each.what == "rights"]
+    assert not rights.ok
+    assert "the key may not write" in rights.detail
     assert reading.verify() == []
     with pytest.raises(LakeError, match="permission denied") as caught:
         land(reading)

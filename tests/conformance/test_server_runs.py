@@ -178,6 +178,11 @@ def test_doctor_and_status_know_servers(make: Make) -> None:
         ("plain", 80, 0),
         ("warehouse", 80, 0),
     ]
+    (project.data_dir / "lake").rename(project.data_dir / "elsewhere")
+    told = {each.what: each.detail for each in examine(project) if not each.ok and each.what.endswith(": lake")}
+    assert set(told) == {f"destination {name}: lake" for name in ("timeseries", "plain", "warehouse")}
+    assert all("the lake only 0" in detail for detail in told.values())
+    (project.data_dir / "elsewhere").rename(project.data_dir / "lake")
     gone = make(POSTGRES_DSN=GONE)
     tables = {row["destination"]: row for row in status(gone)["tables"] if row["table"] == "raw_history"}
     assert (tables["plain"]["rows"], tables["plain"]["packages_behind"]) == (None, None), "not known, and not none"

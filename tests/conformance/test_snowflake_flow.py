@@ -117,7 +117,9 @@ def test_doctor_looks_and_nobody_there_is_one_line(snowflake: Named, tmp_path: P
     assert [found.what for found in warehouse(settings, tmp_path).examine() if found.ok] == [
         "server",
         "session",
+        "rights",
         "clock",
+        "space",
     ]
     gone = settings.model_copy(update={"port": 9, "login_seconds": 2, "network_seconds": 2})
     with pytest.raises(DestinationError) as raised, warehouse(gone, tmp_path):

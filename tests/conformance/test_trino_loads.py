@@ -248,7 +248,13 @@ def test_doctor_asks_beside_a_writer_and_makes_nothing(
     assert "GB free" in found["files"].detail
     with warehouse() as opened:
         opened.load("raw_prices", [lake.land(price_rows(0, 3))])
-        assert all(each.ok for each in warehouse().examine())
+        asked = {each.what: each for each in warehouse().examine()}
+        assert all(each.ok for each in asked.values())
+        assert asked["rights"].detail == "the user may create tables, insert rows, delete rows"
+        opened._ask("DROP TABLE landing._identity")
+        rights = {each.what: each for each in warehouse().examine()}["rights"]
+        assert not rights.ok
+        assert rights.detail.startswith("the user may not insert rows")
     elsewhere = warehouse()._settings.model_copy(update={"catalog": "no_such", "files": f"s3://{BUCKET}/x"})
     wrong = {
         "endpoint": trino.s3.url,

@@ -307,6 +307,9 @@ def test_another_lake(loaded: SmallProject) -> None:
     report = loaded.run()
     assert report.status == "partial"
     assert [clear(line, "another lake", "replay") for line in report.failures] == [[]]
+    [found] = [each for each in examine(loaded.project()) if each.what == "destination warehouse: lake"]
+    assert not found.ok
+    assert f"{found.detail} — {found.remedy}" in report.failures
     assert loaded.ids() == [n * 10 + i for n in (1, 2, 3) for i in range(3)]
 
     shutil.rmtree(loaded.lake)

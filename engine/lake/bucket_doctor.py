@@ -1,0 +1,72 @@
+"""What `engine doctor` asks the S3 server of a lake: who it is, rights, clock. A probe object is put and removed."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+from engine.config.models import S3Lake
+from engine.errors import LakeError
+from engine.lake.remote import CLOCK_REMEDY, Remote
+
+SKEW_SECONDS = 60.0
+"""S3 refuses requests of a clock that is a quarter of an hour off."""
+
+
+class Examined(NamedTuple):
+    """One check: what, whether it is as it should be, what was found, and how to mend it."""
+
+    what: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def examine(settings: S3Lake) -> Iterator[Examined]:
+    """Check the server. Raises LakeError where it does not answer or refuses to be read."""
+    remote = Remote(settings)
+    started = time.time()
+    try:
+        answer = remote.call("list_objects_v2", Prefix=f"{remote.prefix}_probes/", MaxKeys=1)
+    except LakeError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        detail = f"the bucket {remote.bucket} is not there yet: the first run makes it, if the key may"
+        yield Examined("server", ok=True, detail=f"{settings.endpoint or 'AWS'}; {detail}")
+        return
+    ended = time.time()
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    called = f" ({headers['server']})" if headers.get("server") else ""
+    took = (ended - started) * 1000
+    yield Examined("server", ok=True, detail=f"{settings.endpoint or 'AWS'}{called}, answers in {took:.0f} ms")
+    if headers.get("date"):
+        yield _clock(parsedate_to_datetime(headers["date"]).timestamp(), started, ended)
+    yield _rights(remote)
+    yield Examined("space", ok=True, detail="S3 does not say what is free")
+
+
+def _clock(theirs: float, started: float, ended: float) -> Examined:
+    """The server's clock, in whole seconds, against this machine's when it was asked and when the answer was there."""
+    behind, ahead = started - theirs, theirs - ended
+    skew = max(behind - 1, ahead, 0.0)  # what may be the rounding of the header is none
+    detail = (
+        "as this machine's" if skew <= 1 else f"{skew:.0f} s {'behind' if behind > ahead else 'ahead of'} this machine"
+    )
+    return Examined("clock", skew <= SKEW_SECONDS, detail, CLOCK_REMEDY)
+
+
+def _rights(remote: Remote) -> Examined:
+    probe = f"_probes/{secrets.token_hex(8)}"
+    doing = "write"
+    try:
+        remote.put(probe, b"probe")
+        doing = "read"
+        remote.read(probe)
+        doing = "remove what it wrote"
+        remote.remove_object(probe)
+    except LakeError as error:
+        return Examined("rights", ok=False, detail=f"the key may not {doing}: {error.reason}", remedy=error.remedy)
+    return Examined("rights", ok=True, detail="the key may write, read and remove")
