@@ -20,6 +20,7 @@ from engine.errors import EXIT_OK, EXIT_USAGE, TickhouseError
 from engine.logs import current
 from engine.redact import Redactor, visible
 from engine.run import SOURCES_AT_ONCE, Runner
+from engine.schedules.failures_told import without_tracebacks_of_states
 from engine.schedules.flow_file import pipelines_file
 from engine.schedules.overdue import cover_overdue
 from engine.schedules.page import keep_page, outcome_line
@@ -62,6 +63,7 @@ def _block(pipeline: str) -> Pipeline:
 
 
 def _run(pipeline: str, profile: str | None) -> State[Any]:
+    without_tracebacks_of_states()
     log = get_run_logger()
     try:
         project = load_project(pipelines_file(), profile=profile)

@@ -40,6 +40,11 @@ class Up:
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
+    def runs(self) -> list[int]:
+        """The processes that it has started: of runs and, where it has one of its own, of the server."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for task in tasks for pid in task.read_text().split()]
+
     def ready(self, seconds: float = 60) -> None:
         """Wait until it has said what runs when."""
         until(
@@ -131,11 +136,15 @@ class ServedProject:
         )
 
     def ids(self, table: str) -> list[int]:
-        """The ids that the warehouse holds, in order."""
+        """The ids that the warehouse holds, in order; none before the first run."""
         from destinations import open_destination
         from engine.config.load import load_project
+        from engine.errors import NotPublishedError
         from engine.query import query
 
         project = load_project(self.folder / "pipelines.yaml", profile="local", env={"SHOP_KEY": SECRET})
         warehouse = open_destination("warehouse", project.destinations["warehouse"], self.folder, self.data)
-        return [row[0] for row in query(warehouse, f"select id from landing.{table} order by id").rows]
+        try:
+            return [row[0] for row in query(warehouse, f"select id from landing.{table} order by id").rows]
+        except NotPublishedError:
+            return []

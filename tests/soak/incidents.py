@@ -24,7 +24,8 @@ FIRE_SECONDS = 240.0
 HEAL_SECONDS = 300.0
 HAND_MINUTES = 10
 """In a shorter soak somebody starts runs by hand beside the schedules: nothing waits for three of them to come due."""
-DESTINATION_DOWN, PIPELINE_FAILING = "TickhouseDestinationDown", "TickhousePipelineFailing"
+DESTINATION_DOWN, DESTINATION_BEHIND = "TickhouseDestinationDown", "TickhouseDestinationBehind"
+PIPELINE_FAILING = "TickhousePipelineFailing"
 WORKER_DOWN, PIPELINE_LATE = "TickhouseWorkerDown", "TickhousePipelineLate"
 
 

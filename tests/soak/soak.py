@@ -90,11 +90,11 @@ def soak(folder: Path, minutes: int, seed: int, say: Callable[[str], None], chec
             _go_through(minutes, seed, incidents)
         last = Incident("kill run", "", time.time(), time.time())
         incidents.heal(last)
+        time.sleep(3 * SCRAPE_SECONDS)
+        alerts = fired(prometheus, began, time.time(), SCRAPE_SECONDS)
         under_way = _quiet(project, api)
         _run(trial, EVERYTHING)
         states: Counter[str] = sum((api.states(name) for name in PIPELINES), Counter())
-        time.sleep(3 * SCRAPE_SECONDS)
-        alerts = fired(prometheus, began, time.time(), SCRAPE_SECONDS)
         code = worker.end()
         faults = replay.fired()
         check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +12,14 @@ from pathlib import Path
 from engine.ledger import Ledger, RunRecord
 from tests.faults import oracle
 from tests.soak.alerts import Fired
-from tests.soak.incidents import DESTINATION_DOWN, PIPELINE_FAILING, PIPELINE_LATE, WORKER_DOWN, Incident
+from tests.soak.incidents import (
+    DESTINATION_BEHIND,
+    DESTINATION_DOWN,
+    PIPELINE_FAILING,
+    PIPELINE_LATE,
+    WORKER_DOWN,
+    Incident,
+)
 from tests.soak.project import INTERVALS, MIRROR, PIPELINES
 from tests.soak.soak import Soaked
 
@@ -68,10 +75,15 @@ def alerts(soaked: Soaked) -> Iterator[str]:
 
 
 def _has_reason(each: Fired, soaked: Soaked, late: dict[str, list[tuple[float, float]]]) -> bool:
-    if each.name in {DESTINATION_DOWN, PIPELINE_FAILING, "TickhouseDestinationBehind"}:
-        away = [one for one in soaked.incidents if one.kind == "destination away"]
-        subject = each.subject in PIPELINES if each.name == PIPELINE_FAILING else each.subject == MIRROR
-        return subject and any(_within(each, one) and each.ended <= one.healed + RESOLVE_SECONDS for one in away)
+    if each.name in {DESTINATION_DOWN, DESTINATION_BEHIND, PIPELINE_FAILING}:
+        pipelines = [each.subject] if each.name == PIPELINE_FAILING else PIPELINES
+        if not (set(pipelines) <= set(PIPELINES) and each.subject in {MIRROR, *PIPELINES}):
+            return False
+        return any(
+            one.began <= each.began and each.ended <= _caught_up(soaked, one, pipelines) + RESOLVE_SECONDS
+            for one in soaked.incidents
+            if one.kind == "destination away"
+        )
     if each.name == WORKER_DOWN:
         return any(
             down.began <= each.began <= (down.ended or soaked.ended) + RESOLVE_SECONDS for down in soaked.worker.downs
@@ -81,9 +93,19 @@ def _has_reason(each: Fired, soaked: Soaked, late: dict[str, list[tuple[float, f
     return False
 
 
+def _caught_up(soaked: Soaked, outage: Incident, pipelines: Sequence[str]) -> float:
+    """When each of these pipelines had a run behind the outage that went well: it alone loads what is its own."""
+    ends = []
+    for pipeline in pipelines:
+        runs = [run for run in runs_of(soaked, pipeline) if run.status == "ok" and run.ended_at]
+        mended = [_at(run.ended_at) for run in runs if _at(run.started_at) >= outage.ended and run.ended_at]
+        ends.append(min(mended, default=soaked.ended))
+    return max(ends)
+
+
 def gaps(soaked: Soaked, pipeline: str) -> list[tuple[float, float]]:
     """The stretches in which a run should have begun and none did."""
-    runs = [datetime.fromisoformat(run.started_at).timestamp() for run in runs_of(soaked, pipeline)]
+    runs = [_at(run.started_at) for run in runs_of(soaked, pipeline)]
     late = 2 * INTERVALS[pipeline]  # as engine/lateness.py has it
     return [(a, b) for a, b in pairwise([*sorted(runs), soaked.ended]) if b - a >= late]
 
@@ -145,6 +167,10 @@ def _is(each: Fired, name: str, subject: str) -> bool:
 
 def _within(each: Fired, incident: Incident) -> bool:
     return incident.began <= each.began <= (incident.healed or incident.ended)
+
+
+def _at(written: str) -> float:
+    return datetime.fromisoformat(written).timestamp()
 
 
 def _clock(at: float) -> str:

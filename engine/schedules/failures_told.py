@@ -1,0 +1,27 @@
+"""A failed run's log without Prefect's own tracebacks: its state says what failed and what to do, and so does its page.
+
+Prefect raises the state again to end the process with 1, and logs that as an unexpected exception, twice.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
+
+LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
+NONE = (None, None, None)
+
+
+def without_tracebacks_of_states() -> None:
+    """Leave out of this process' log what is only a state raised as an error."""
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        if _is_news not in logger.filters:
+            logger.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    if record.exc_info == NONE:  # asked for where there is no exception: it would show as `NoneType: None`
+        record.exc_info = None
+    return not (record.exc_info and isinstance(record.exc_info[1], (FailedRun, CrashedRun, CancelledRun)))
