@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing import Landing
 from destinations.landing_counts import row_counts
-from destinations.landing_rules import bookkeeping, landed_files
+from destinations.landing_rules import bookkeeping, landed_files, wanted_columns
 from destinations.package_rows import LandedFile, fit_of_file
 from destinations.postgres_doctor import Examined
 from destinations.protocol import Loaded
@@ -28,7 +28,7 @@ from destinations.snowflake_stage import MAKE_STAGE, copy_files, make_external, 
 from engine.errors import DestinationError
 from engine.locks import hold
 from engine.sql import literal
-from engine.table import Table
+from engine.table import Column, Table
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -142,6 +142,8 @@ class SnowflakeWarehouse:
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""
         declared = list(tables)
+        for table in declared:
+            self._check_capitals(table.name, table.columns)
         with self._clear_errors():
             known = {str(row[0]) for row in self._writer.execute("SELECT table_name FROM landing._cursor")}
             for table in declared:
@@ -151,6 +153,7 @@ class SnowflakeWarehouse:
 
     def load(self, table: str, packages: Sequence[Package]) -> Loaded:
         """Load consecutive packages in one transaction; then take their files off the stage."""
+        self._check_capitals(table, wanted_columns(packages))
         with self._clear_errors():
             self._writer.execute(
                 f"ALTER SESSION SET QUERY_TAG = {literal(f'tickhouse {packages[-1].manifest.run_id}')}"
@@ -160,6 +163,18 @@ class SnowflakeWarehouse:
             put = (f for f in landed_files(table, packages) if f.rows and not self._in_the_lake(f))
             unstage_files(self._writer, put)
             return loaded
+
+    def _check_capitals(self, table: str, columns: Iterable[Column]) -> None:
+        """Refuse a name that Snowflake, where names are in capitals, gives back as another one."""
+        for column in columns:
+            if (back := column.name.upper().lower()) != column.name.lower():
+                raise DestinationError(
+                    self.name,
+                    f"landing.{table} cannot have the column {column.name!r} on Snowflake: its name is in capitals "
+                    f"there, which lead back to {back!r}",
+                    "Leave the column out for this destination's pipelines (contract: columns: discard_value), or have "
+                    "the source call it otherwise.",
+                )
 
     def provide(self, tables: Iterable[Table]) -> None:
         """Create the landing tables and columns that models read and nothing has landed yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from destinations.snowflake import SnowflakeWarehouse
 from destinations.snowflake_settings import SnowflakeSettings
 from engine.errors import BusyError, DestinationError, GoneError
+from engine.table import Column, Table
 from tests.conformance.landed_packages import FolderLake, price_rows
 
 COUNT = "SELECT COUNT(*) FROM landing.raw_prices"
@@ -29,6 +31,19 @@ def test_a_file_that_was_loaded_before_is_loaded_again_after_a_reset(snowflake: 
         assert opened.cursors() == {}
         opened.load("raw_prices", [package])
         assert opened._writer.execute(COUNT) == [(3,)]
+
+
+def test_a_column_whose_capitals_do_not_lead_back_is_refused(snowflake: Named, tmp_path: Path) -> None:
+    """`größe` in capitals is GRÖSSE, which is another name in small letters: before anything of it is loaded."""
+    sizes = Table("raw_sizes", (Column("größe", "decimal"),))
+    lake = FolderLake(tmp_path)
+    with warehouse(snowflake("sizes"), tmp_path) as opened:
+        with pytest.raises(DestinationError, match=r"'größe' on Snowflake.*'grösse'"):
+            opened.ensure([sizes])
+        with pytest.raises(DestinationError, match=r"landing\.raw_sizes cannot have the column"):
+            opened.load("raw_sizes", [lake.land([{"größe": Decimal("1.5")}], sizes)])
+        assert opened.cursors() == {}
+        opened.ensure([Table("raw_sizes", (Column("höhe", "decimal"),))])
 
 
 def test_the_second_of_two_writers_rolls_back(
