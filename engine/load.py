@@ -101,7 +101,10 @@ def another_lake(
         if error is None:
             return None
         wrong.append(error)
-    return wrong[0] if wrong else None
+    if not wrong:
+        return None
+    apart = "If another project fills it: give each project a database, folder or catalog of its own."
+    return TickhouseError(wrong[0].reason, f"{wrong[0].remedy} {apart}")
 
 
 @dataclass(slots=True)

@@ -144,6 +144,7 @@ def test_another_projects_databases_stay_as_they_are(make: Make, tmp_path: Path)
         "warehouse": "loaded", "timeseries": "failed", "plain": "failed",
     }  # fmt: skip
     assert ["another lake" in line for line in report.failures] == [True, True]
+    assert all("give each project a database" in line for line in report.failures)
     assert {name: sorted(asked(project, name, sql)) for name, sql in looks.items()} == before
 
 
