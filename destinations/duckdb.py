@@ -129,10 +129,10 @@ class DuckdbWarehouse:
         with self._clear_errors():
             return self._opened.identity()
 
-    def lost(self) -> Collection[str]:
-        """Return the tables that packages brought rows to and that are not there any more."""
+    def tables(self) -> Collection[str]:
+        """Return the names of the tables in schema landing."""
         with self._clear_errors():
-            return self._opened.lost()
+            return self._opened.tables()
 
     def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""

@@ -122,15 +122,13 @@ class Landing:
                 for table_name in strangers:
                     self._session.change(f"INSERT INTO landing._cursor VALUES ({self._dialect.mark}, 0)", [table_name])
 
-    def lost(self) -> set[str]:
-        """Return the tables that packages brought rows to and that are not there any more."""
-        filled = self._session.execute("SELECT DISTINCT table_name FROM landing._packages WHERE rows > 0")
-        return {str(table) for (table,) in filled} - self._every_column().keys()
+    def tables(self) -> set[str]:
+        """Return the names of the tables in schema landing."""
+        return {str(table) for table, *_ in self._session.execute(self._dialect.columns)}
 
     def row_counts(self, declared: Collection[str]) -> dict[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
-        there = {str(table) for table, *_ in self._session.execute(self._dialect.columns)}
-        return row_counts(self._session.execute, there, declared)
+        return row_counts(self._session.execute, self.tables(), declared)
 
     def set_back(self, table: str) -> None:
         """Put the cursor of a lost table before its first package, in one transaction: it is loaded from there again.

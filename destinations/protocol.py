@@ -45,10 +45,10 @@ class Destination(Protocol):
     def newest(self) -> Mapping[str, str]:
         """The load id of the package at which each table's cursor stands: it tells this lake from another."""
 
-    def lost(self) -> Collection[str]:
-        """Return the tables that packages brought rows to and that are not there any more: somebody dropped them.
+    def tables(self) -> Collection[str]:
+        """Return the names of the tables in schema landing. One that has a cursor and is not there was dropped.
 
-        One that can fill such a table again without a replay has `set_back(table)` too.
+        A destination that can fill such a table again without a replay has `set_back(table)` too.
         """
 
     def ensure(self, tables: Iterable[Table]) -> None:

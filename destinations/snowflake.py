@@ -129,10 +129,10 @@ class SnowflakeWarehouse:
         with self._clear_errors():
             return self._opened.arrivals()
 
-    def lost(self) -> Collection[str]:
-        """Return the tables that packages brought rows to and that are not there any more."""
+    def tables(self) -> Collection[str]:
+        """Return the names of the tables in schema landing."""
         with self._clear_errors():
-            return self._opened.lost()
+            return self._opened.tables()
 
     def set_back(self, table: str) -> None:
         """Let a lost table be loaded from its first package again."""

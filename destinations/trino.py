@@ -128,10 +128,9 @@ class TrinoWarehouse:
             self._ask(f"INSERT INTO landing._identity VALUES ({literal(secrets.token_hex(16))})")
         return str(self._opened.session.one(ask))
 
-    def lost(self) -> Collection[str]:
-        """Return the tables that packages brought rows to and that are not there any more."""
-        filled = self._ask("SELECT DISTINCT table_name FROM landing._packages WHERE rows > 0")
-        return {str(table) for (table,) in filled} - self._opened.tables.names()
+    def tables(self) -> Collection[str]:
+        """Return the names of the tables in schema landing."""
+        return self._opened.tables.names()
 
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""

@@ -124,12 +124,12 @@ def prepare(destination: Destination, lake: LakeReader, declared: Sequence[Table
     what concerns every table.
     """
     found = Prepared()
-    cursors, newest, lost = destination.cursors(), destination.newest(), destination.lost()
+    cursors, newest, there = destination.cursors(), destination.newest(), destination.tables()
     for table in declared:
-        if table.name not in lost:
+        if table.name in there or table.name not in cursors:
             continue
-        head, seq = lake.head(table.name), cursors.get(table.name, 0)
-        load = TableLoad(table.name, head=head.seq if head else 0, seq=seq)
+        head = lake.head(table.name)
+        load = TableLoad(table.name, head=head.seq if head else 0, seq=cursors[table.name])
         wrong = _of_another_lake(destination.name, lake, load, newest.get(table.name))
         gone = f"landing.{table.name} is gone, though packages of it were loaded"
         if wrong is not None:
