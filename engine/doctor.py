@@ -51,10 +51,11 @@ class Finding:
 
 def examine(project: Project) -> list[Finding]:
     """Run every check; a check that fails does not keep the others from running."""
+    lake = list(_lake(project))
     return [
         *_machine(project),
-        *_lake(project),
-        *_destinations(project),
+        *lake,
+        *_destinations(project, sound=all(finding.ok for finding in lake)),
         *_sources(project),
         *_messages(project),
         *_catalogue(project),
@@ -99,7 +100,8 @@ def _lake(project: Project) -> Iterator[Finding]:
         yield Finding("lake", ok=problem.harmless, detail=problem.reason, remedy=problem.remedy)
 
 
-def _destinations(project: Project) -> Iterator[Finding]:
+def _destinations(project: Project, *, sound: bool) -> Iterator[Finding]:
+    """Ask each destination; `sound` is whether the lake is: a warehouse may share its files."""
     from destinations import open_destination
     from engine.lake.lake import open_lake
 
@@ -114,7 +116,7 @@ def _destinations(project: Project) -> Iterator[Finding]:
                 for what, ok, detail, remedy in opened.examine():
                     yield Finding(f"destination {name}: {what}", ok, detail, remedy)
                 with suppress(NotPublishedError):
-                    yield from _rows(name, opened, tables)
+                    yield from _rows(name, opened, tables, sound=sound)
                     yield from _origin(name, opened, lake)
                 if hasattr(opened, "books"):
                     yield Finding(f"destination {name}", ok=True, detail=f"opens; {_loaded(opened)}")
@@ -122,7 +124,7 @@ def _destinations(project: Project) -> Iterator[Finding]:
             with opened:
                 loaded = counted(len(opened.cursors()), "table")
                 yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} loaded")
-                yield from _rows(name, opened, tables)
+                yield from _rows(name, opened, tables, sound=sound)
                 yield from _origin(name, opened, lake)
         except TickhouseError as error:
             yield Finding(f"destination {name}", False, error.reason.removeprefix(f"{name}: "), error.remedy)
@@ -140,10 +142,17 @@ def _loaded(opened: Any) -> str:
         return "nothing is loaded yet"
 
 
-def _rows(name: str, opened: Any, tables: Collection[str]) -> Iterator[Finding]:
+def _rows(name: str, opened: Any, tables: Collection[str], *, sound: bool) -> Iterator[Finding]:
     """Compare landing tables with what was loaded into them: nothing of it may be gone."""
+    from destinations.failures import DamagedError
+
     wrong, replay = [], not hasattr(opened, "set_back")
-    counts = opened.row_counts(tables)
+    try:
+        counts = opened.row_counts(tables)
+    except DamagedError:
+        if sound:
+            raise
+        return  # said of the lake already, whose files they are
     for table, (loaded, there) in counts.items():
         if there is None:
             wrong.append(f"landing.{table} is gone ({counted(loaded, 'row')} had been loaded)")
