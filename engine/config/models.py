@@ -80,6 +80,9 @@ class MetricsServer(Strict):
     )
 
 
+Link = Annotated[str, Field(pattern=r"^https?://\S+$")]
+
+
 class Profile(BaseModel):
     """Where data lives: a lake, and destinations by name (every further key)."""
 
@@ -100,6 +103,11 @@ class Profile(BaseModel):
     lake: Lake = Field(description="where load packages land: every destination is filled from it")
     metrics: MetricsServer | None = Field(
         default=None, description="where long-running commands serve metrics; without it they serve none"
+    )
+    links: dict[str, Link] = Field(
+        default={},
+        description="names to addresses that each run's page in Prefect links to, such as a dashboard's;"
+        " {pipeline} stands for the pipeline's name",
     )
 
 

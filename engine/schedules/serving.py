@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
 
-from engine.errors import TickhouseError
+from engine.errors import TickhouseError, UsageError
 from engine.schedules.deployments import Deployed, deployed, deployments, take_away
 from engine.schedules.flow_file import modified
 from engine.schedules.named_server import asking, told
 from engine.schedules.owner import owner_tag
+from engine.schedules.patient import PatientRunner
 from engine.schedules.recovery import recover
 from engine.schedules.watchdogs import ensure_watchdogs
 
@@ -44,9 +44,8 @@ class Serving:
         self._server = named or str(PREFECT_API_URL.value())
         self._own = not named
         self._owner = owner_tag(project)
+        self._runner = PatientRunner(f"engine-up-{project.profile_name}", say, self._server, AT_ONCE)
         self._read = modified(project.path)
-        self._runner: Any = Runner(name=f"engine-up-{project.profile_name}", pause_on_shutdown=False, limit=AT_ONCE)
-        self._runner.handle_sigterm = lambda *_: None  # it would leave without waiting for its runs
 
     async def begin(self) -> None:
         """Register the deployments, and put in order what an earlier `engine up` left."""
@@ -96,13 +95,30 @@ class Serving:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             at = modified(self.project.path)
-            if at == self._read:
-                continue
+            if at != self._read:
+                self._read = at
+                await self._take_edit()
+
+    async def _take_edit(self) -> None:
+        name = self.project.path.name
+        try:
+            project = await asyncio.to_thread(self._load)
+        except TickhouseError as error:
+            self._say(f"the edited {name} is not followed: {error}")
+            return
+        self.project = project
+        told_of = ""
+        while True:
             try:
-                self.project = await asyncio.to_thread(self._load)
                 await self._register()
-            except TickhouseError as error:
-                self._say(f"the edited {self.project.path.name} is not followed: {error}")
+            except UsageError as error:
+                self._say(f"the edited {name} is not followed: {error}")
+                return
+            except TickhouseError as error:  # the server is away: the edit is not forgotten
+                if error.line != told_of:
+                    self._say(f"the edited {name} is followed once Prefect's server takes it: {error.line}")
+                told_of = error.line
+                await asyncio.sleep(LOOK_SECONDS)
             else:
-                self._say(f"{self.project.path.name} was edited: its schedules are as it says now")
-            self._read = at
+                self._say(f"{name} was edited: its schedules are as it says now")
+                return

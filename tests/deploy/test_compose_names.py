@@ -173,3 +173,15 @@ def test_grafana_s_settings_name_what_is_mounted() -> None:
     (provider,) = yaml.safe_load((provisioning / "dashboards" / "dashboards.yml").read_text())["providers"]
     mounted = [mount.split(":")[1] for mount in services()["grafana"]["volumes"]]
     assert provider["options"]["path"] in mounted
+
+
+def test_a_run_s_page_links_to_where_a_browser_finds_it(variables: dict[str, str]) -> None:
+    started = services(variables)
+    environment = {name: value for name, value in started["worker"]["environment"].items() if value}
+    links = load_project(ROOT / "pipelines.yaml", profile="compose", env=environment).profile.links
+    address = urlsplit(links["Grafana"])
+    assert port_of(started["grafana"], address.netloc) == 3000
+    boards = [json.loads(path.read_text()) for path in (DEPLOY / "grafana" / "dashboards").glob("*.json")]
+    (board,) = [each for each in boards if address.path == f"/d/{each['uid']}"]
+    assert [f"var-{each['name']}={{{each['name']}}}" for each in board["templating"]["list"]] == [address.query]
+    assert port_of(started["prefect"], urlsplit(environment["PREFECT_UI_URL"]).netloc) == 4200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from unittest import mock
 
@@ -24,6 +25,37 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectApi]:
         server = local_server(folder, port, print)
         with server as started:
             yield PrefectApi(started.address)
+
+
+QUIET = "quiet"
+
+
+@pytest.fixture(scope="session")
+def silent(prefect: PrefectApi) -> str:
+    """A run that began and has sent nothing since, under watchdogs with less patience; its id.
+
+    It is made before `engine up`, whose start is time enough for most of its silence.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from engine.schedules import watchdogs
+
+    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: f"{prefect.address}/api"}):
+        patch.setattr(watchdogs, "TAG", QUIET)
+        patch.setattr(watchdogs, "SILENT", timedelta(seconds=10))
+        for _ in range(2):
+            with get_client(sync_client=True) as client:
+                watchdogs.ensure_watchdogs(client)
+    return running(prefect, QUIET)
+
+
+def running(prefect: PrefectApi, tag: str) -> str:
+    """A run of nothing that a server believes to be going on; its id."""
+    flow = prefect.ask("flows/", {"name": f"nothing-{tag}"})["id"]
+    run: str = prefect.ask("flow_runs/", {"flow_id": flow, "tags": [tag], "state": {"type": "PENDING"}})["id"]
+    prefect.ask(f"flow_runs/{run}/set_state", {"state": {"type": "RUNNING"}})
+    return run
 
 
 class Shop:
@@ -50,7 +82,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, str]]
 
 @pytest.fixture(scope="session")
 def served(
-    tmp_path_factory: pytest.TempPathFactory, prefect: PrefectApi, shop: tuple[Shop, str]
+    tmp_path_factory: pytest.TempPathFactory, prefect: PrefectApi, shop: tuple[Shop, str], silent: str
 ) -> Iterator[tuple[ServedProject, Up]]:
     """A project whose pipelines `engine up` serves on the shared server; its log is JSON lines."""
     project = make(tmp_path_factory.mktemp("served") / "project", shop[1])
@@ -63,10 +95,16 @@ def served(
 def make(folder: Path, url: str) -> ServedProject:
     """Two sources, of which one fails when it is told to, and one that takes its time."""
     project = ServedProject(folder, url)
-    for name in ("steady", "moody", "slow"):
-        project.source(name, auth={"type": "bearer", "token": "${SHOP_KEY}"})
+    local = project.document["profiles"]["local"]
+    local["metrics"] = {"port": free_port()}
+    local["links"] = {"Board of runs": "http://127.0.0.1:3000/d/board?pipeline={pipeline}"}
+    for name in ("steady", "moody", "slow", "lame", "calm"):
+        key = {"type": "bearer", "token": "${SHOP_KEY}"}
+        project.source(name, auth=key, limits={"per_minute": 6_000, "per_month": 1_000_000})
     project.pipeline("plain", "steady", schedule="*/5 * * * *", tags=["money"])
     project.pipeline("mixed", "steady", "moody", retries=2)
     project.pipeline("long", "slow", retries=0)
+    project.pipeline("brief", "steady", "lame", retries=0, timeout_seconds=6)
+    project.pipeline("minutely", "calm", schedule="* * * * *", load=[])
     project.write()
     return project

@@ -25,18 +25,15 @@ class PrefectApi:
 
     address: str
 
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """POST where there is a body, else GET; the answer's JSON.
+    def ask(self, path: str, body: dict[str, Any] | None = None, method: str = "") -> Any:
+        """POST where there is a body and no other method is named, else GET; the answer's JSON.
 
         Asked again while the server says 503 (its SQLite was busy, nothing was done), as Prefect's own client does.
         """
         url = f"{self.address}/api/{path}"
+        verb = method or ("GET" if body is None else "POST")
         for _ in range(BUSY_TRIES):
-            answer = (
-                requests.get(url, timeout=ANSWER_SECONDS)
-                if body is None
-                else requests.post(url, json=body, timeout=ANSWER_SECONDS)
-            )
+            answer = requests.request(verb, url, json=body, timeout=ANSWER_SECONDS)
             if answer.status_code != requests.codes.unavailable:
                 break
             time.sleep(1)

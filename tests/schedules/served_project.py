@@ -30,6 +30,18 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def children(parent: int) -> list[int]:
+    """Processes that a process started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(entry.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
 @dataclass(frozen=True)
 class Up:
     """A running `engine up`."""

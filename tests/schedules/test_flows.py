@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta
 
 import pytest
+import requests
 
 from tests.faults.fake_api import Reply
 from tests.schedules.conftest import Shop
@@ -28,6 +30,13 @@ def test_a_run_is_a_task_for_each_source_and_destination_and_leaves_a_page(prefe
     page = prefect.pages("plain")[0]
     assert "| steady.raw\\_steady | raw\\_steady | 1 | 0 |" in page
     assert "| warehouse | 1 |" in page or "| warehouse | 2 |" in page
+    asked = re.search(
+        r"\| steady \| 1 \| (\d+) \| 1,000,000 \| ([\d,]+) \| [\d,]+ calls a month; the plan allows", page
+    )
+    assert asked is not None, page
+    assert int(asked[1]) + int(asked[2].replace(",", "")) == 1_000_000
+    assert f"({prefect.address}/runs/flow-run/{run['id']})".replace("(", "(<").replace(")", ">)") in page
+    assert "[Board of runs](<http://127.0.0.1:3000/d/board?pipeline=plain>)" in page
     until(lambda: prefect.log(run["id"]), lambda text: "load warehouse" in text, 10)
     assert SECRET not in page + prefect.log(run["id"]) + up.said()
     said = [json.loads(line) for line in up.said().splitlines()]
@@ -99,3 +108,40 @@ def test_one_run_at_a_time(prefect: PrefectApi, served: Served, shop: tuple[Shop
         30,
     )
     assert seen == ["AwaitingConcurrencySlot", "Running"]
+
+
+def test_a_run_that_takes_too_long_is_stopped_and_what_was_landed_stays(
+    prefect: PrefectApi, served: Served, shop: tuple[Shop, str]
+) -> None:
+    project, _ = served
+    answers, _url = shop
+    packages = list((project.data / "lake" / "steady").rglob("manifest.json"))
+    answers.failing["lame"] = [Reply([{"id": 1, "name": "x"}], wire="trickle", pace=1)]
+    run = prefect.ended(prefect.start("brief"))
+    assert answers.failing["lame"] == [], "the fault fired"
+    assert (run["state_type"], run["state_name"]) == ("FAILED", "TimedOut")
+    assert 5 < run["total_run_time"] < 20
+    assert len(list((project.data / "lake" / "steady").rglob("manifest.json"))) == len(packages) + 1
+    limit = until(
+        lambda: prefect.deployment("brief")["global_concurrency_limit"], lambda one: not one["active_slots"], 20
+    )
+    assert limit["limit"] == 1
+
+
+def test_a_schedule_fires_on_its_minute_by_itself(prefect: PrefectApi, served: Served) -> None:
+    assert served
+    runs = until(lambda: [run for run in prefect.begun("minutely") if run["end_time"]], bool, 100)
+    first = runs[0]
+    assert first["auto_scheduled"]
+    assert first["state_type"] == "COMPLETED", prefect.log(first["id"])
+    due, began = (datetime.fromisoformat(first[key]) for key in ("expected_start_time", "start_time"))
+    assert due.second == 0
+    assert timedelta(seconds=-1) < began - due < timedelta(seconds=30)
+
+
+def test_metrics_are_served_beside_the_schedules(served: Served) -> None:
+    project, _ = served
+    port = project.document["profiles"]["local"]["metrics"]["port"]
+    answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=20)
+    assert answer.ok
+    assert 'tickhouse_schedule_interval_seconds{pipeline="plain"} 300.0' in answer.text, answer.text

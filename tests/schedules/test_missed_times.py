@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.faults.fake_api import Reply
 from tests.schedules.conftest import Shop, make
 from tests.schedules.prefect_api import PrefectApi, until
-from tests.schedules.served_project import ServedProject, Up, free_port
+from tests.schedules.served_project import ServedProject, Up, children, free_port
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.faults]
 Served = tuple[ServedProject, Up]
@@ -28,6 +30,14 @@ def waiting(prefect: PrefectApi, pipeline: str) -> list[str]:
         for run in prefect.runs(pipeline)
         if run["state_type"] == "SCHEDULED" and run["expected_start_time"] < now
     ]
+
+
+def pause(prefect: PrefectApi) -> None:
+    """Pause a deployment, and a schedule, as the switches on Prefect's page do."""
+    prefect.ask(f"deployments/{prefect.deployment('minutely')['id']}/pause_deployment", {})
+    plain = prefect.deployment("plain")
+    (schedule,) = plain["schedules"]
+    prefect.ask(f"deployments/{plain['id']}/schedules/{schedule['id']}", {"active": False}, "PATCH")
 
 
 def test_o01_a_day_of_missed_schedules_is_one_run(prefect: PrefectApi, shop: tuple[Shop, str], tmp_path: Path) -> None:
@@ -90,29 +100,57 @@ def test_an_edit_counts_without_a_restart(prefect: PrefectApi, served: Served) -
     until(lambda: prefect.deployment("plain")["schedules"], lambda left: not left, 30)
 
 
-def test_a_killed_engine_up_leaves_nothing_stuck(shop: tuple[Shop, str], tmp_path: Path) -> None:
+def test_o02_a_killed_server_and_a_killed_engine_up_leave_nothing_stuck(shop: tuple[Shop, str], tmp_path: Path) -> None:
     answers, url = shop
     project, port = make(tmp_path / "project", url), free_port()
     project.pipeline("long", "slow", schedule="0 0 1 1 *", retries=0)
     project.write()
     env = {"SHOP_KEY": "a key"}
     prefect = PrefectApi(f"http://127.0.0.1:{port}")
-    answers.failing["slow"] = [Reply([{"id": 1, "name": "x"}], wire="trickle_head", pace=0.2)]
+    answers.failing["slow"] = [
+        Reply([{"id": 1, "name": "x"}], wire="trickle", pace=0.3),
+        Reply([{"id": 2, "name": "y"}], wire="trickle_head", pace=0.2),
+    ]
     with project.up("--port", str(port), env=env, name="first") as up:
         up.ready()
+        pause(prefect)
         run = prefect.start("long")
         until(lambda: prefect.run(run)["state_type"], lambda state: state == "RUNNING", 30)
+        os.kill(server_of(up), signal.SIGKILL)
+        until(up.said, lambda text: "Prefect's server ended by itself; it is started again" in text, 20)
+        until(lambda: answers_at(prefect), bool, 40)
+        ended = prefect.ended(run, 90)
+        assert ended["state_type"] == "COMPLETED", ended["state"]
+        assert project.ids("raw_slow") == [1]
+        run = prefect.start("long")
+        until(lambda: prefect.run(run)["state_type"], lambda state: state == "RUNNING", 30)  # it was given the slot
         os.kill(up.process.pid, signal.SIGKILL)
         up.process.wait()
     with project.up("--port", str(port), env=env, name="second") as up:
         up.ready()
         assert "long runs now: its last run was interrupted" in up.said()
         assert prefect.run(run)["state_type"] == "CRASHED"
+        assert prefect.deployment("minutely")["paused"], "what an operator paused stays so through a restart"
+        assert [each["active"] for each in prefect.deployment("plain")["schedules"]] == [False]
         again = until(lambda: prefect.begun("long"), lambda runs: runs[-1]["state_type"] == "COMPLETED", 60)
-        assert [each["state_type"] for each in again] == ["CRASHED", "COMPLETED"]
+        assert [each["state_type"] for each in again] == ["COMPLETED", "CRASHED", "COMPLETED"]
         assert up.end() == 0, up.said()
-    assert len(project.ids("raw_slow")) == 1
+    assert len(project.ids("raw_slow")) == 2, "nothing is lost, nothing doubled"
     assert not _listens(port), "the server ended with it"
+
+
+def server_of(up: Up) -> int:
+    """The process that serves Prefect's API."""
+    (found,) = [
+        each for each in children(up.process.pid) if b"server_process" in Path(f"/proc/{each}/cmdline").read_bytes()
+    ]
+    return found
+
+
+def answers_at(prefect: PrefectApi) -> bool:
+    with suppress(requests.RequestException):
+        return requests.get(f"{prefect.address}/api/health", timeout=5).ok
+    return False
 
 
 def _listens(port: int) -> bool:
