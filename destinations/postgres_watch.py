@@ -89,6 +89,12 @@ def _ask(dsn: str, backend: int) -> tuple[Any, ...] | None:
 
 
 def _cut(connection: Connection[tuple[Any, ...]]) -> None:
-    """End the connection under libpq's hands: it finds it closed and raises what it always does."""
-    with suppress(OSError), socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as handle:
+    """End the connection under libpq's hands: it finds it closed and raises what it always does.
+
+    One that ended by itself meanwhile has no socket any more.
+    """
+    import psycopg
+
+    ended = suppress(OSError, psycopg.Error)
+    with ended, socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as handle:
         handle.shutdown(socket.SHUT_RDWR)

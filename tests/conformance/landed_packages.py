@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pyarrow import csv
 from engine.errors import LakeError
 from engine.lake.package import Entry, Manifest, Package, PackageFile
 from engine.table import LINEAGE_COLUMNS, QUARANTINE_COLUMNS, Column, Table
+from engine.timeseries import TimeSeries
 
 ARROW = {
     "text": pa.string(),
@@ -35,7 +36,8 @@ PRICES = Table(
         Column("trades", "bigint"),
         Column("observed_at", "timestamp"),
     ),
-    primary_key=("symbol",),
+    primary_key=("symbol", "observed_at"),
+    timeseries=TimeSeries("observed_at", timedelta(days=1)),  # only a destination of type timescaledb reads it
 )
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

@@ -56,3 +56,9 @@ def test_its_thread_ends_with_the_connection(target: Target) -> None:
     while threading.active_count() > before:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_connection_that_ended_meanwhile_needs_no_cut(target: Target) -> None:
+    connection = connect(target.extra["dsn"])
+    connection.close()
+    postgres_watch._cut(connection)
