@@ -37,18 +37,27 @@ def said_for_trino(tree: Any) -> Any:
 
 
 def _without_qualify(node: Any, numbers: Any) -> Any:
-    """Return `SELECT *, ... QUALIFY condition` as a SELECT * from it where the windows of the condition are columns."""
+    """Return `SELECT *, ... QUALIFY condition` as a SELECT * from it where the windows of the condition are columns.
+
+    An ORDER BY and a LIMIT are of what is left, as they were: they move outside, by the columns' own names.
+    """
     from sqlglot import exp
 
     if not (isinstance(node, exp.Select) and node.args.get("qualify") and node.is_star):
         return node
     inner = node.copy()
     condition = inner.args["qualify"].pop().this
+    last = {part: inner.args[part].pop() for part in ("order", "limit", "offset") if inner.args.get(part)}
     for window in list(condition.find_all(exp.Window)):
         name = f"_window_{next(numbers)}"
         inner.select(exp.alias_(window.copy(), name), copy=False)
         window.replace(exp.column(name))
-    return exp.select("*").from_(inner.subquery(f"_qualified_{next(numbers)}")).where(condition)
+    outer = exp.select("*").from_(inner.subquery(f"_qualified_{next(numbers)}")).where(condition)
+    for part, clause in last.items():
+        for column in clause.find_all(exp.Column):
+            column.set("table", None)
+        outer.set(part, clause)
+    return outer
 
 
 def _with_places(node: Any) -> Any:

@@ -49,6 +49,14 @@ def test_every_column_beside_a_qualify_comes_once() -> None:
     )
 
 
+def test_a_limit_beside_a_qualify_is_of_what_is_left() -> None:
+    text = "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY t.k ORDER BY t.x) = 1 ORDER BY t.k LIMIT 5"
+    assert said(text) == (
+        "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY t.k ORDER BY t.x) AS _window_1 FROM t) "
+        "AS _qualified_2 WHERE _window_1 = 1 ORDER BY k LIMIT 5"
+    )
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
