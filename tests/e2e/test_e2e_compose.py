@@ -15,6 +15,7 @@ import pytest
 
 from destinations import open_destination
 from destinations.snowflake_session import connect
+from engine.compose import every_table
 from engine.config.load import load_project
 from tests.e2e.engine_project import EngineProject, new_project
 from tests.e2e.test_e2e_tables import TABLES
@@ -53,7 +54,6 @@ def composed(tmp_path: Path, trino: TrinoServer, timescale: Dsn, snowflake_port:
         "compose",
         TIMESCALE_DSN=timescale(),
         TRINO_PORT=str(trino.port),
-        TRINO_FILES=str(trino.files / "composed"),
         S3_ENDPOINT=trino.s3.url,
         S3_ACCESS_KEY=trino.s3.access_key,
         S3_SECRET_KEY=trino.s3.secret_key,
@@ -76,7 +76,7 @@ def test_one_run_fills_every_server_alike(composed: EngineProject, trino: TrinoS
         open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
         for name in ("warehouse", "timeseries")
     )
-    different, rows = {}, 0
+    different, rows, series_rows = {}, 0, 0
     snow = connect(project.destinations["snowflake"])
     with warehouse.reader() as embedded, series.reader() as timescaledb, snow as snowflake:
 
@@ -113,7 +113,26 @@ def test_one_run_fills_every_server_alike(composed: EngineProject, trino: TrinoS
                         list(on_timescale - expected)[:2],
                     )
             rows += expected.total()
+        for table in (table for table in every_table(project) if table.timeseries and table.name in landed):
+            # of each source and key the row delivered last
+            key = ", ".join(quoted(column) for column in ("source", *table.primary_key))
+            cursor = timescaledb.execute(f"SELECT * FROM timeseries.{table.name}".encode())
+            there = [column.name for column in cursor.description]
+            listed = ", ".join(quoted(column) for column in there)
+            expected = content(
+                there,
+                embedded.sql(
+                    f"SELECT {listed} FROM landing.{table.name} QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY "
+                    f"(SELECT seq FROM landing._packages p WHERE p._load_id = {table.name}._load_id "
+                    f"AND p.table_name = '{table.name}') DESC, load_timestamp DESC) = 1"
+                ).fetchall(),
+            )
+            held = content(there, cursor.fetchall())
+            series_rows += held.total()
+            if held != expected:
+                different[f"timeseries.{table.name}"] = (list(expected - held)[:2], list(held - expected)[:2])
     assert different == {}
+    assert series_rows > 1_000
     assert len(landed) > 10
     assert rows > 10_000
     assert not (composed.folder / ".data" / "compose" / "lake").exists(), "the lake is on S3"
