@@ -17,7 +17,7 @@ from engine.config.load import load_project
 from engine.errors import TickhouseError, UsageError
 from tests.faults.fake_api import Asked, FakeApi, Reply
 from tests.schedules.conftest import Shop
-from tests.schedules.prefect_api import PrefectApi
+from tests.schedules.prefect_api import PrefectApi, until
 from tests.schedules.served_project import SECRET, ServedProject, free_port
 
 pytestmark = pytest.mark.xdist_group("prefect")
@@ -53,6 +53,23 @@ def deploy(project: ServedProject, address: str, name: str = "local") -> list[st
         said: list[str] = []
         steps.deploy(loaded, steps.Target(address, "yard", name, project.folder), said.append)
     return said
+
+
+def serve(project: ServedProject, address: str) -> None:
+    """Register the project's deployments as `engine up` does: for itself, for no worker."""
+    from prefect.client.orchestration import get_client
+
+    from engine.schedules.deployments import deployed, deployments
+    from engine.schedules.owner import owner_tag
+
+    with pytest.MonkeyPatch.context() as patch, talking_to(address), get_client(sync_client=True) as client:
+        patch.setenv("ENGINE_FILE", str(project.folder / "pipelines.yaml"))
+        patch.setenv("SHOP_KEY", SECRET)
+        loaded = load_project(project.folder / "pipelines.yaml")
+        owner = owner_tag(loaded)
+        before = deployed(client, loaded, "local", owner)
+        for deployment in deployments(loaded, "local", owner, before, work_pool_name=None):
+            deployment.apply()
 
 
 def deployment_names(prefect: PrefectApi) -> set[str]:
@@ -101,6 +118,11 @@ def test_deployments_are_the_file_s_and_another_project_keeps_its_own(
     assert "east/local is not in pipelines.yaml any more: its deployment is removed" in deploy(other, address, "other")
     assert {"north/local", "north/other", "east/other"} <= deployment_names(prefect)
 
+    serve(one, address)
+    north = prefect.deployment("north")
+    assert (north["work_pool_name"], north["pull_steps"], north["job_variables"]) == (None, None, {})
+    assert (north["id"], north["paused"]) == (again["id"], True)
+
 
 @pytest.mark.parametrize(
     ("status", "answer", "error", "says"),
@@ -141,30 +163,53 @@ def test_no_server_is_named(shop: tuple[Shop, str], tmp_path: Path) -> None:
     assert "PREFECT_API_URL" in done.stderr
 
 
+@contextmanager
+def worker(prefect: PrefectApi, project: ServedProject, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A worker of Prefect's for the pool, and its log; it is started outside of the project's folder."""
+    own = {"PREFECT_API_URL": f"{prefect.address}/api", "PREFECT_HOME": str(folder / "home"), "SHOP_KEY": SECRET}
+    log = folder / "worker.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("prefect")), "worker", "start", "--pool", "yard"],
+            cwd=folder,
+            env=project.environment({**own, "PREFECT_WORKER_QUERY_SECONDS": "1"}),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process, log
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_worker_runs_what_is_deployed(prefect: PrefectApi, shop: tuple[Shop, str], tmp_path: Path) -> None:
     project = make(tmp_path / "project", shop[1], "worked")
     deploy(project, f"{prefect.address}/api")
-    env = project.environment(
-        {
-            "PREFECT_API_URL": f"{prefect.address}/api",
-            "SHOP_KEY": SECRET,
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "PREFECT_HOME": str(tmp_path / "home"),
-        }
-    )
-    command = [str(Path(sys.executable).with_name("prefect")), "worker", "start", "--pool", "yard"]
-    log = tmp_path / "worker.log"
-    with log.open("w") as out:
-        worker = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=out, stderr=subprocess.STDOUT)
-    try:
+    with worker(prefect, project, tmp_path) as (process, log):
         run = prefect.ended(prefect.start("worked"), 90)
         assert run["state_type"] == "COMPLETED", prefect.log(run["id"]) + log.read_text()
         assert set(prefect.tasks(run["id"])) == {"extract assets", "extract steady", "load warehouse"}
         assert len(project.ids("raw_steady")) == 1
         assert len(deploy(project, f"{prefect.address}/api")) == 2, "nothing to say of workers: one is online"
-        worker.send_signal(signal.SIGTERM)
-        assert worker.wait(40) is not None
-    finally:
-        worker.kill()
-        worker.wait()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) is not None
     assert SECRET not in log.read_text() + prefect.log(run["id"])
+
+
+@pytest.mark.chaos
+def test_a_killed_worker_leaves_nothing_stuck(prefect: PrefectApi, shop: tuple[Shop, str], tmp_path: Path) -> None:
+    answers, url = shop
+    project = make(tmp_path / "project", url, "orphaned")
+    deploy(project, f"{prefect.address}/api")
+    answers.failing["steady"] = [Reply([{"id": 1, "name": "x"}], wire="trickle", pace=1)]
+    with worker(prefect, project, tmp_path) as (process, _log):
+        run = prefect.start("orphaned")
+        until(lambda: prefect.run(run)["state_type"], lambda state: state == "RUNNING", 90)
+        process.kill()
+        assert prefect.ended(run, 200)["state_type"] == "CRASHED"
+    with worker(prefect, project, tmp_path):
+        again = prefect.ended(prefect.start("orphaned"), 120)
+        assert again["state_type"] == "COMPLETED", prefect.log(again["id"])
+    held = project.ids("raw_steady")
+    assert held == sorted(set(held))
