@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 import yaml
 
+from tests.faults import oracle
 from tests.servers.postgres_server import require_postgres
 from tests.servers.prometheus_server import require_program
 from tests.soak.alerts import RULES, for_seconds, rules
@@ -29,11 +31,21 @@ def test_three_minutes_of_schedules_with_kills_and_outages(tmp_path: Path) -> No
 
     def check(soaked: Soaked) -> None:
         found.extend(findings(soaked))
+        lose_a_row(soaked)
         for line in figures(soaked):
             print(line)  # noqa: T201 - pytest shows it when the test fails
 
     soak(tmp_path / "soak", MINUTES, 7, print, check)
     assert found == []
+
+
+def lose_a_row(soaked: Soaked) -> None:
+    """The checks see a row that PostgreSQL lacks."""
+    with psycopg.connect(soaked.trial.dsn) as connection:
+        lost = connection.execute("DELETE FROM landing.raw_history_ohlcv WHERE volume = 1000000")
+        assert lost.rowcount == 1
+    assert len(oracle.files_once(soaked.trial.mirror)) == 1
+    assert len(oracle.landing_is_the_lake(soaked.trial.mirror, soaked.trial.packages())) == 2
 
 
 def test_an_hour_has_twelve_kills_of_three_kinds_and_two_outages() -> None:
