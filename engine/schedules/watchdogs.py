@@ -18,16 +18,21 @@ from engine.schedules.deployments import TAG
 SILENT = timedelta(seconds=120)
 """Four heartbeats."""
 NOT_BEGUN = timedelta(seconds=600)
+FORM = "form 1"
+"""Counts up with any change of what an automation is made of, so that servers take the new one."""
 
 
 def ensure_watchdogs(client: SyncPrefectClient) -> None:
-    """Make the automations, or bring them up to date."""
+    """Make the automations, or bring them up to date.
+
+    One that is as it should be is left alone: with an update the server forgets which runs it watches.
+    """
     for automation in watchdogs():
         found = client.read_automations_by_name(automation.name)
-        if found:
-            client.update_automation(found[0].id, automation)
-        else:
+        if not found:
             client.create_automation(automation)
+        elif found[0].description != automation.description:
+            client.update_automation(found[0].id, automation)
 
 
 def watchdogs() -> list[AutomationCore]:
@@ -49,10 +54,11 @@ def watchdogs() -> list[AutomationCore]:
 
 
 def _unless(name: str, after: set[str], within: timedelta, why: str) -> AutomationCore:
-    """Crash a run of which, after one of these events, nothing is heard any more."""
+    """Crash a run of which, after one of these events, nothing is heard; the description says what it is made of."""
+    made_of = f"after {', '.join(sorted(after))} within {within.total_seconds():.0f} s, tag {TAG}, {FORM}"
     return AutomationCore(
         name=name,
-        description="Made by `engine up`.",
+        description=f"Made by Tickhouse: {made_of}.",
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
             match_related={"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},

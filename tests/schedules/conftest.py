@@ -13,7 +13,7 @@ import pytest
 from engine.schedules.server import local_server
 from engine.schedules.settings import own_server
 from tests.faults.fake_api import Asked, FakeApi, Reply
-from tests.schedules.prefect_api import PrefectApi
+from tests.schedules.prefect_api import PrefectApi, until
 from tests.schedules.served_project import SECRET, ServedProject, Up, free_port
 
 
@@ -44,10 +44,12 @@ def silent(prefect: PrefectApi) -> str:
     with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: f"{prefect.address}/api"}):
         patch.setattr(watchdogs, "TAG", QUIET)
         patch.setattr(watchdogs, "SILENT", timedelta(seconds=10))
-        for _ in range(2):
-            with get_client(sync_client=True) as client:
-                watchdogs.ensure_watchdogs(client)
-    return running(prefect, QUIET)
+        with get_client(sync_client=True) as client:
+            watchdogs.ensure_watchdogs(client)
+            run = running(prefect, QUIET)
+            until(lambda: prefect.events(run), lambda seen: "prefect.flow-run.Running" in seen, 30)
+            watchdogs.ensure_watchdogs(client)  # as the next `engine up` does, with this run still watched
+    return run
 
 
 def running(prefect: PrefectApi, tag: str) -> str:

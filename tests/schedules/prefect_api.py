@@ -94,6 +94,11 @@ class PrefectApi:
         query = {"artifacts": {"key": {"any_": [f"run-{pipeline}"]}}, "sort": "CREATED_DESC"}
         return [artifact["data"] for artifact in self.ask("artifacts/filter", query)]
 
+    def events(self, run_id: str) -> list[str]:
+        """Names of the events of a run."""
+        resource = {"id": [f"prefect.flow-run.{run_id}"]}
+        return [each["event"] for each in self.ask("events/filter", {"filter": {"resource": resource}})["events"]]
+
     def log(self, run_id: str) -> str:
         query = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": PAGE}
         return "\n".join(line["message"] for line in self.ask("logs/filter", query))
