@@ -54,8 +54,7 @@ class Up:
 
     def runs(self) -> list[int]:
         """The processes that it has started: of runs and, where it has one of its own, of the server."""
-        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        return [int(pid) for task in tasks for pid in task.read_text().split()]
+        return children(self.process.pid)
 
     def ready(self, seconds: float = 60) -> None:
         """Wait until it has said what runs when."""

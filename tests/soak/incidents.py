@@ -7,9 +7,11 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from engine.ledger import Ledger
+from engine.locks import is_held
 from tests.schedules.prefect_api import PrefectApi, until
 from tests.schedules.served_project import ENGINE
 from tests.servers.postgres_server import PostgresServer
@@ -76,11 +78,12 @@ class Incidents:
         )
         return incident
 
-    def heal(self, incident: Incident) -> None:
-        """Wait until what runs every minute has a run that began after the incident and went well."""
+    def heal(self) -> float:
+        """Wait until what runs every minute has a run that begins from now on and goes well; when that was."""
+        since = time.time()
         self._by_hand(*EVERY_MINUTE)
-        until(lambda: all(self._went_well(name, incident.ended) for name in EVERY_MINUTE), bool, HEAL_SECONDS)
-        incident.healed = time.time()
+        until(lambda: all(self._went_well(name, since) for name in EVERY_MINUTE), bool, HEAL_SECONDS)
+        return time.time()
 
     def _by_hand(self, *pipelines: str) -> None:
         """Ask Prefect for runs, as its page does; in a short soak only."""
@@ -89,8 +92,6 @@ class Incidents:
                 self.api.start(name, deployed=PROFILE)
 
     def _went_well(self, pipeline: str, since: float) -> bool:
-        from datetime import datetime
-
         runs = Ledger(self.folder / ".data").last(pipeline, 5)
         return any(run.status == "ok" and datetime.fromisoformat(run.started_at).timestamp() >= since for run in runs)
 
@@ -110,8 +111,6 @@ class Incidents:
         raise AssertionError(f"no run of {incident.target} was under way within {HIT_SECONDS:.0f} s")
 
     def _is_running(self, pipeline: str) -> bool:
-        from engine.locks import is_held
-
         runs = Ledger(self.folder / ".data").last(pipeline, 1)
         return (
             bool(runs)

@@ -88,8 +88,7 @@ def soak(folder: Path, minutes: int, seed: int, say: Callable[[str], None], chec
         began = time.time()
         with _Ticker(trial, messages, worker, random.Random(seed + 1), say):
             _go_through(minutes, seed, incidents)
-        last = Incident("kill run", "", time.time(), time.time())
-        incidents.heal(last)
+        incidents.heal()
         time.sleep(3 * SCRAPE_SECONDS)
         alerts = fired(prometheus, began, time.time(), SCRAPE_SECONDS)
         under_way = _quiet(project, api)
@@ -119,7 +118,7 @@ def _go_through(minutes: int, seed: int, incidents: Incidents) -> None:
         time.sleep(max(0.0, begun + step.at - time.monotonic()))
         incident = incidents.carry_out(step)
         if incident.must_fire:
-            incidents.heal(incident)
+            incident.healed = incidents.heal()
     time.sleep(max(0.0, begun + minutes * 60 - time.monotonic()))
 
 

@@ -78,6 +78,12 @@ def test_alerts(tmp_path: Path, alerts: list[Fired], finding: str) -> None:
     assert (len(found) == 1 and finding in found[0]) if finding else found == []
 
 
+def test_a_run_is_late_by_its_time_not_by_the_run_before(tmp_path: Path) -> None:
+    """After the run of 12:02:05 one is due at 12:03, and late from 12:04 on."""
+    late = soaked(tmp_path, gap=timedelta(seconds=110))
+    assert verdict.gaps(late, "files") == [(BEGAN + 240, BEGAN + 295)]
+
+
 def test_an_alert_of_a_late_run_has_a_reason_where_none_began(tmp_path: Path) -> None:
     late = Fired(PIPELINE_LATE, "files", BEGAN + 250, BEGAN + 260)
     assert list(verdict.alerts(soaked(tmp_path, [DUE, late], gap=timedelta(minutes=3)))) == []

@@ -18,7 +18,7 @@ from typing import Self
 
 from tests.kafka.processes import DIES_WITH_PARENT, _starter
 from tests.schedules.prefect_api import until
-from tests.schedules.served_project import ENGINE
+from tests.schedules.served_project import ENGINE, children
 
 AGAIN_SECONDS = 1.0
 LOOK_SECONDS = 0.25
@@ -115,12 +115,7 @@ class Worker:
 
     def _children(self) -> list[int]:
         process = self._process
-        if process is None:
-            return []
-        with contextlib.suppress(OSError):
-            tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-            return [int(pid) for task in tasks for pid in task.read_text().split()]
-        return []
+        return children(process.pid) if process is not None else []
 
     def _supervise(self) -> None:
         while not self._closing.wait(LOOK_SECONDS):
