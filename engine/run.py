@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from engine.lake.package import Entry
 
 SHARED = ("dlt", "pyarrow.compute", "engine.conform")
-"""Imported before sources start side by side: what imports each other can be given by halves to two threads which
-import it at a time."""
+"""Imported before sources start side by side, and pandas with them: what imports each other can be given by halves to
+two threads which import it at a time, and dlt takes a look at half a pandas."""
+WITHOUT_PANDAS = ("files", "rest", "kafka")
+"""Types of sources that have no use for pandas."""
 SOURCES_AT_ONCE = 6
 """Sources extracted side by side; the resources of one source follow each other."""
 MOCKED_MESSAGES = 3_000
@@ -241,11 +243,19 @@ class Runner:
                         warm_up()
             return self._of_source([done[source, at] for at in range(len(by_source[source]))])
 
-        use_arrow_alone()
+        if self._needs_pandas(composed):
+            import_module("pandas")
+        else:
+            use_arrow_alone()
         for module in SHARED:
             import_module(module)
         reports = self._steps.side_by_side("extract", list(by_source), one_source, at_once=SOURCES_AT_ONCE)
         return [report for of_source in reports for report in of_source]
+
+    def _needs_pandas(self, composed: Composed) -> bool:
+        """Whether pandas is, or may be, imported while sources are extracted: the models are warmed up meanwhile."""
+        types = {getattr(self.project.sources.get(source), "type", "") for source, _ in composed.resources}
+        return composed.transform or not types - {""} <= set(WITHOUT_PANDAS)
 
     def _of_source(self, reports: list[ResourceReport]) -> Outcome[list[ResourceReport]]:
         failed = [report for report in reports if report.status == "failed"]
