@@ -7,10 +7,13 @@ connection of its own. The command's connection is cut, which fails the load as 
 
 - no answer comes through that connection either, or
 - the server says, twice and with nothing in between, that it waits for us while we wait for it.
+
+A server that refuses the question (no connection left, a password changed meanwhile) is alive: the command goes on.
 """
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -19,7 +22,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from psycopg import Connection, Error
 
 SILENT_SECONDS = 60.0
 """How long a command may be under way before the server is asked, and between two questions."""
@@ -30,6 +33,10 @@ LOOK = """
     SELECT state, state_change, query_start, wait_event, coalesce(bytes_processed, 0)
     FROM pg_stat_activity LEFT JOIN pg_stat_progress_copy USING (pid) WHERE pid = %s
 """
+NOTHING_KNOWN = ("active", None, None, None, 0)
+"""What is taken for the answer of a server that says nothing of the process."""
+SEVERITY = re.compile(r"failed: \S+:  ")
+"""How libpq passes on what a server says at connecting; the word for FATAL is in the server's language."""
 
 
 class Watch:
@@ -70,22 +77,30 @@ def _waits_for_us(found: tuple[Any, ...]) -> bool:
 
 
 def _ask(dsn: str, backend: int) -> tuple[Any, ...] | None:
-    """Return what the server says of that process: nothing special where it is not known; None without an answer."""
+    """Return what the server says of that process, NOTHING_KNOWN where it is not told; None without an answer."""
     answers: list[tuple[Any, ...]] = []
 
     def ask() -> None:
         import psycopg
 
-        with suppress(psycopg.Error):
-            bound = max(2, int(PROBE_SECONDS))
+        bound = max(2, int(PROBE_SECONDS))
+        try:
             with psycopg.connect(dsn, autocommit=True, prepare_threshold=None, connect_timeout=bound) as asking:
                 rows = asking.execute(LOOK, [backend]).fetchall() if backend else asking.execute("SELECT 1").fetchall()
-                answers.append(rows[0] if backend and rows else ("active", None, None, None, 0))
+                answers.append(rows[0] if backend and rows else NOTHING_KNOWN)
+        except psycopg.Error as error:
+            if _is_refusal(error):
+                answers.append(NOTHING_KNOWN)
 
     asked = threading.Thread(target=ask, name="postgres-probe", daemon=True)
     asked.start()
     asked.join(PROBE_SECONDS)
     return answers[0] if answers else None
+
+
+def _is_refusal(error: Error) -> bool:
+    """Whether a server said so: libpq keeps no SQLSTATE of what is said at connecting."""
+    return bool(error.sqlstate or SEVERITY.search(str(error)))
 
 
 def _cut(connection: Connection[tuple[Any, ...]]) -> None:

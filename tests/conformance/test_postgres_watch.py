@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from destinations import postgres_watch
 from destinations.postgres_session import connect
@@ -43,6 +45,32 @@ def test_a_long_statement_is_left_alone(target: Target) -> None:
         connection.execute("SELECT pg_sleep(2.5)")
         assert time.monotonic() - started >= 2.5
         assert connection.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_a_refusal_is_an_answer(target: Target) -> None:
+    """The role's one connection is the statement's own: the question is refused, by a server that is alive."""
+    owned = target.extra["dsn"]
+    name = f"one_{conninfo_to_dict(owned)['dbname']}"
+    with psycopg.connect(owned, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'never-shown' CONNECTION LIMIT 1".encode())
+        dsn = make_conninfo(owned, user=name, password="never-shown")  # noqa: S106
+        with connect(dsn) as connection:
+            connection.execute("SELECT pg_sleep(2.5)")
+            assert postgres_watch._ask(dsn, connection.info.backend_pid) == postgres_watch.NOTHING_KNOWN
+            wrong = make_conninfo(owned, user=name, password="wrong")  # noqa: S106
+            assert postgres_watch._ask(wrong, 0) == postgres_watch.NOTHING_KNOWN
+        owner.execute(f"DROP ROLE {name}".encode())
+
+
+def test_without_an_answer_there_is_none(target: Target, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens, or what listens says nothing: neither is a server that refuses."""
+    monkeypatch.setattr(postgres_watch, "PROBE_SECONDS", 1.0)
+    dsn = make_conninfo(target.extra["dsn"], port=str(proxy.port))
+    assert postgres_watch._ask(dsn, 0) == postgres_watch.NOTHING_KNOWN
+    proxy.swallow()
+    assert postgres_watch._ask(dsn, 0) is None
+    proxy.refuse()
+    assert postgres_watch._ask(dsn, 0) is None
 
 
 def test_its_thread_ends_with_the_connection(target: Target) -> None:
