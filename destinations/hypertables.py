@@ -32,6 +32,8 @@ FILLED = f"ALTER TABLE {SCHEMA}._settings ADD COLUMN IF NOT EXISTS filled bigint
 """Where the column is missing yet; its number is that of the last package whose rows the table has."""
 KEPT = "WHERE settings <> 'null'"
 """Tables that somebody declares. Of one that was given up the row stays, without settings: it is no stranger's."""
+SEQ, PLACE = '"number of the package"', '"place in it"'
+"""Columns beside those of landing: a space is in no name that a payload's field can get."""
 MISSING = (
     "this server has no TimescaleDB: the tables of schema timeseries are plain ones, without chunks, compression, "
     "retention and candles. Install the extension there; the next run takes it up."
@@ -136,15 +138,35 @@ class Hypertables:
             self._session.execute(f"UPDATE {SCHEMA}._settings SET filled = 0 {KEPT}")
 
     def refresh(self, tables: Sequence[Table]) -> None:
-        """Bring the candles of these tables up to their rows: only where rows have changed since the last time."""
+        """Bring the candles of these tables up to their rows: only where rows have changed since the last time.
+
+        Raises DestinationError, after all that could be brought up, with what kept others back.
+        """
+        import psycopg
+
         if not tables or not self.extension:
             return
+        kept_back = []
         for table in tables:
             assert table.timeseries is not None  # noqa: S101
             for length in table.timeseries.candles if candle_views(table) else ():
-                view = _regclass(f"{table.name}_{length}")
-                for start, end in self._chunks.windows(table.name, CANDLES[length]):
-                    self._session.execute(f"CALL refresh_continuous_aggregate({view}, {start}, {end})")
+                try:
+                    self._refresh(table, length)
+                except psycopg.Error as error:
+                    if self._session.connection.closed:
+                        raise
+                    kept_back.append(f"{SCHEMA}.{table.name}_{length}: {str(error).splitlines()[0]}")
+        if kept_back:
+            raise DestinationError(
+                self._name,
+                f"candles could not be brought up to their rows: {'; '.join(kept_back)}",
+                "The rows are loaded. Mend that; the next run brings the candles up to them.",
+            )
+
+    def _refresh(self, table: Table, length: str) -> None:
+        view = _regclass(f"{table.name}_{length}")
+        for start, end in self._chunks.windows(table.name, CANDLES[length]):
+            self._session.execute(f"CALL refresh_continuous_aggregate({view}, {start}, {end})")
 
     @cached_property
     def extension(self) -> bool:
@@ -198,7 +220,7 @@ class Hypertables:
         """
         if filled is not None and filled < cursor:
             self._follow_columns(table)
-            self._fill(table, _landed(table, "JOIN", filled), "_seq DESC, _place DESC")
+            self._fill(table, _landed(table, "JOIN", filled), f"{SEQ} DESC, {PLACE} DESC")
         if filled != cursor:
             self._note_filled(table.name, cursor)
         if self.extension:
@@ -225,7 +247,12 @@ class Hypertables:
         known = self._columns(SCHEMA, table.name)
         granted = grants(self._session, SCHEMA, self._relations(table.name))
         same = before is not None and all(before[part] == wanted[part] for part in ("key", "time", "extension"))
-        if not (same and known):
+        if same and known:
+            if self._widened(table):
+                before = None
+            else:
+                self._follow_columns(table)  # before the candles: they may be of a column that is new
+        if not (same and known and before):
             before = None
             self._make(table)
         before = before or {"chunk": wanted["chunk"], "compress_after": None, "retain": None, "candles": {}}
@@ -268,7 +295,7 @@ class Hypertables:
                 f"SELECT create_hypertable({_regclass(table.name)}, {literal(series.hypertable)},"
                 f" chunk_time_interval => {_interval(series.chunk)}, create_default_indexes => false)"
             )
-        self._fill(table, _landed(table, "LEFT JOIN"), "_seq DESC NULLS FIRST, _place DESC")
+        self._fill(table, _landed(table, "LEFT JOIN"), f"{SEQ} DESC NULLS FIRST, {PLACE} DESC")
 
     def _drop(self, table: str) -> None:
         """Drop a table and its candles, and nothing else: what people have built on them is named in the error."""
@@ -305,15 +332,30 @@ class Hypertables:
 
     def _follow_columns(self, table: Table) -> None:
         """Give the table the columns that landing has got; one whose type has widened there is made anew."""
-        landed, known = self._columns("landing", table.name), self._columns(SCHEMA, table.name)
-        if any(known.get(name, data_type) != data_type for name, data_type in landed.items()):
+        if self._widened(table):
             self._apply(table, None, self._wanted(table))
             return
-        for name, data_type in landed.items():
-            if name not in known:
-                self._session.execute(
-                    f"ALTER TABLE {qualified(SCHEMA, table.name)} ADD COLUMN {identifier(name)} {data_type}"
-                )
+        for statement in self._missing_columns(table):
+            self._session.execute(statement)
+
+    def add_columns(self, table: Table) -> None:
+        """Give the table the columns that landing has got, so that readers wait for moments; outside a transaction."""
+        if not self._widened(table):
+            for statement in self._missing_columns(table):
+                self._session.alter(statement)
+
+    def _widened(self, table: Table) -> bool:
+        """Whether a column of landing has another type than here."""
+        known = self._columns(SCHEMA, table.name)
+        return any(known.get(name, kind) != kind for name, kind in self._columns("landing", table.name).items())
+
+    def _missing_columns(self, table: Table) -> list[str]:
+        target, known = qualified(SCHEMA, table.name), self._columns(SCHEMA, table.name)
+        return [
+            f"ALTER TABLE {target} ADD COLUMN {identifier(name)} {data_type}"
+            for name, data_type in self._columns("landing", table.name).items()
+            if name not in known
+        ]
 
     def _compress(self, table: Table, target: str, after: int | None) -> None:
         series = table.timeseries
@@ -362,9 +404,9 @@ class Hypertables:
 
 
 def _landed(table: Table, join: str, after: int = 0) -> str:
-    """The landed rows of the packages after one, as a table with their order: `_seq`, then `_place`."""
+    """The landed rows of the packages after one, as a table with their order: SEQ, then PLACE."""
     return (
-        f"(SELECT r.*, p.seq AS _seq, r.ctid AS _place FROM {qualified('landing', table.name)} AS r"
+        f"(SELECT r.*, p.seq AS {SEQ}, r.ctid AS {PLACE} FROM {qualified('landing', table.name)} AS r"
         f" {join} landing._packages AS p ON p._load_id = r._load_id AND p.table_name = {literal(table.name)}"
         f" WHERE p.seq IS NULL OR p.seq > {int(after)}) AS loaded"
     )

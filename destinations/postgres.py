@@ -90,7 +90,9 @@ class PostgresDestination:
                 for statement in self._bookkeeping(session):
                     session.execute(statement)
             self._session = session
-            self._landing = Landing(self.name, session, POSTGRES, self._add, alter=session.alter)
+            self._landing = Landing(
+                self.name, session, POSTGRES, self._add, bring=self._make_ready, alter=session.alter
+            )
             self._stack = stack.pop_all()
         return self
 
@@ -192,6 +194,9 @@ class PostgresDestination:
         schema, *tables = bookkeeping(POSTGRES)
         there = session.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'landing'")
         return tables if there else [schema, *tables]
+
+    def _make_ready(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:
+        """Change what else these rows go to, before the transaction that brings them: here nothing."""
 
     def _add(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:
         """Copy the files' rows into landing.`table`."""

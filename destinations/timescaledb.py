@@ -108,6 +108,11 @@ class TimescaledbDestination(PostgresDestination):
         assert self._hypertables is not None  # noqa: S101
         return self._hypertables
 
+    def _make_ready(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:  # noqa: ARG002
+        """Give the hypertable the columns that landing has got."""
+        if (declared := self._series.get(table)) is not None:
+            self._kept.add_columns(declared)
+
     def _add(self, table: str, files: Sequence[LandedFile], types: Mapping[str, str]) -> None:
         """Copy the files' rows into landing.`table`; of a time series by way of a table in which they have an order."""
         declared = self._series.get(table)

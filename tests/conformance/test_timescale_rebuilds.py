@@ -7,9 +7,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from destinations.hypertables import Hypertables
 from destinations.postgres import PostgresDestination
+from destinations.postgres_session import PostgresSession
 from destinations.timescaledb import TimescaledbDestination
 from engine.errors import DestinationError
 from engine.load import catch_up
@@ -181,3 +184,76 @@ def test_a_replay_that_a_view_on_landing_stops_takes_nothing(dashboard: Dsn, lak
         run(dsn, lake, replay=True)
     assert ask(dsn, "select count(*) from timeseries.raw_quotes") == before
     assert ask(dsn, "select count(*) from landing.raw_quotes") != [(0,)]
+
+
+def test_candles_of_a_column_that_is_new(timescale: Dsn, lake: FolderLake) -> None:
+    """The table has the column before the candles are made anew of it, and what is landed meanwhile comes too."""
+    lake.land(quotes(0, 4), QUOTES)
+    dsn = timescale("currencies")
+    run(dsn, lake)
+    apart = replace(QUOTES, columns=(*QUOTES.columns, Column("currency", "text")))
+    lake.land([{**row, "currency": "EUR"} for row in quotes(3, 3)], apart)
+    assert run(dsn, lake, apart) == []
+    days = "select currency, count(*) from timeseries.raw_quotes_1d group by 1 order by 1 nulls first"
+    assert ask(dsn, days) == [(None, 2), ("EUR", 2)]
+    assert run(dsn, lake, QUOTES) == []
+    assert ask(dsn, "select count(*) from timeseries.raw_quotes_1d") == [(3,)]
+
+
+def test_payload_fields_named_as_the_order_of_delivery(timescale: Dsn, lake: FolderLake) -> None:
+    odd = replace(QUOTES, columns=(*QUOTES.columns, Column("_seq", "bigint"), Column("_place", "text")))
+    lake.land([{**row, "_seq": 7, "_place": "x"} for row in quotes(0, 4)], odd)
+    lake.land([{**row, "_seq": 1, "_place": "y"} for row in quotes(3, 1, price=99)], odd)
+    dsn = timescale("named")
+    run(dsn, lake, odd)
+    run(dsn, lake, replace(odd, primary_key=OTHER_KEY.primary_key))
+    tell(dsn, "drop table timeseries.raw_quotes cascade")
+    run(dsn, lake, odd)
+    last = "select price, _seq, _place from timeseries.raw_quotes order by at desc limit 1"
+    assert ask(dsn, last) == [(Decimal(99), 1, "y")]
+
+
+def test_a_candle_that_cannot_be_refreshed_keeps_none_of_the_others_back(
+    timescale: Dsn, lake: FolderLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(QUOTES, name="raw_trades")
+    for table in (QUOTES, other):
+        lake.land(quotes(0, 4), table)
+    dsn, refresh, refreshed = timescale("refresh"), Hypertables._refresh, []
+
+    def failing(self: Hypertables, table: Table, length: str) -> None:
+        if table.name == "raw_quotes":
+            raise psycopg.errors.RaiseException("boom")
+        refreshed.append(table.name)
+        refresh(self, table, length)
+
+    monkeypatch.setattr(Hypertables, "_refresh", failing)
+    with TimescaledbDestination("timeseries", dsn) as opened:
+        opened.ensure([QUOTES, other])
+        assert catch_up(opened, lake, [QUOTES, other]).errors == []
+        with pytest.raises(DestinationError, match=r"timeseries\.raw_quotes_1d: boom") as raised:
+            opened.publish()
+    assert "The rows are loaded" in raised.value.remedy
+    assert refreshed == ["raw_trades"]
+
+
+def test_a_new_column_comes_before_the_load_s_transaction(
+    timescale: Dsn, lake: FolderLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `alter`, which waits for moments: readers do not queue behind it (one session here: how is seen, not that)."""
+    lake.land(quotes(0, 2), QUOTES)
+    dsn, altered, alter = timescale("altered"), [], PostgresSession.alter
+    run(dsn, lake)
+
+    def seen(self: PostgresSession, statement: str) -> None:
+        altered.append(statement)
+        alter(self, statement)
+
+    monkeypatch.setattr(PostgresSession, "alter", seen)
+    wider = replace(QUOTES, columns=(*QUOTES.columns, Column("note", "text")))
+    lake.land([{**row, "note": "n"} for row in quotes(2, 1)], wider)
+    run(dsn, lake)
+    assert [statement for statement in altered if "timeseries" in statement] == [
+        'ALTER TABLE "timeseries"."raw_quotes" ADD COLUMN "note" text'
+    ]
+    assert ask(dsn, "select count(*) from timeseries.raw_quotes where note = 'n'") == [(1,)]
