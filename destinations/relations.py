@@ -19,9 +19,9 @@ def drop(session: PostgresSession, destination: str, kind: str, schema: str, nam
         depending = (error.diag.message_detail or str(error)).splitlines()[0]
         raise DestinationError(
             destination,
-            f"{schema}.{name} has to be dropped for what is declared or landed now, and yours stands on it: {depending}",
-            "Drop that (DROP VIEW ...), run again, and make it anew. If nothing of the new type or key has landed yet, to "
-            "take the change in pipelines.yaml back does too.",
+            f"{schema}.{name} has to be dropped for what is declared or landed, and yours stands on it: {depending}",
+            "Drop that (DROP VIEW ...), run again, and make it anew; or take the change in pipelines.yaml back, if "
+            "nothing of the new type has landed yet.",
         ) from None
 
 
