@@ -99,7 +99,10 @@ class Landing:
         return str(rows[0][0])
 
     def ensure(self, tables: Iterable[Table]) -> None:
-        """Create the landing tables of these declarations and add the columns they lack, in one transaction."""
+        """Create the landing tables of these declarations and add the columns they lack.
+
+        In one transaction, except where CREATE and ALTER come before a load's: a failure may then leave some of them.
+        """
         existing = self._every_column()
         known = {str(row[0]) for row in self._session.execute("SELECT table_name FROM landing._cursor")}
         statements, strangers = [], []
@@ -112,9 +115,9 @@ class Landing:
             if table.name not in known:
                 known.add(table.name)
                 strangers.append(table.name)
-        if self._dialect.commits_ddl:
+        if self._is_made_first:
             while statements:
-                self._session.execute(statements.pop(0))
+                self._make(statements.pop(0))
         if statements or strangers:
             with self._session.transaction():
                 for statement in statements:
@@ -157,13 +160,12 @@ class Landing:
         self._check_sequence(table, packages)
         wanted = wanted_columns(packages)
         files = list(landed_files(table, packages))
-        first_of_all = self._dialect.commits_ddl or self._alter is not None
-        if first_of_all:
+        if self._is_made_first:
             self._prepare(table, wanted)
         if self._bring:
             self._hand(table, files, self._bring)
         with self._session.transaction():
-            if not first_of_all:
+            if not self._is_made_first:
                 self._prepare(table, wanted)
             self._hand(table, files, self._add)
             self._advance(table, first - 1, last)
@@ -252,7 +254,15 @@ class Landing:
             else [creation(self._dialect, table, wanted)]
         )
         for statement in statements:
-            (self._alter or self._session.execute)(statement)
+            self._make(statement)
+
+    @property
+    def _is_made_first(self) -> bool:
+        """Whether CREATE and ALTER come before the transaction."""
+        return self._dialect.commits_ddl or self._alter is not None
+
+    def _make(self, statement: str) -> None:
+        (self._alter or self._session.execute)(statement)
 
     def _advance(self, table: str, before: int, after: int) -> None:
         """Move the cursor by compare-and-swap, so that a second writer's transaction cannot commit as well."""

@@ -22,7 +22,7 @@ from destinations import postgres_copy, postgres_session
 from destinations.postgres import PostgresDestination
 from engine.errors import BusyError, DestinationError, GoneError
 from engine.load import catch_up
-from engine.table import Column
+from engine.table import Column, Table
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
 from tests.servers.databases import Dsn
 from tests.servers.postgres_server import PostgresServer
@@ -368,8 +368,14 @@ def test_a_table_that_someone_holds_is_not_waited_for_for_ever(
 
 
 @pytest.mark.faults
-def test_a_new_column_behind_a_long_reader_does_not_hold_up_the_others(database: Dsn, lake: FolderLake) -> None:
-    """X12: the ALTER waits for the long reader in moments; readers that come meanwhile wait for moments at most."""
+@pytest.mark.parametrize("declared", [False, True], ids=["delivered", "declared"])
+def test_a_new_column_behind_a_long_reader_does_not_hold_up_the_others(
+    database: Dsn, lake: FolderLake, *, declared: bool
+) -> None:
+    """X12: the ALTER waits for the long reader in moments; readers that come meanwhile wait for moments at most.
+
+    A column that pipelines.yaml declares comes before any package, by `ensure`.
+    """
     dsn = database()
     finished(dsn, lake)
     wider = (*PRICES.columns, Column("note", "text"))
@@ -379,6 +385,8 @@ def test_a_new_column_behind_a_long_reader_does_not_hold_up_the_others(database:
 
     def load() -> None:
         with PostgresDestination("warehouse", dsn) as opened:
+            if declared:
+                opened.ensure([Table("raw_prices", wider)])
             loaded.append(opened.load("raw_prices", [package]).rows)
 
     with PostgresDestination("dashboard", dsn).reader() as long:
