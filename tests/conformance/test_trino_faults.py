@@ -222,6 +222,7 @@ def test_no_space_for_its_files(target: Target, six_packages: FolderLake, monkey
 EVERYTHING = ["SELECT", "INSERT", "DELETE", "UPDATE", "OWNERSHIP", "GRANT_SELECT"]
 
 
+@pytest.mark.chaos
 def test_a_right_revoked_between_two_packages(
     target: Target, trino: TrinoServer, six_packages: FolderLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +256,7 @@ def test_a_right_revoked_between_two_packages(
     poor.recovers(six_packages)
 
 
+@pytest.mark.chaos
 def test_housekeeping_beside_a_slow_reader(target: Target, trino: TrinoServer, six_packages: FolderLake) -> None:
     """X08: small files are merged and nothing goes that is younger than a week; without that it would not be read."""
     from trino.dbapi import connect

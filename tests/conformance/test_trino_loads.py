@@ -107,7 +107,9 @@ def test_a_kill_after_any_statement_then_one_more_run_holds_every_row_once(
             assert counted(opened) == (expected, expected, number)
 
 
-@pytest.mark.parametrize("meanwhile", ["merged", "taken out", "partly taken out"])
+@pytest.mark.parametrize(
+    "meanwhile", [*(pytest.param(how, marks=pytest.mark.chaos) for how in ("merged", "taken out")), "partly taken out"]
+)
 def test_rows_that_a_killed_load_left_are_neither_doubled_nor_lost(
     warehouse: Warehouse, lake: FolderLake, meanwhile: str
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_stalled_writer_that_wakes_up_adds_nothing(
         assert counted(stalled)[:2] == (6, 6)
 
 
+@pytest.mark.chaos
 def test_the_lake_is_untouched_by_what_happens_to_the_tables(warehouse: Warehouse, lake: FolderLake) -> None:
     packages = [lake.land(price_rows(start, 2)) for start in range(0, 24, 2)]  # more than have folders of their own
     before = lake.checksums()

@@ -128,6 +128,7 @@ def test_a_run_that_takes_too_long_is_stopped_and_what_was_landed_stays(
     assert limit["limit"] == 1
 
 
+@pytest.mark.chaos
 def test_a_schedule_fires_on_its_minute_by_itself(prefect: PrefectApi, served: Served) -> None:
     assert served
     runs = until(lambda: [run for run in prefect.begun("minutely") if run["end_time"]], bool, 100)

@@ -100,6 +100,7 @@ def test_an_edit_counts_without_a_restart(prefect: PrefectApi, served: Served) -
     until(lambda: prefect.deployment("plain")["schedules"], lambda left: not left, 30)
 
 
+@pytest.mark.chaos
 def test_o02_a_killed_server_and_a_killed_engine_up_leave_nothing_stuck(shop: tuple[Shop, str], tmp_path: Path) -> None:
     answers, url = shop
     project, port = make(tmp_path / "project", url), free_port()
