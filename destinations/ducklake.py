@@ -144,8 +144,8 @@ class DucklakeWarehouse:
         with self._clear_errors():
             return self._opened.row_counts(declared)
 
-    def set_back(self, table: str) -> None:
-        """Let a lost table be loaded from its first package again."""
+    def set_back(self, table: Table) -> None:
+        """Make a lost table, empty, and let it be loaded from its first package again."""
         with self._clear_errors():
             self._opened.set_back(table)
 

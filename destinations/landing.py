@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,9 @@ from destinations.landing_counts import row_counts
 from destinations.landing_rules import (
     check_sequence,
     creation,
+    doubled,
     evolution,
+    gone,
     lacks,
     landed_files,
     loaded,
@@ -133,22 +136,36 @@ class Landing:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
         return row_counts(self._session.execute, self.tables(), declared)
 
-    def set_back(self, table: str) -> None:
-        """Put the cursor of a lost table before its first package, in one transaction: it is loaded from there again.
+    def set_back(self, table: Table) -> None:
+        """Make a lost table, empty, and put its cursor before its first package: it is loaded from there again.
 
+        One transaction; where CREATE commits by itself the cursor goes first, and back if the table cannot be made.
         When its packages arrived stays noted, so that models, which have read them, do not take them for new.
         """
-        mark = self._dialect.mark
-        with self._session.transaction():
-            self._session.change(f"UPDATE landing._cursor SET seq = 0 WHERE table_name = {mark}", [table])
-            self._session.change(f"DELETE FROM landing.{QUARANTINE} WHERE table_name = {mark}", [table])
+        mark, make = self._dialect.mark, creation(self._dialect, table.name, [*table.columns, *LINEAGE_COLUMNS])
+        move = f"UPDATE landing._cursor SET seq = {mark} WHERE table_name = {mark}"
+        if not self._dialect.commits_ddl:
+            with self._session.transaction():
+                self._session.execute(make)
+                self._session.change(move, [0, table.name])
+            return
+        before = self.cursors()[table.name]
+        self._session.change(move, [0, table.name])
+        try:
+            self._session.execute(make)
+        except Exception:
+            with suppress(Exception):  # a server that is gone: a table that comes back with its rows is refused
+                self._session.change(move, [before, table.name])
+            raise
 
     def provide(self, tables: Iterable[Table]) -> None:
         """Create the tables and columns that models read and nothing has landed yet; what is there stays as it is."""
         existing = self._every_column()
-        missing = []
+        missing, cursors = [], self.cursors()
         for table in tables:
             known = existing.get(table.name, {})
+            if not known and table.name in cursors:
+                raise gone(self._name, table.name)
             columns = tuple(column for column in table.columns if column.name.lower() not in known)
             if columns:
                 missing.append(Table(table.name, columns))
@@ -160,6 +177,8 @@ class Landing:
         self._check_sequence(table, packages)
         wanted = wanted_columns(packages)
         files = list(landed_files(table, packages))
+        if first == 1:
+            self._refuse_to_double(table)
         if self._is_made_first:
             self._prepare(table, wanted)
         if self._bring:
@@ -167,6 +186,10 @@ class Landing:
         with self._session.transaction():
             if not self._is_made_first:
                 self._prepare(table, wanted)
+            if first == 1:  # of a table that was lost
+                self._session.change(
+                    f"DELETE FROM landing.{QUARANTINE} WHERE table_name = {self._dialect.mark}", [table]
+                )
             self._hand(table, files, self._add)
             self._advance(table, first - 1, last)
             self._arrive(packages)
@@ -239,6 +262,14 @@ class Landing:
 
     def _check_sequence(self, table: str, packages: Sequence[Package]) -> None:
         check_sequence(self._name, table, self.cursors().get(table, 0), packages)
+
+    def _refuse_to_double(self, table: str) -> None:
+        """Before a table's first package: no row of a package may be there. Somebody moved the table, or the cursor."""
+        if "_load_id" not in self._columns(table):
+            return
+        whole = f"landing.{self._dialect.quote(table)}"
+        if self._session.execute(f"SELECT 1 FROM {whole} WHERE _load_id IS NOT NULL LIMIT 1"):
+            raise doubled(self._name, table)
 
     def _hand(self, table: str, files: Sequence[LandedFile], to: FileAdder) -> None:
         for target in (table, QUARANTINE):

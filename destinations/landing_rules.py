@@ -78,6 +78,25 @@ def overtaken(destination: str, table: str, before: int) -> DestinationError:
     return DestinationError(destination, reason, AGAIN)
 
 
+def doubled(destination: str, table: str) -> DestinationError:
+    """Return the error of a table that has rows though nothing was loaded into it, as its cursor says."""
+    return DestinationError(
+        destination,
+        f"landing.{table} has rows, though its cursor in landing._cursor stands before the first package: loading "
+        "would double them",
+        f"`engine replay --destination {destination}` fills it from the lake and builds the models anew.",
+    )
+
+
+def gone(destination: str, table: str) -> DestinationError:
+    """Return the error of a table that somebody dropped: made for models, it would stay empty behind its cursor."""
+    return DestinationError(
+        destination,
+        f"landing.{table} is gone, though packages of it were loaded: no model can read it",
+        f"Run a pipeline that loads there; if that refuses it, `engine replay --destination {destination}`.",
+    )
+
+
 def wanted_columns(packages: Iterable[Package]) -> list[Column]:
     """Return the columns that a table needs for these packages, each once, the lineage's last."""
     columns = {column.name: column for package in packages for column in package.manifest.columns}

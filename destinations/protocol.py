@@ -48,7 +48,8 @@ class Destination(Protocol):
     def tables(self) -> Collection[str]:
         """Return the names of the tables in schema landing. One that has a cursor and is not there was dropped.
 
-        A destination that can fill such a table again without a replay has `set_back(table)` too.
+        A destination that can fill such a table again without a replay has `set_back(table)` too: it makes the
+        table and moves its cursor, both or neither.
         """
 
     def ensure(self, tables: Iterable[Table]) -> None:

@@ -134,8 +134,9 @@ class SnowflakeWarehouse:
         with self._clear_errors():
             return self._opened.tables()
 
-    def set_back(self, table: str) -> None:
-        """Let a lost table be loaded from its first package again."""
+    def set_back(self, table: Table) -> None:
+        """Make a lost table, empty, and let it be loaded from its first package again."""
+        self._check_capitals(table.name, table.columns)
         with self._clear_errors():
             self._opened.set_back(table)
 

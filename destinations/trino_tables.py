@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from destinations.landing_rules import AGAIN, ONE_TYPE
+from destinations.landing_rules import AGAIN, ONE_TYPE, gone
 from destinations.package_rows import SQL_TYPES, fit
 from destinations.trino_lease import Lease
 from destinations.trino_session import Session
@@ -122,8 +122,11 @@ class Tables:
         """Create the tables and columns that models read and nothing has landed yet; what is there stays as it is."""
         self._look()
         missing = []
+        loaded = {str(table) for (table,) in self._session.rows("SELECT DISTINCT table_name FROM landing._packages")}
         for table in tables:
             known = self.columns(table.name)
+            if not known and table.name in loaded:
+                raise gone(self._session.name, table.name)
             columns = tuple(column for column in table.columns if column.name.lower() not in known)
             if columns:
                 missing.append(Table(table.name, columns))

@@ -119,9 +119,9 @@ class Prepared:
 def prepare(destination: Destination, lake: LakeReader, declared: Sequence[Table]) -> Prepared:
     """Make the tables that are declared. What is wrong with one stops that one alone.
 
-    A table that somebody dropped would come back empty behind a cursor that says all is loaded: its cursor is set back,
-    if the lake is the one that it was loaded from. Raises DestinationError where a destination cannot do that, and for
-    what concerns every table.
+    A table that somebody dropped would come back empty behind a cursor that says all is loaded: it is made with its
+    cursor set back, if the lake is the one that it was loaded from, and refused where a destination cannot do that.
+    Raises DestinationError for what concerns every table.
     """
     found = Prepared()
     cursors, newest, there = destination.cursors(), destination.newest(), destination.tables()
@@ -138,9 +138,15 @@ def prepare(destination: Destination, lake: LakeReader, declared: Sequence[Table
             remedy = (
                 f"`engine replay --destination {destination.name}` fills it from the lake and builds the models anew."
             )
-            raise DestinationError(destination.name, gone, remedy)
+            found.refused[table.name] = DestinationError(destination.name, gone, remedy)
         else:
-            set_back(table.name)
+            try:
+                set_back(table)
+            except GoneError:
+                raise
+            except DestinationError as error:
+                found.refused[table.name] = _of_table(error, table.name)
+                continue
             found.lost.append(table)
             found.notes.append(f"{gone}: it is filled from the lake again")
     found.refused |= _make(destination, [table for table in declared if table.name not in found.refused])
@@ -148,13 +154,16 @@ def prepare(destination: Destination, lake: LakeReader, declared: Sequence[Table
 
 
 def _make(destination: Destination, tables: Sequence[Table]) -> dict[str, TickhouseError]:
-    """Make these tables all at once, or, if that is refused, one by one; return what each is refused for."""
+    """Make these tables all at once, or, if that is refused, one by one; return what each is refused for.
+
+    Raises DestinationError if all of several tables are refused for one reason: it is not theirs.
+    """
     try:
         destination.ensure(tables)
     except GoneError:
         raise
     except DestinationError:
-        refused: dict[str, TickhouseError] = {}
+        refused: dict[str, DestinationError] = {}
         for table in tables:
             try:
                 destination.ensure([table])
@@ -162,9 +171,9 @@ def _make(destination: Destination, tables: Sequence[Table]) -> dict[str, Tickho
                 raise
             except DestinationError as error:
                 refused[table.name] = error
-        if len(refused) == len(tables):
+        if len(refused) == len(tables) > 1 and len({error.reason for error in refused.values()}) == 1:
             raise
-        return refused
+        return {name: _of_table(error, name) for name, error in refused.items()}
     return {}
 
 
@@ -251,6 +260,14 @@ def _of_another_lake(name: str, lake: LakeReader, load: TableLoad, newest: str |
         f"{name}: loaded {newest} as package {load.seq} of {load.table}, the lake has {entry.load_id}",
         "This is another lake. Correct `lake:` in pipelines.yaml, or rebuild the destination with `engine replay`.",
     )
+
+
+def _of_table(error: DestinationError, table: str) -> DestinationError:
+    """Name the table in what the destination says of it."""
+    if f"landing.{table}" in error.reason:
+        return error
+    reason = error.reason.removeprefix(f"{error.destination}: ")
+    return DestinationError(error.destination, f"landing.{table}: {reason}", error.remedy)
 
 
 def _of_package(error: DestinationError, load_id: str) -> DestinationError:

@@ -316,10 +316,14 @@ def test_a_table_that_somebody_dropped_is_filled_again(warehouse: Opener, lake: 
     lake.land(price_rows(5, 1))
     with warehouse() as opened:
         if isinstance(opened, TrinoWarehouse):
-            with pytest.raises(
-                DestinationError, match=r"raw_prices is gone.*\n.*`engine replay --destination warehouse`"
-            ):
-                run(opened, lake, PRICES)
+            other = Table("raw_other", PRICES.columns)
+            lake.land(price_rows(0, 2), other)
+            _, report = run(opened, lake, PRICES, other)
+            assert [line.partition(", ")[0] for line in report.errors] == ["warehouse: landing.raw_prices is gone"]
+            assert "`engine replay --destination warehouse`" in report.errors[0]
+            assert report.rows == 2, "the other table is loaded"
+            with pytest.raises(DestinationError, match="no model can read it"):
+                opened.provide([PRICES])
             return
         notes, report = run(opened, lake, PRICES)
         assert notes == [
@@ -330,6 +334,37 @@ def test_a_table_that_somebody_dropped_is_filled_again(warehouse: Opener, lake: 
         assert rows(opened, "select count(*) from landing._quarantine") == [(1,)]
         assert rows(opened, arrivals)[:2] == before
         assert run(opened, lake, PRICES)[0] == []
+
+
+@pytest.mark.parametrize("warehouse", EVERY[:4], indirect=True)
+def test_what_was_moved_by_hand_doubles_no_row(warehouse: Opener, lake: FolderLake) -> None:
+    """A cursor, or the table itself, goes and comes back: loaded once more, what it has would be there twice."""
+    lake.land(price_rows(0, 3))
+    count = "select count(*), count(distinct symbol) from landing.raw_prices"
+    with warehouse() as opened:
+        run(opened, lake, PRICES)
+        ask = opened._landing._session.execute
+        lake.land([], PRICES)
+        ask("ALTER TABLE landing.raw_prices RENAME TO aside")
+        ask("CREATE VIEW landing.raw_prices AS SELECT * FROM landing.aside")
+        _, report = run(opened, lake, PRICES)
+        assert all("raw_prices" in line for line in report.errors)
+        assert opened.cursors()["raw_prices"] >= 1
+        ask("DROP VIEW landing.raw_prices")
+        with pytest.raises(DestinationError, match=r"landing\.raw_prices is gone"):
+            opened._landing.provide([PRICES])
+        ask("ALTER TABLE landing.aside RENAME TO raw_prices")
+        assert run(opened, lake, PRICES)[1].errors == []
+        assert rows(opened, count) == [(3, 3)]
+        ask("DROP TABLE landing._cursor")
+    with warehouse() as opened:
+        _, report = run(opened, lake, PRICES)
+        [line] = report.errors
+        assert line.startswith("warehouse: landing.raw_prices has rows, though its cursor")
+        assert "`engine replay --destination warehouse`" in line
+        assert rows(opened, count) == [(3, 3)]
+        opened.reset(["raw_prices"])
+        assert (run(opened, lake, PRICES)[1].errors, rows(opened, count)) == ([], [(3, 3)])
 
 
 @swift

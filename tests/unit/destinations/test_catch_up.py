@@ -17,7 +17,7 @@ from engine.config.models import FilesystemLake
 from engine.errors import DestinationError
 from engine.lake.lake import Lake, open_lake
 from engine.lake.package import Package
-from engine.load import catch_up
+from engine.load import catch_up, prepare
 from engine.table import LINEAGE_COLUMNS, QUARANTINE_COLUMNS, Table
 from tests.conformance.landed_packages import PRICES, FolderLake, arrow_rows, price_rows
 
@@ -112,6 +112,37 @@ def test_a_refused_load_stops_its_table_and_is_reported(lake: FolderLake) -> Non
     report = catch_up(Recorder(refuse=2), lake, [PRICES, OTHER])
     assert report.errors == ["recorder: no space left (package raw_prices-000002) — Free some."]
     assert report.rows == 2
+
+
+class Refusing(Recorder):
+    """One that refuses tables, each for its reason."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__()
+        self._reasons = reasons
+
+    def tables(self) -> set[str]:
+        return set()
+
+    def ensure(self, tables: Iterable[Table]) -> None:
+        for table in tables:
+            if table.name in self._reasons:
+                raise DestinationError(self.name, self._reasons[table.name], "Mend it.")
+
+
+def test_what_a_table_is_refused_for_names_it(lake: FolderLake) -> None:
+    """Of all of them what each is refused for, unless it is the same: that is no table's."""
+    found = prepare(Refusing({"raw_prices": "must be owner"}), lake, [PRICES, OTHER])
+    assert {name: error.line for name, error in found.refused.items()} == {
+        "raw_prices": "recorder: landing.raw_prices: must be owner — Mend it."
+    }
+    found = prepare(Refusing({"raw_prices": "must be owner", "raw_other": "a view"}), lake, [PRICES, OTHER])
+    assert [error.reason for error in found.refused.values()] == [
+        "recorder: landing.raw_prices: must be owner",
+        "recorder: landing.raw_other: a view",
+    ]
+    with pytest.raises(DestinationError, match=r"^recorder: no space left\n"):
+        prepare(Refusing(dict.fromkeys(["raw_prices", "raw_other"], "no space left")), lake, [PRICES, OTHER])
 
 
 def test_a_lake_behind_its_destination_is_the_wrong_lake(lake: FolderLake) -> None:

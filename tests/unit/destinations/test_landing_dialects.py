@@ -63,6 +63,26 @@ def test_where_ddl_commits_by_itself_it_runs_before_the_loads_transaction(tmp_pa
         assert connection.execute("select count(*) from landing.raw_prices").fetchall() == [(3,)]
 
 
+@pytest.mark.parametrize("commits_ddl", [True, False])
+def test_a_lost_table_that_cannot_be_made_keeps_its_cursor(tmp_path: Path, *, commits_ddl: bool) -> None:
+    """What has its name is no table; when the table comes back, its rows are behind the cursor as before."""
+    dialect, made = replace(DUCKDB, commits_ddl=commits_ddl), "select seq, (select count(*) from landing.raw_prices)"
+    with duckdb.connect() as connection:
+        for statement in bookkeeping(dialect):
+            connection.execute(statement)
+        session = CommitsDdl(connection) if commits_ddl else DuckdbSession(connection)
+        landing = Landing("test", session, dialect, lambda *_: None)
+        connection.execute("INSERT INTO landing._cursor VALUES ('raw_prices', 3), ('raw_other', 2)")
+        connection.execute("CREATE VIEW landing.raw_prices AS SELECT 1 AS one")
+        with pytest.raises(duckdb.Error, match="raw_prices"):
+            landing.set_back(PRICES)
+        assert landing.cursors() == {"raw_prices": 3, "raw_other": 2}
+        connection.execute("DROP VIEW landing.raw_prices")
+        landing.set_back(PRICES)
+        assert landing.cursors() == {"raw_other": 2}
+        assert connection.execute(f"{made} from landing._cursor where table_name = 'raw_prices'").fetchall() == [(0, 0)]
+
+
 def test_words_marks_and_quotes_are_the_dialects(tmp_path: Path) -> None:
     statements: list[tuple[str, list[Any]]] = []
 
