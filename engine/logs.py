@@ -2,14 +2,16 @@
 
 `time` is UTC with milliseconds, `level` info, warning or error, `run_id` the run that the line belongs to (null before
 one has begun), `message` the text for people. A step's lines have `step` and `event` besides (begin, progress, wait,
-end), and its end has figures: `rows`, `bytes` (of the packages' files), `seconds`.
+end), and its end has figures: `rows`, `bytes` (of the packages' files), `seconds`; one that is no number is null.
 """
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import logging
+import math
 import os
 import sys
 import threading
@@ -22,7 +24,8 @@ from engine.redact import visible
 FORMAT_VARIABLE = "TICKHOUSE_LOG_FORMAT"
 NO_RUN: dict[str, Any] = {"run_id": None}
 OPENING = '{"time": '
-LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
+LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
+"""From which of logging's numbers on a record has the word; a library may have levels of its own. Below: debug."""
 
 
 class JsonLog:
@@ -61,8 +64,13 @@ class JsonLog:
             self._stream.flush()
 
     def _safe(self, value: Any) -> Any:
-        if isinstance(value, list):
+        """Without a secret, and as JSON has it: no NaN, no infinity."""
+        if isinstance(value, dict):
+            return {self.redact(str(key)): self._safe(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
             return [self._safe(one) for one in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
         return self.redact(value) if isinstance(value, str) else value
 
 
@@ -77,21 +85,35 @@ class _Lines(io.TextIOBase):
     def __init__(self, log: JsonLog, level: str) -> None:
         self._log = log
         self._level = level
-        self._kept = threading.local()  # two threads' halves of lines do not mix
+        self._kept: dict[threading.Thread, str] = {}  # two threads' halves of lines do not mix
+        self._ends = False
 
     def writable(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        *lines, rest = (getattr(self._kept, "text", "") + text).split("\n")
-        self._kept.text = rest
+        thread = threading.current_thread()
+        *lines, rest = (self._kept.pop(thread, "") + text).split("\n")
+        if rest:
+            self._kept[thread] = rest
         for line in lines:
-            if line.strip() and not self._log.pass_on(line):
-                self._log.write(line, level=self._level)
+            self._tell(line)
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: half a line waits for its other half."""
+        """Nothing: half a line waits for its other half, until the process ends."""
+        if self._ends:
+            for thread in list(self._kept):
+                self._tell(self._kept.pop(thread, ""))
+
+    def end(self) -> None:
+        """From now on nothing waits: the interpreter flushes once more behind this."""
+        self._ends = True
+        self.flush()
+
+    def _tell(self, line: str) -> None:
+        if line.strip() and not self._log.pass_on(line):
+            self._log.write(line, level=self._level)
 
 
 class _Records(logging.Handler):
@@ -103,7 +125,8 @@ class _Records(logging.Handler):
         """Write the record; a traceback is a text of its own."""
         try:
             more = {"traceback": logging.Formatter().formatException(record.exc_info)} if record.exc_info else {}
-            self._log.write(record.getMessage(), level=LEVELS[record.levelname], logger=record.name, **more)
+            level = next((word for least, word in LEVELS if record.levelno >= least), "debug")
+            self._log.write(record.getMessage(), level=level, logger=record.name, **more)
         except Exception:
             self.handleError(record)
 
@@ -130,7 +153,10 @@ def talk_json(redact: Callable[[str], str]) -> JsonLog:
     if _current is None:
         _current = JsonLog(sys.stderr, redact)
         _current.document = sys.stdout
-        sys.stdout, sys.stderr = _Lines(_current, "info"), _Lines(_current, "info")
+        for name in ("stdout", "stderr"):
+            lines = _Lines(_current, "info")
+            setattr(sys, name, lines)
+            atexit.register(lines.end)
         handler = _Records(_current)
         logging.getLogger().addHandler(handler)
         for name in ("engine", "sources", "destinations"):

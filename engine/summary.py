@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from engine.redact import visible
 from engine.words import counted
@@ -41,13 +42,18 @@ def summary(report: RunReport, *, width: int = 110) -> str:
     return out.getvalue().rstrip()
 
 
-def totals(report: RunReport) -> dict[str, int | float | str | list[str]]:
+def totals(report: RunReport) -> dict[str, Any]:
     """Return a run in one line of a log for machines: sums over its steps, and what a person has to know."""
+    set_aside: dict[str, Counter[str]] = {}
+    for r in report.resources:
+        if r.set_aside:
+            set_aside.setdefault(r.table, Counter()).update(r.set_aside)
     return {
         "status": report.status,
         "exit_code": report.exit_code,
         "rows": sum(r.rows for r in report.resources),
         "quarantined": sum(r.quarantined for r in report.resources),
+        "set_aside": set_aside,
         "bytes": sum(r.bytes for r in report.resources),
         "rows_loaded": sum(d.rows for d in report.destinations),
         "models": sum(t.models for t in report.transforms),

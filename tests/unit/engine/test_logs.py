@@ -76,7 +76,18 @@ def test_steps_as_objects() -> None:
     }
 
 
+def test_figures_and_texts_are_json_without_a_secret() -> None:
+    """At any depth; a figure that is no number in JSON is null."""
+    said = io.StringIO()
+    log = JsonLog(said, Redactor([SECRET]))
+    log.write("figures", rows=float("nan"), inner={"s": [float("inf"), {SECRET: (SECRET, 1.5)}]})
+    assert log.pass_on('{"time": "t", "level": "info", "run_id": null, "rows": NaN, "message": "of a child"}')
+    first, second = (json.loads(line, parse_constant=pytest.fail) for line in said.getvalue().splitlines())
+    assert (first["rows"], first["inner"], second["rows"]) == (None, {"s": [None, {"***": ["***", 1.5]}]}, None)
+
+
 def test_a_run_in_json(shop: SmallProject) -> None:
+    shop.deliver("orders2", [{"id": 20 + i, "price": "dear", "note": "x"} for i in range(2)])
     done = engine(shop, "run", "daily", "--log-format", "json")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     lines = objects(done.stderr)
@@ -86,6 +97,9 @@ def test_a_run_in_json(shop: SmallProject) -> None:
     assert (lines[0]["event"], lines[-1]["event"], lines[-1]["status"]) == ("run_begin", "run_end", "ok")
     ends = {line["step"]: line for line in lines if line.get("event") == "end"}
     assert sum(line["rows"] for step, line in ends.items() if step.startswith("extract")) == lines[-1]["rows"] > 0
+    assert lines[-1]["quarantined"] == 2
+    [[reason, count]] = lines[-1]["set_aside"].pop("raw_orders").items()
+    assert ("price" in reason, count, lines[-1]["set_aside"]) == (True, 2, {}), reason
 
 
 def test_the_document_stays_alone_on_standard_output(shop: SmallProject) -> None:
@@ -119,6 +133,9 @@ try:
 except ValueError:
     logging.getLogger("library").warning("failed", exc_info=True)
 logging.getLogger("library").info("not told")
+logging.getLogger("library").log(35, "a level of its own")
+print("half a line", end="", flush=True)
+thread = threading.Thread(target=lambda: print("another's half", end="")); thread.start(); thread.join()
 raise RuntimeError("hidden end")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -134,4 +151,5 @@ raise RuntimeError("hidden end")
         "warning",
         True,
     )
-    assert rest[-1]["message"] == "RuntimeError: *** end"
+    assert (rest[2]["message"], rest[2]["level"]) == ("a level of its own", "warning")
+    assert [line["message"] for line in rest[-3:]] == ["RuntimeError: *** end", "half a line", "another's half"]
