@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 from engine.config.models import S3Lake
 from engine.errors import LakeError
-from engine.lake.remote import CLOCK_REMEDY, Remote
+from engine.lake.remote import CLOCK_REMEDY, Remote, error_code
 
 SKEW_SECONDS = 60.0
 """S3 refuses requests of a clock that is a quarter of an hour off."""
+
+STALE_REMEDY = "A lake needs a server that gives back at once what was written: look for a cache or a proxy before it."
 
 
 class Examined(NamedTuple):
@@ -59,14 +61,24 @@ def _clock(theirs: float, started: float, ended: float) -> Examined:
 
 
 def _rights(remote: Remote) -> Examined:
-    probe = f"_probes/{secrets.token_hex(8)}"
+    """Whether the key may do what a lake does. Raises LakeError where the server goes away meanwhile."""
+    probe, written = f"_probes/{secrets.token_hex(8)}", b"probe"
     doing = "write"
     try:
-        remote.put(probe, b"probe")
+        remote.put(probe, written)
         doing = "read"
-        remote.read(probe)
+        found = remote.read(probe)
         doing = "remove what it wrote"
         remote.remove_object(probe)
     except LakeError as error:
-        return Examined("rights", ok=False, detail=f"the key may not {doing}: {error.reason}", remedy=error.remedy)
+        if isinstance(error.__cause__, PermissionError):
+            detail = f"the key may not {doing}: {error.reason}"
+        elif error_code(error.__cause__):
+            detail = f"the key could not {doing}: {error.reason}"
+        else:
+            raise
+        return Examined("rights", ok=False, detail=detail, remedy=error.remedy)
+    if found != written:
+        what = "nothing" if found is None else "something else"
+        return Examined("rights", ok=False, detail=f"a probe was written, and {what} was read", remedy=STALE_REMEDY)
     return Examined("rights", ok=True, detail="the key may write, read and remove")

@@ -86,7 +86,7 @@ class Remote:
             with self._said():
                 self._fs.pipe_file(self._key(path), data, mode="create")
         except LakeError as error:
-            if _code(error.__cause__) in TAKEN or isinstance(error.__cause__, FileExistsError):
+            if error_code(error.__cause__) in TAKEN or isinstance(error.__cause__, FileExistsError):
                 return False
             raise
         return True
@@ -195,7 +195,7 @@ class Remote:
         from aiohttp import ClientError as TransportError
         from botocore.exceptions import BotoCoreError
 
-        code = _code(error)
+        code = error_code(error)
         if code == BAD_REQUEST and not BUCKET_NAME.fullmatch(self.bucket):  # MinIO asked for its head: no reason comes
             code = "InvalidBucketName"
         if code in CODES:
@@ -213,7 +213,7 @@ class Remote:
         return LakeError(f"{self.where}: {cause}", remedy)
 
 
-def _code(error: BaseException | None) -> str:
+def error_code(error: BaseException | None) -> str:
     """Return S3's error code behind an exception of s3fs, '' if there is none."""
     while error is not None:
         answer = getattr(error, "response", None)

@@ -88,6 +88,22 @@ def test_doctor_asks_for_server_rights_and_clock(
     assert re.fullmatch(r"(299|300|301) s behind this machine", clock.detail)
 
 
+def test_doctor_reads_what_it_wrote_and_blames_no_key_for_a_server_that_went_away(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(lake_on(server, tmp_path))
+    settings = settings_of(server, tmp_path)
+    for answer, said in ((b"of yesterday", "something else was read"), (None, "nothing was read")):
+        monkeypatch.setattr(remote.Remote, "read", lambda *_, answer=answer: answer)
+        rights = {each.what: each for each in examine(settings)}["rights"]
+        assert (rights.ok, said in rights.detail) == (False, True)
+    monkeypatch.undo()
+    away = remote.Remote(settings_of(server, tmp_path, endpoint="http://127.0.0.1:1"))
+    monkeypatch.setattr(remote.Remote, "read", lambda _, path: away.size(path))
+    with pytest.raises(LakeError, match="cannot be reached"):
+        list(examine(settings))
+
+
 def test_a_bucket_is_made_or_its_name_refused(server: S3Server, tmp_path: Path) -> None:
     lake = lake_on(server, tmp_path, bucket="made-by-the-lake")
     land(lake)
