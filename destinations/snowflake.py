@@ -173,8 +173,9 @@ class SnowflakeWarehouse:
                     self.name,
                     f"landing.{table} cannot have the column {column.name!r} on Snowflake: its name is in capitals "
                     f"there, which lead back to {back!r}",
-                    "Leave the column out for this destination's pipelines (contract: columns: discard_value), or have "
-                    "the source call it otherwise.",
+                    f"Land it under another name (columns: NAME: {{from: {column.name}}}), and if packages with it are "
+                    "landed, which keep it, the resource as another `table`. Or leave this destination out of `load:` "
+                    "of the pipelines that extract it: the table stays unloaded there (docs/snowflake.md, Names).",
                 )
 
     def provide(self, tables: Iterable[Table]) -> None:

@@ -11,8 +11,9 @@ import pytest
 from destinations.snowflake import SnowflakeWarehouse
 from destinations.snowflake_settings import SnowflakeSettings
 from engine.errors import BusyError, DestinationError, GoneError
+from engine.load import catch_up, prepare
 from engine.table import Column, Table
-from tests.conformance.landed_packages import FolderLake, price_rows
+from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
 
 COUNT = "SELECT COUNT(*) FROM landing.raw_prices"
 Named = Callable[[str], SnowflakeSettings]
@@ -43,6 +44,10 @@ def test_a_column_whose_capitals_do_not_lead_back_is_refused(snowflake: Named, t
         with pytest.raises(DestinationError, match=r"landing\.raw_sizes cannot have the column"):
             opened.load("raw_sizes", [lake.land([{"größe": Decimal("1.5")}], sizes)])
         assert opened.cursors() == {}
+        refused = prepare(opened, lake, [sizes, PRICES]).refused
+        assert catch_up(opened, lake, [PRICES], refused=refused).errors == []
+        [line] = catch_up(opened, lake, [sizes], refused=refused).errors
+        assert "columns: NAME: {from: größe}" in line
         opened.ensure([Table("raw_sizes", (Column("höhe", "decimal"),))])
 
 
