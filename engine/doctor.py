@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.compose import every_table
 from engine.config.models import S3Lake
-from engine.errors import NotPublishedError, TickhouseError
-from engine.load import another_lake
+from engine.errors import LakeError, NotPublishedError, TickhouseError
+from engine.rebuilding import Rebuilding
 from engine.words import counted
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ class Finding:
 
 def examine(project: Project) -> list[Finding]:
     """Run every check; a check that fails does not keep the others from running."""
-    lake = list(_lake(project))
+    found, lake = _lake(project)
     return [
         *_machine(project),
-        *lake,
-        *_destinations(project, sound=all(finding.ok for finding in lake)),
+        *found,
+        *_destinations(project, lake, sound=all(finding.ok for finding in found)),
         *_sources(project),
         *_messages(project),
         *_catalogue(project),
@@ -80,52 +80,53 @@ def _machine(project: Project) -> Iterator[Finding]:
         yield Finding(f"package {package}", present, f"for {purpose}", "Run `make demo` or `uv sync --all-extras`.")
 
 
-def _lake(project: Project) -> Iterator[Finding]:
+def _lake(project: Project) -> tuple[list[Finding], LakeReader | None]:
+    """Check the lake; return it too, if it answers."""
     from engine.lake.lake import open_lake
 
+    found: list[Finding] = []
     try:
         if isinstance(project.profile.lake, S3Lake):
             from engine.lake.bucket_doctor import examine as examine_bucket
 
             for what, ok, detail, remedy in examine_bucket(project.profile.lake):
-                yield Finding(f"lake: {what}", ok, detail, remedy)
+                found.append(Finding(f"lake: {what}", ok, detail, remedy))
         lake = open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache")
         problems = lake.verify()
     except TickhouseError as error:
-        yield Finding("lake", ok=False, detail=error.reason, remedy=error.remedy)
-        return
+        return [*found, Finding("lake", ok=False, detail=error.reason, remedy=error.remedy)], None
     if not problems:
-        yield Finding("lake", ok=True, detail="every package is there, with its checksums")
-    for problem in problems:
-        yield Finding("lake", ok=problem.harmless, detail=problem.reason, remedy=problem.remedy)
+        found.append(Finding("lake", ok=True, detail="every package is there, with its checksums"))
+    found += [Finding("lake", problem.harmless, problem.reason, problem.remedy) for problem in problems]
+    return found, lake
 
 
-def _destinations(project: Project, *, sound: bool) -> Iterator[Finding]:
+def _destinations(project: Project, lake: LakeReader | None, *, sound: bool) -> Iterator[Finding]:
     """Ask each destination; `sound` is whether the lake is: a warehouse may share its files."""
     from destinations import open_destination
-    from engine.lake.lake import open_lake
 
     tables = {table.name for table in every_table(project)}
-    lake = None
-    with suppress(TickhouseError):  # said of the lake already
-        lake = open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache")
     for name, settings in project.destinations.items():
+        yield from _replay(project, name)
         try:
             opened: Any = open_destination(name, settings, project.project_dir, project.data_dir)
             if hasattr(opened, "examine"):
                 for what, ok, detail, remedy in opened.examine():
                     yield Finding(f"destination {name}: {what}", ok, detail, remedy)
-                with suppress(NotPublishedError):
-                    yield from _rows(name, opened, tables, sound=sound)
-                    yield from _origin(name, opened, lake)
                 if hasattr(opened, "books"):
                     yield Finding(f"destination {name}", ok=True, detail=f"opens; {_loaded(opened)}")
+                with suppress(NotPublishedError):
+                    yield from _rows(name, opened, tables, sound=sound)
+                    yield from _against(project, name, opened, lake)
                 continue
             with opened:
                 loaded = counted(len(opened.cursors()), "table")
                 yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} loaded")
                 yield from _rows(name, opened, tables, sound=sound)
-                yield from _origin(name, opened, lake)
+                yield from _against(project, name, opened, lake)
+        except LakeError as error:  # told once, of the lake, which is not asked again
+            lake = None
+            yield Finding("lake", ok=False, detail=error.reason, remedy=error.remedy)
         except TickhouseError as error:
             yield Finding(f"destination {name}", False, error.reason.removeprefix(f"{name}: "), error.remedy)
         except Exception as error:  # a check that fails does not keep the others from running
@@ -166,28 +167,21 @@ def _rows(name: str, opened: Any, tables: Collection[str], *, sound: bool) -> It
         yield Finding(f"destination {name}: rows", not wrong, detail, remedy)
 
 
-NEWEST = (
-    "SELECT p.table_name, p.seq, p._load_id FROM landing._packages p JOIN (SELECT table_name, MAX(seq) AS seq"
-    " FROM landing._packages GROUP BY table_name) n ON p.table_name = n.table_name AND p.seq = n.seq"
-)
+def _against(project: Project, name: str, opened: Any, lake: LakeReader | None) -> Iterator[Finding]:
+    """Compare what is loaded there with the lake, if that answers."""
+    from engine.behind import compare
+
+    if lake is not None and (compared := compare(project, name, opened, lake)) is not None:
+        yield Finding(f"destination {name}: lake", compared.ok, compared.detail, compared.remedy)
 
 
-def _origin(name: str, opened: Any, lake: LakeReader | None) -> Iterator[Finding]:
-    """Say so when what is loaded there came from another lake; runs refuse it."""
-    if lake is None:
-        return
-    if hasattr(opened, "books"):
-        newest = opened.books(NEWEST)
-    else:
-        with opened.reader() as connection:
-            newest = connection.execute(NEWEST).fetchall()
-    cursors, ids = (
-        {str(table): int(seq) for table, seq, _ in newest},
-        {str(table): str(id_) for table, _, id_ in newest},
-    )
-    error = another_lake(name, cursors, ids, lake)
-    if error is not None:
-        yield Finding(f"destination {name}: lake", ok=False, detail=error.reason, remedy=error.remedy)
+def _replay(project: Project, name: str) -> Iterator[Finding]:
+    """Say so when a replay did not end: readers keep what they had, and the next run finishes it."""
+    if Rebuilding(project.data_dir, name, project.destinations[name]).under_way:
+        remedy = (
+            f"If none is under way: run a pipeline that loads there, or `engine replay --destination {name}` again."
+        )
+        yield Finding(f"destination {name}: replay", ok=False, detail="a replay has not ended", remedy=remedy)
 
 
 def _messages(project: Project) -> Iterator[Finding]:

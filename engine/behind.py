@@ -1,0 +1,106 @@
+"""Against the lake: was a destination loaded from this one, which packages does it lack, and should it have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engine.compose import compose
+from engine.errors import TickhouseError
+from engine.ledger import Ledger
+from engine.load import another_lake
+from engine.words import counted
+
+if TYPE_CHECKING:
+    from engine.config.project import Project
+    from engine.load import LakeReader
+
+CURSORS = (
+    "SELECT c.table_name, c.seq, p._load_id FROM landing._cursor c LEFT JOIN landing._packages p"
+    " ON p.table_name = c.table_name AND p.seq = c.seq WHERE c.seq > 0"
+)
+NEWEST = (
+    "SELECT p.table_name, p.seq, p._load_id FROM landing._packages p JOIN (SELECT table_name, MAX(seq) AS seq"
+    " FROM landing._packages GROUP BY table_name) n ON p.table_name = n.table_name AND p.seq = n.seq"
+)
+"""Where a cursor is what `_packages` says, and cannot be set back."""
+
+
+class Compared(NamedTuple):
+    """Whether a destination is where it should be, what was found, and what to do."""
+
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def compare(project: Project, name: str, opened: Any, lake: LakeReader) -> Compared | None:
+    """Compare a destination's cursors with the lake's heads; None: the lake has nothing that is loaded there.
+
+    It may lack what the next run loads. What was landed before a run ended that should have loaded it is missing.
+    Raises LakeError or DestinationError.
+    """
+    cursors, newest = _standing(opened)
+    error = another_lake(name, cursors, newest, lake)
+    if error is not None:
+        return Compared(ok=False, detail=error.reason, remedy=error.remedy)
+    pipelines = _pipelines(project, name)
+    heads = {table: head.seq for table in pipelines if (head := lake.head(table))}
+    behind = {table: seq - cursors.get(table, 0) for table, seq in heads.items() if seq > cursors.get(table, 0)}
+    if not behind:
+        return Compared(ok=True, detail=f"every package of {counted(len(heads), 'table')} is loaded") if heads else None
+    ended = {pipeline: _ended(project, pipeline) for table in behind for pipeline in pipelines[table]}
+    late: dict[str, None] = {}
+    for table in behind:
+        for first in lake.entries(table, after=cursors.get(table, 0), limit=1):
+            late |= dict.fromkeys(p for p in pipelines[table] if (at := ended[p]) and at > first.committed_at)
+    told = ", ".join(
+        f"landing.{table} is {counted(count, 'package')} behind the lake" for table, count in behind.items()
+    )
+    if not late:
+        return Compared(ok=True, detail=f"{told}: the next run of {', '.join(ended)} loads that")
+    return Compared(
+        ok=False,
+        detail=f"{told}, though {', '.join(late)} ran since",
+        remedy="Look at `engine status` for what failed there, mend it, then "
+        + ", ".join(f"`engine run {pipeline}`" for pipeline in late)
+        + ".",
+    )
+
+
+def _standing(opened: Any) -> tuple[Mapping[str, int], Mapping[str, str]]:
+    """Return a destination's cursors, and the load ids of the packages where they stand."""
+    if not hasattr(opened, "examine"):  # an embedded one, which is open
+        return opened.cursors(), opened.newest()
+    rows: Sequence[Sequence[Any]]
+    if hasattr(opened, "books"):
+        rows = opened.books(CURSORS if hasattr(opened, "set_back") else NEWEST)
+    else:
+        with opened.reader() as connection:
+            rows = connection.execute(CURSORS).fetchall()
+    return (
+        {str(table): int(seq) for table, seq, _ in rows},
+        {str(table): str(load_id) for table, _, load_id in rows if load_id is not None},
+    )
+
+
+def _pipelines(project: Project, destination: str) -> dict[str, list[str]]:
+    """Return the pipelines that load each table there, by table."""
+    found: dict[str, list[str]] = {}
+    for pipeline in project.file.pipelines:
+        composed = compose(project, pipeline)
+        if destination in composed.destinations:
+            for table in composed.tables:
+                found.setdefault(table.name, []).append(pipeline)
+    return found
+
+
+def _ended(project: Project, pipeline: str) -> datetime | None:
+    """Return when a pipeline's newest run that was not stopped ended; None: not here, as far as is known."""
+    try:
+        runs = Ledger(project.data_dir).last(pipeline)
+    except TickhouseError:
+        return None
+    ended = [run.ended_at for run in runs if run.ended_at and run.status != "stopped"]
+    return datetime.fromisoformat(max(ended)) if ended else None

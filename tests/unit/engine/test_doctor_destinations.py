@@ -1,0 +1,78 @@
+"""`engine doctor`, of destinations: what they lack of the lake, a replay that did not end, a lake that is away."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from engine.doctor import Finding, examine
+from engine.errors import LakeError
+from engine.lake.lake import Lake
+from engine.ledger import Ledger
+from engine.rebuilding import Rebuilding
+from tests.faults.small_project import SMALL, SmallProject, small_project
+
+TWO = SMALL.replace("warehouse}\n", "warehouse}\n    second: {type: duckdb, path: second.duckdb}\n").replace(
+    "load: [warehouse]", "load: [warehouse, second]"
+)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> SmallProject:
+    made = small_project(tmp_path)
+    made.write(TWO)
+    made.orders(1)
+    assert made.run().failures == []
+    return made
+
+
+def of(shop: SmallProject, ending: str) -> list[Finding]:
+    return [finding for finding in examine(shop.project()) if finding.what.endswith(ending)]
+
+
+def test_a_destination_that_stands_still_is_told(shop: SmallProject) -> None:
+    """What the next run loads is a note; what a run since then should have loaded is wrong."""
+    assert [(found.ok, found.detail) for found in of(shop, ": lake")] == [
+        (True, "every package of 3 tables is loaded")
+    ] * 2
+    shop.orders(2)
+    shop.run("land")
+    behind = "landing.raw_orders is 1 package behind the lake"
+    assert [(found.ok, found.detail) for found in of(shop, ": lake")] == [
+        (True, f"{behind}: the next run of daily loads that")
+    ] * 2
+    ledger = Ledger(shop.data)
+    for status in ("stopped", "partial"):
+        now = datetime.now(UTC)
+        ledger.start(status, "daily", now)
+        ledger.finish(status, now, status, {})
+        assert {found.ok for found in of(shop, ": lake")} == {status == "stopped"}
+    found = of(shop, ": lake")[0]
+    assert found.detail == f"{behind}, though daily ran since"
+    assert "`engine run daily`" in found.remedy
+
+
+def test_a_replay_that_did_not_end_is_told(shop: SmallProject) -> None:
+    assert of(shop, ": replay") == []
+    Rebuilding(shop.data, "second", shop.project().destinations["second"]).note(emptied=True)
+    [found] = of(shop, ": replay")
+    assert (found.what, found.ok) == ("destination second: replay", False)
+    assert "`engine replay --destination second`" in found.remedy
+
+
+@pytest.mark.parametrize("fails", ["verify", "head"])
+def test_a_lake_that_does_not_answer_is_told_once(
+    shop: SmallProject, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    asked = []
+
+    def away(*_: object) -> None:
+        asked.append(fails)
+        raise LakeError("the lake does not answer", "Look at its server.")
+
+    monkeypatch.setattr(Lake, fails, away)
+    wrong = [found for found in examine(shop.project()) if "does not answer" in found.detail]
+    assert [(found.what, found.remedy) for found in wrong] == [("lake", "Look at its server.")]
+    assert len(asked) == 1
