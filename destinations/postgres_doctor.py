@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from destinations.postgres_session import PostgresSession
+from engine.sql import identifier, qualified
+from engine.words import counted
 
 OLDEST = 14
 """The oldest PostgreSQL that its makers still mend."""
@@ -63,18 +65,31 @@ def _rights(session: PostgresSession, schemas: Sequence[str]) -> Examined:
         )
         if not (there[0][0] if there else may_create):
             lacking.append(schema)
-    others = session.execute(
-        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = 'landing' AND c.relkind = 'r' AND NOT pg_has_role(c.relowner, 'MEMBER') LIMIT 1"
-    )
-    if lacking or others:
-        detail = f"{user} may not write schema {' and '.join(lacking)}" if lacking else f"{user} is not their owner"
+    if lacking:
         return Examined(
             "rights",
             ok=False,
-            detail=detail,
-            remedy=f"GRANT CREATE ON DATABASE ... TO {user}; of another's tables: REASSIGN OWNED BY ... TO {user}.",
+            detail=f"{user} may not write schema {' and '.join(lacking)}",
+            remedy=f"GRANT CREATE ON DATABASE ... TO {identifier(user)}; of a schema that is there: GRANT USAGE, "
+            f"CREATE ON SCHEMA {', '.join(lacking)} TO {identifier(user)}.",
         )
+    others = session.execute(
+        "SELECT n.nspname, c.relname, pg_get_userbyid(c.relowner)::text, c.relowner = 10"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'MEMBER')"
+        " AND (n.nspname = 'landing' OR c.relname = '_settings' OR c.relname IN"  # a stranger's is never touched
+        " (SELECT l.relname FROM pg_class l JOIN pg_namespace s ON s.oid = l.relnamespace WHERE s.nspname = 'landing'))"
+        " ORDER BY n.nspname, c.relname",
+        [list(schemas)],
+    )
+    if others:
+        schema, table, owner, built_in = others[0]
+        more = f" (nor {counted(len(others) - 1, 'other table')})" if others[1:] else ""
+        remedy = f"As {owner} or a superuser: ALTER TABLE {qualified(schema, table)} OWNER TO {identifier(user)};"
+        if more and not built_in:  # what the server's first role has cannot be reassigned
+            remedy += f" or all that it has there: REASSIGN OWNED BY {identifier(owner)} TO {identifier(user)};"
+        detail = f"{schema}.{table} belongs to {owner}, not to {user}{more}"
+        return Examined("rights", ok=False, detail=detail, remedy=remedy)
     more = " (a superuser; a role of its own would do)" if superuser else ""
     return Examined("rights", ok=True, detail=f"{user} may create and write{more}")
 

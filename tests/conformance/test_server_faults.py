@@ -20,6 +20,8 @@ import pytest
 
 from destinations import postgres_copy, postgres_session
 from destinations.postgres import PostgresDestination
+from destinations.postgres_doctor import examine
+from destinations.postgres_session import PostgresSession, connect
 from engine.errors import BusyError, DestinationError, GoneError
 from engine.load import catch_up
 from engine.table import Column, Table
@@ -328,6 +330,19 @@ def test_a_user_without_rights_and_a_read_only_server_say_so(
     found = {each.what: each for each in PostgresDestination("warehouse", poor).examine()}
     assert [each for each in found.values() if not each.ok] == []
     assert "version 18" in found["server"].detail
+    with connect(dsn) as admin:
+        admin.execute(f"CREATE SCHEMA timeseries AUTHORIZATION poor_{name}")  # type: ignore[arg-type]
+        admin.execute("CREATE TABLE timeseries.raw_prices ()")
+    with connect(poor) as connection:
+        session = PostgresSession(connection)
+        assert {each.what for each in examine(session, "x", timescale=False) if not each.ok} == set()
+        [rights] = [each for each in examine(session, "x", timescale=True) if each.what == "rights"]
+    assert (rights.ok, "timeseries.raw_prices belongs to" in rights.detail) == (False, True)
+    with connect(dsn) as admin:
+        admin.execute(rights.remedy.partition(": ")[2].partition(";")[0].encode())
+    with connect(poor) as connection:
+        [rights] = [each for each in examine(PostgresSession(connection), "x", timescale=True) if each.what == "rights"]
+    assert rights.ok
 
 
 def test_a_full_disk_leaves_nothing_of_the_load(database: Dsn, lake: FolderLake) -> None:
