@@ -269,6 +269,8 @@ class Landing:
             return
         whole = f"landing.{self._dialect.quote(table)}"
         if self._session.execute(f"SELECT 1 FROM {whole} WHERE _load_id IS NOT NULL LIMIT 1"):
+            if table in self.cursors():  # another writer's, just now
+                raise overtaken(self._name, table, 0)
             raise doubled(self._name, table)
 
     def _hand(self, table: str, files: Sequence[LandedFile], to: FileAdder) -> None:
