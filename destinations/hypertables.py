@@ -247,12 +247,11 @@ class Hypertables:
         known = self._columns(SCHEMA, table.name)
         granted = grants(self._session, SCHEMA, self._relations(table.name))
         same = before is not None and all(before[part] == wanted[part] for part in ("key", "time", "extension"))
-        if same and known:
-            if self._widened(table):
-                before = None
-            else:
-                self._follow_columns(table)  # before the candles: they may be of a column that is new
-        if not (same and known and before):
+        widened, missing = self._compare_columns(table)
+        if same and known and not widened:
+            for statement in missing:  # before the candles: they may be of a column that is new
+                self._session.execute(statement)
+        else:
             before = None
             self._make(table)
         before = before or {"chunk": wanted["chunk"], "compress_after": None, "retain": None, "candles": {}}
@@ -332,28 +331,27 @@ class Hypertables:
 
     def _follow_columns(self, table: Table) -> None:
         """Give the table the columns that landing has got; one whose type has widened there is made anew."""
-        if self._widened(table):
+        widened, missing = self._compare_columns(table)
+        if widened:
             self._apply(table, None, self._wanted(table))
             return
-        for statement in self._missing_columns(table):
+        for statement in missing:
             self._session.execute(statement)
 
     def add_columns(self, table: Table) -> None:
         """Give the table the columns that landing has got, so that readers wait for moments; outside a transaction."""
-        if not self._widened(table):
-            for statement in self._missing_columns(table):
-                self._session.alter(statement)
+        widened, missing = self._compare_columns(table)
+        for statement in missing if not widened else ():
+            self._session.alter(statement)
 
-    def _widened(self, table: Table) -> bool:
-        """Whether a column of landing has another type than here."""
-        known = self._columns(SCHEMA, table.name)
-        return any(known.get(name, kind) != kind for name, kind in self._columns("landing", table.name).items())
-
-    def _missing_columns(self, table: Table) -> list[str]:
-        target, known = qualified(SCHEMA, table.name), self._columns(SCHEMA, table.name)
-        return [
+    def _compare_columns(self, table: Table) -> tuple[bool, list[str]]:
+        """Whether a column of landing has another type than here, and the statements that add those it has alone."""
+        target = qualified(SCHEMA, table.name)
+        landed, known = self._columns("landing", table.name), self._columns(SCHEMA, table.name)
+        widened = any(known.get(name, data_type) != data_type for name, data_type in landed.items())
+        return widened, [
             f"ALTER TABLE {target} ADD COLUMN {identifier(name)} {data_type}"
-            for name, data_type in self._columns("landing", table.name).items()
+            for name, data_type in landed.items()
             if name not in known
         ]
 

@@ -16,12 +16,13 @@ from destinations.landing_counts import row_counts
 from destinations.landing_rules import bookkeeping
 from destinations.package_rows import LandedFile
 from destinations.postgres_copy import copy_file
-from destinations.postgres_doctor import Examined, examine
+from destinations.postgres_doctor import examine
 from destinations.postgres_failures import clear_errors, place, unreadable_dsn
 from destinations.postgres_session import POSTGRES, PostgresSession, connect, take_writer_lock
 from destinations.protocol import Loaded
 from destinations.settings import PostgresSettings
 from engine.errors import DestinationError
+from engine.examined import Examined
 from engine.sql import qualified
 from engine.table import Table
 

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from destinations.postgres_session import PostgresSession
+from engine.examined import Examined
 from engine.sql import identifier, qualified
 from engine.words import counted
 
 OLDEST = 14
 """The oldest PostgreSQL that its makers still mend."""
 SKEW_SECONDS = 5.0
-
-
-class Examined(NamedTuple):
-    """One check: what, whether it is as it should be, what was found, and how to mend it."""
-
-    what: str
-    ok: bool
-    detail: str
-    remedy: str = ""
 
 
 def examine(session: PostgresSession, where: str, *, timescale: bool) -> Iterator[Examined]:

@@ -18,7 +18,6 @@ from destinations.landing import Landing
 from destinations.landing_counts import row_counts
 from destinations.landing_rules import bookkeeping, landed_files, wanted_columns
 from destinations.package_rows import LandedFile, fit_of_file
-from destinations.postgres_doctor import Examined
 from destinations.protocol import Loaded
 from destinations.snowflake_doctor import examine
 from destinations.snowflake_failures import clear_errors
@@ -26,6 +25,7 @@ from destinations.snowflake_session import SNOWFLAKE, SnowflakeSession, connect
 from destinations.snowflake_settings import SnowflakeSettings
 from destinations.snowflake_stage import MAKE_STAGE, copy_files, make_external, stage_files, unstage_files
 from engine.errors import DestinationError
+from engine.examined import Examined
 from engine.locks import hold
 from engine.sql import literal
 from engine.table import Column, Table

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from destinations.postgres_doctor import SKEW_SECONDS, Examined
+from destinations.postgres_doctor import SKEW_SECONDS
 from destinations.snowflake_session import SnowflakeSession
+from engine.examined import Examined
 from engine.sql import identifier
 
 

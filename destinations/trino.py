@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing_counts import row_counts
-from destinations.postgres_doctor import Examined
 from destinations.protocol import Loaded
 from destinations.trino_commit import Loads
 from destinations.trino_doctor import examine
@@ -27,6 +26,7 @@ from destinations.trino_settings import S3, TrinoSettings
 from destinations.trino_tables import Tables
 from destinations.trino_values import EPOCH, listed, micros, timestamp, value
 from engine.errors import DestinationError, NotPublishedError
+from engine.examined import Examined
 from engine.locks import hold
 from engine.sql import identifier, literal
 from engine.table import QUARANTINE, Table

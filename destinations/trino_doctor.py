@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from destinations.postgres_doctor import SKEW_SECONDS, Examined
+from destinations.postgres_doctor import SKEW_SECONDS
 from destinations.trino_files import Bucket
 from destinations.trino_session import Session
 from destinations.trino_settings import S3, TrinoSettings
 from engine.errors import DestinationError
+from engine.examined import Examined
 from engine.sql import literal
 
 LEAST_FREE_BYTES = 1 << 30

@@ -1,9 +1,9 @@
 """Arrow without pandas, until somebody imports pandas.
 
-Arrow imports pandas for its first array, to know pandas' types when it meets them: 0.2 s of a command that may never
-have a thing of pandas. `use_arrow_alone` has that first look find nothing; once pandas is imported, by whomever, Arrow
-looks again, before the importer can make the first Series. For where no thread will import pandas meanwhile: dlt takes
-what another thread has of it for all of it.
+Arrow imports pandas for its first array, to know pandas' types when it meets them: the longest import of a command that
+may never have a thing of pandas. `use_arrow_alone` has that first look find nothing; once pandas is imported, by
+whomever, Arrow looks again, before the importer can make the first Series. For where no thread will import pandas
+meanwhile: dlt takes what another thread has of it for all of it.
 """
 
 from __future__ import annotations

@@ -6,25 +6,16 @@ import secrets
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
 
 from engine.config.models import S3Lake
 from engine.errors import LakeError
+from engine.examined import Examined
 from engine.lake.remote import CLOCK_REMEDY, Remote, error_code
 
 SKEW_SECONDS = 60.0
 """S3 refuses requests of a clock that is a quarter of an hour off."""
 
 STALE_REMEDY = "A lake needs a server that gives back at once what was written: look for a cache or a proxy before it."
-
-
-class Examined(NamedTuple):
-    """One check: what, whether it is as it should be, what was found, and how to mend it."""
-
-    what: str
-    ok: bool
-    detail: str
-    remedy: str = ""
 
 
 def examine(settings: S3Lake) -> Iterator[Examined]:
