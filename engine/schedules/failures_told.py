@@ -1,6 +1,6 @@
 """A failed run's log without Prefect's own tracebacks: its state says what failed and what to do, and so does its page.
 
-Prefect raises the state again to end the process with 1, and logs that as an unexpected exception, twice.
+Prefect raises the state, or the timeout, again to end the process with 1, and logs that as an unexpected exception.
 """
 
 from __future__ import annotations
@@ -8,8 +8,11 @@ from __future__ import annotations
 import logging
 
 from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
+from prefect.flow_engine import FlowRunTimeoutError
 
 LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
+TOLD = (FailedRun, CrashedRun, CancelledRun, FlowRunTimeoutError)
+"""What the run's state says already."""
 NONE = (None, None, None)
 
 
@@ -24,4 +27,4 @@ def without_tracebacks_of_states() -> None:
 def _is_news(record: logging.LogRecord) -> bool:
     if record.exc_info == NONE:  # asked for where there is no exception: it would show as `NoneType: None`
         record.exc_info = None
-    return not (record.exc_info and isinstance(record.exc_info[1], (FailedRun, CrashedRun, CancelledRun)))
+    return not (record.exc_info and isinstance(record.exc_info[1], TOLD))

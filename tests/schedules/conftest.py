@@ -95,18 +95,19 @@ def served(
 
 
 def make(folder: Path, url: str) -> ServedProject:
-    """Two sources, of which one fails when it is told to, and one that takes its time."""
+    """Pipelines that tests share in any order: what a test leaves of one, another test does not read."""
     project = ServedProject(folder, url)
     local = project.document["profiles"]["local"]
     local["metrics"] = {"port": free_port()}
     local["links"] = {"Board of runs": "http://127.0.0.1:3000/d/board?pipeline={pipeline}"}
-    for name in ("steady", "moody", "slow", "lame", "calm"):
+    for name in ("steady", "moody", "slow", "prompt", "lame", "calm", "edited"):
         key = {"type": "bearer", "token": "${SHOP_KEY}"}
         project.source(name, auth=key, limits={"per_minute": 6_000, "per_month": 1_000_000})
     project.pipeline("plain", "steady", schedule="*/5 * * * *", tags=["money"])
     project.pipeline("mixed", "steady", "moody", retries=2)
     project.pipeline("long", "slow", retries=0)
-    project.pipeline("brief", "steady", "lame", retries=0, timeout_seconds=6)
+    project.pipeline("brief", "prompt", "lame", retries=0, timeout_seconds=6)
     project.pipeline("minutely", "calm", schedule="* * * * *", load=[])
+    project.pipeline("edited", "edited", schedule="*/5 * * * *")
     project.write()
     return project

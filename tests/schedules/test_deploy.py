@@ -42,8 +42,8 @@ def talking_to(address: str) -> Iterator[None]:
         yield
 
 
-def deploy(project: ServedProject, address: str, name: str = "local") -> list[str]:
-    """What `engine deploy --pool yard` does and says."""
+def deploy(project: ServedProject, address: str, name: str = "local", pool: str = "yard") -> list[str]:
+    """What `engine deploy --pool POOL` does and says."""
     from engine.schedules import deploy as steps
 
     with pytest.MonkeyPatch.context() as patch, talking_to(address):
@@ -51,7 +51,7 @@ def deploy(project: ServedProject, address: str, name: str = "local") -> list[st
         patch.setenv("SHOP_KEY", SECRET)
         loaded = load_project(project.folder / "pipelines.yaml")
         said: list[str] = []
-        steps.deploy(loaded, steps.Target(address, "yard", name, project.folder), said.append)
+        steps.deploy(loaded, steps.Target(address, pool, name, project.folder), said.append)
     return said
 
 
@@ -81,11 +81,11 @@ def test_deployments_are_the_file_s_and_another_project_keeps_its_own(
 ) -> None:
     address = f"{prefect.address}/api"
     one, other = make(tmp_path / "one", shop[1], "north", "south"), make(tmp_path / "other", shop[1], "east")
-    first, second, where, worker = deploy(one, address)
+    first, second, where, worker = deploy(one, address, pool="dock")
     assert first.startswith("north/local: deployed, 30 4 * * *, next at ")
     assert second.startswith("south/local: deployed, ")
-    assert where == f"{address}, work pool yard (made now): its workers run them in {one.folder}"
-    assert worker == "no worker of it is online; start one: prefect worker start --pool yard"
+    assert where == f"{address}, work pool dock (made now): its workers run them in {one.folder}"
+    assert worker == "no worker of it is online; start one: prefect worker start --pool dock"
     north = prefect.deployment("north")
     (schedule,) = north["schedules"]
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("30 4 * * *", "Asia/Ho_Chi_Minh")
@@ -93,7 +93,7 @@ def test_deployments_are_the_file_s_and_another_project_keeps_its_own(
     assert north["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert north["parameters"] == {"profile": "local"}
     assert {"tickhouse", "money"} < set(north["tags"])
-    assert north["work_pool_name"] == "yard"
+    assert north["work_pool_name"] == "dock"
     steps: Any = north["pull_steps"]
     assert steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(one.folder)}}]
     assert SECRET not in json.dumps(prefect.ask("deployments/filter", {}))
@@ -102,7 +102,7 @@ def test_deployments_are_the_file_s_and_another_project_keeps_its_own(
     prefect.ask(f"deployments/{north['id']}/pause_deployment", {})
     del one.document["pipelines"]["south"]
     one.write()
-    first, second, *_ = deploy(one, address)
+    first, second, *_ = deploy(one, address, pool="dock")
     assert first.startswith("north/local: updated, ")
     assert first.endswith("(paused on Prefect's page, and stays so)")
     assert second == "south/local is not in pipelines.yaml any more: its deployment is removed"

@@ -113,19 +113,22 @@ def test_one_run_at_a_time(prefect: PrefectApi, served: Served, shop: tuple[Shop
 def test_a_run_that_takes_too_long_is_stopped_and_what_was_landed_stays(
     prefect: PrefectApi, served: Served, shop: tuple[Shop, str]
 ) -> None:
-    project, _ = served
+    project, up = served
     answers, _url = shop
-    packages = list((project.data / "lake" / "steady").rglob("manifest.json"))
+    packages = list((project.data / "lake" / "prompt").rglob("manifest.json"))
     answers.failing["lame"] = [Reply([{"id": 1, "name": "x"}], wire="trickle", pace=1)]
     run = prefect.ended(prefect.start("brief"))
     assert answers.failing["lame"] == [], "the fault fired"
     assert (run["state_type"], run["state_name"]) == ("FAILED", "TimedOut")
     assert 5 < run["total_run_time"] < 20
-    assert len(list((project.data / "lake" / "steady").rglob("manifest.json"))) == len(packages) + 1
+    assert len(list((project.data / "lake" / "prompt").rglob("manifest.json"))) == len(packages) + 1
     limit = until(
         lambda: prefect.deployment("brief")["global_concurrency_limit"], lambda one: not one["active_slots"], 20
     )
     assert limit["limit"] == 1
+    until(up.runs, lambda left: not left, 30)
+    assert "Flow run exceeded timeout of 6.0 second(s)" in up.said()
+    assert "Traceback" not in up.said()
 
 
 @pytest.mark.chaos

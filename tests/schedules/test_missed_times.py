@@ -88,16 +88,18 @@ def test_runs_that_come_due_together_are_one_run_beside_a_going_one(
 
 def test_an_edit_counts_without_a_restart(prefect: PrefectApi, served: Served) -> None:
     project, up = served
-    project.document["pipelines"]["plain"]["schedule"] = "7 3 * * *"
+    project.document["pipelines"]["edited"]["schedule"] = "7 3 * * *"
     project.document["pipelines"]["added"] = {"extract": ["steady"], "load": [], "transform": False}
     project.write()
     until(up.said, lambda text: "was edited: its schedules are as it says now" in text, 30)
-    (schedule,) = prefect.deployment("plain")["schedules"]
+    (schedule,) = prefect.deployment("edited")["schedules"]
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("7 3 * * *", "UTC")
     assert prefect.deployment("added")["schedules"] == []
-    del project.document["pipelines"]["plain"]["schedule"]
+    del project.document["pipelines"]["edited"]["schedule"], project.document["pipelines"]["added"]
     project.write()
-    until(lambda: prefect.deployment("plain")["schedules"], lambda left: not left, 30)
+    until(lambda: prefect.deployment("edited")["schedules"], lambda left: not left, 30)
+    entrypoints = [each["entrypoint"] for each in prefect.ask("deployments/filter", {})]
+    assert [each for each in entrypoints if each.endswith(".added")] == []
 
 
 @pytest.mark.chaos
