@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,21 +20,19 @@ from destinations import LOCK_WAIT_SECONDS
 from destinations.dialect import DUCKDB
 from destinations.failures import clear_errors, keep_aside
 from destinations.landing import Landing
+from destinations.landing_destination import LandingWarehouse
 from destinations.landing_rules import bookkeeping
 from destinations.links import replace_text, sync_directory, sync_file
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
-from destinations.protocol import Loaded
 from destinations.session import DuckdbSession, check_room, connect, lock_down
 from destinations.settings import DuckdbSettings
 from engine.errors import DestinationError, NotPublishedError
 from engine.locks import hold
 from engine.sql import identifier, literal
-from engine.table import Table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from engine.lake.package import Package
 
 REPUBLISHED_MEANWHILE = 5
 """How often a reader asks again which copy is current, when its copy was replaced before it could open it."""
@@ -55,7 +53,7 @@ def destination(
     return DuckdbWarehouse(name, project_dir / settings.path, data_dir, wait_seconds=wait_seconds, waiting=waiting)
 
 
-class DuckdbWarehouse:
+class DuckdbWarehouse(LandingWarehouse):
     """The one-file warehouse. `with` opens it for writing; `reader()` works at any time, on the published copy."""
 
     def __init__(
@@ -68,15 +66,13 @@ class DuckdbWarehouse:
         waiting: Callable[[str], None] | None = None,
     ) -> None:
         """Keep the warehouse in file `path`; wait at most `wait_seconds` for another writer, saying so by `waiting`."""
-        self.name = name
+        super().__init__(name)
         self.path = path.absolute()
         self._data_dir = data_dir.absolute()
         self._wait_seconds = wait_seconds
         self._waiting = waiting
         self._pointer = self._beside("published.json")
-        self._stack = ExitStack()
         self._connection: DuckDBPyConnection | None = None
-        self._landing: Landing | None = None
 
     def __enter__(self) -> Self:
         """Take the writer's lock, open the file; make it if it is missing."""
@@ -109,73 +105,10 @@ class DuckdbWarehouse:
         with self._clear_errors(), self._locked():
             keep_aside([self._beside("wal"), self.path])
 
-    def cursors(self) -> Mapping[str, int]:
-        """Return the sequence number of the last package loaded, by table."""
-        with self._clear_errors():
-            return self._opened.cursors()
-
-    def newest(self) -> Mapping[str, str]:
-        """Return the load id of the last package loaded, by table."""
-        with self._clear_errors():
-            return self._opened.newest()
-
-    def arrivals(self) -> Mapping[str, int]:
-        """Return when the last package of each table arrived, in milliseconds since 1970."""
-        with self._clear_errors():
-            return self._opened.arrivals()
-
-    def identity(self) -> str:
-        """Return what tells this warehouse from another at the same place."""
-        with self._clear_errors():
-            return self._opened.identity()
-
-    def tables(self) -> Collection[str]:
-        """Return the names of the tables in schema landing."""
-        with self._clear_errors():
-            return self._opened.tables()
-
     def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
         with self._clear_errors():
             return self._opened.row_counts(declared)
-
-    def set_back(self, table: Table) -> None:
-        """Make a lost table, empty, and let it be loaded from its first package again."""
-        with self._clear_errors():
-            self._opened.set_back(table)
-
-    def ensure(self, tables: Iterable[Table]) -> None:
-        """Create landing tables for what is declared."""
-        with self._clear_errors():
-            self._opened.ensure(tables)
-
-    def load(self, table: str, packages: Sequence[Package]) -> Loaded:
-        """Load consecutive packages in one transaction."""
-        with self._clear_errors():
-            return self._opened.load(table, packages)
-
-    def provide(self, tables: Iterable[Table]) -> None:
-        """Create the landing tables and columns that models read and nothing has landed yet."""
-        with self._clear_errors():
-            self._opened.provide(tables)
-
-    def begin_models(self) -> tuple[datetime, datetime] | None:
-        """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
-        with self._clear_errors():
-            return self._opened.begin_models()
-
-    def tables_made(self) -> None:
-        """Do nothing: an empty table costs nothing in a DuckDB file."""
-
-    def note_checks(self, results: Sequence[tuple[Any, ...]]) -> None:
-        """Keep the results of one model run's checks."""
-        with self._clear_errors():
-            self._opened.note_checks(results)
-
-    def reset(self, own: Collection[str] = ()) -> None:
-        """Forget every package: `engine replay` fills the landing tables from the lake again."""
-        with self._clear_errors():
-            self._opened.reset(own)
 
     def publish(self) -> None:
         """Copy the file for readers, all at once; copies that readers still have open live until they close them."""
@@ -246,16 +179,8 @@ class DuckdbWarehouse:
             return sum(path.stat().st_size for path in self.path.parent.glob(f"{self.path.name}*"))
 
     @property
-    def _opened(self) -> Landing:
-        if self._landing is None:
-            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
-        return self._landing
-
-    @property
     def _writer(self) -> DuckDBPyConnection:
-        if self._connection is None:
-            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
-        return self._connection
+        return self._while_open(self._connection)
 
     def _locked(self) -> AbstractContextManager[None]:
         what = f"destination {self.name}"

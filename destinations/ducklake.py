@@ -22,16 +22,16 @@ from destinations import ducklake_housekeeping as housekeeping
 from destinations.dialect import DUCKDB
 from destinations.failures import clear_errors, keep_aside
 from destinations.landing import Landing
+from destinations.landing_destination import LandingWarehouse
 from destinations.landing_rules import bookkeeping
 from destinations.links import link, put_back, replace_text, sync_directory, sync_file
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
 from destinations.protocol import Loaded
 from destinations.session import DuckdbSession, connect, extension_directory, lock_down
 from destinations.settings import DucklakeSettings
-from engine.errors import DestinationError, NotPublishedError
+from engine.errors import NotPublishedError
 from engine.locks import hold
 from engine.sql import identifier, literal
-from engine.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def destination(
     return DucklakeWarehouse(name, project_dir / settings.path, data_dir, wait_seconds=wait_seconds, waiting=waiting)
 
 
-class DucklakeWarehouse:
+class DucklakeWarehouse(LandingWarehouse):
     """The default warehouse. `with` opens it for writing; `reader()` works at any time, beside a writer too."""
 
     def __init__(
@@ -71,7 +71,7 @@ class DucklakeWarehouse:
         waiting: Callable[[str], None] | None = None,
     ) -> None:
         """Keep the warehouse in folder `path`; wait `wait_seconds` for another writer, saying so by `waiting`."""
-        self.name = name
+        super().__init__(name)
         self.path = path.absolute()
         self._data_dir = data_dir.absolute()
         self._wait_seconds = wait_seconds
@@ -80,9 +80,7 @@ class DucklakeWarehouse:
         self._data = self.path / "data"
         self._intent = self.path / "loading.json"
         self._published = self.path / "published.json"
-        self._stack = ExitStack()
         self._connection: DuckDBPyConnection | None = None
-        self._landing: Landing | None = None
 
     def __enter__(self) -> Self:
         """Take the writer's lock, create what is missing, remove what a killed load left."""
@@ -114,45 +112,10 @@ class DucklakeWarehouse:
             beside = [self._catalog.with_name(f"{self._catalog.name}{suffix}") for suffix in ("-wal", "-shm")]
             keep_aside([*beside, self._intent, self._published, self._catalog])
 
-    def cursors(self) -> Mapping[str, int]:
-        """Return the sequence number of the last package loaded, by table."""
-        with self._clear_errors():
-            return self._opened.cursors()
-
-    def newest(self) -> Mapping[str, str]:
-        """Return the load id of the last package loaded, by table."""
-        with self._clear_errors():
-            return self._opened.newest()
-
-    def arrivals(self) -> Mapping[str, int]:
-        """Return when the last package of each table arrived, in milliseconds since 1970."""
-        with self._clear_errors():
-            return self._opened.arrivals()
-
-    def identity(self) -> str:
-        """Return what tells this warehouse from another at the same place."""
-        with self._clear_errors():
-            return self._opened.identity()
-
-    def tables(self) -> Collection[str]:
-        """Return the names of the tables in schema landing."""
-        with self._clear_errors():
-            return self._opened.tables()
-
     def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
         with self._clear_errors():
             return self._opened.row_counts(declared)
-
-    def set_back(self, table: Table) -> None:
-        """Make a lost table, empty, and let it be loaded from its first package again."""
-        with self._clear_errors():
-            self._opened.set_back(table)
-
-    def ensure(self, tables: Iterable[Table]) -> None:
-        """Create landing tables for what is declared."""
-        with self._clear_errors():
-            self._opened.ensure(tables)
 
     def load(self, table: str, packages: Sequence[Package]) -> Loaded:
         """Load consecutive packages in one transaction; their Parquet files become the table's data as they are."""
@@ -170,31 +133,16 @@ class DucklakeWarehouse:
         with self._clear_errors():
             return put_back(self._data / "landing", packages)
 
-    def provide(self, tables: Iterable[Table]) -> None:
-        """Create the landing tables and columns that models read and nothing has landed yet."""
-        with self._clear_errors():
-            self._opened.provide(tables)
-
     def begin_models(self) -> tuple[datetime, datetime] | None:
         """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
         with self._clear_errors():
             housekeeping.count_empty_tables(self._writer)
-            return self._opened.begin_models()
+        return super().begin_models()
 
     def tables_made(self) -> None:
         """Give the models' new tables statistics: without them, each statement that reads one asks for them again."""
         with self._clear_errors():
             housekeeping.count_empty_tables(self._writer)
-
-    def note_checks(self, results: Sequence[tuple[Any, ...]]) -> None:
-        """Keep the results of one model run's checks."""
-        with self._clear_errors():
-            self._opened.note_checks(results)
-
-    def reset(self, own: Collection[str] = ()) -> None:
-        """Forget every package: `engine replay` fills the landing tables from the lake again."""
-        with self._clear_errors():
-            self._opened.reset(own)
 
     def publish(self) -> None:
         """Let readers see the catalog's last snapshot."""
@@ -261,16 +209,8 @@ class DucklakeWarehouse:
             return int(found[0] or 0 if found else 0) + self._catalog.stat().st_size
 
     @property
-    def _opened(self) -> Landing:
-        if self._landing is None:
-            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
-        return self._landing
-
-    @property
     def _writer(self) -> DuckDBPyConnection:
-        if self._connection is None:
-            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
-        return self._connection
+        return self._while_open(self._connection)
 
     def _locked(self) -> AbstractContextManager[None]:
         what = f"destination {self.name}"

@@ -5,7 +5,7 @@ It is no warehouse: no models run there, and readers are whoever connects. What 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,23 +13,20 @@ from typing import TYPE_CHECKING, Any, Self
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing import Landing
 from destinations.landing_counts import row_counts
+from destinations.landing_destination import LandingDestination
 from destinations.landing_rules import bookkeeping
 from destinations.package_rows import LandedFile
 from destinations.postgres_copy import copy_file
 from destinations.postgres_doctor import examine
 from destinations.postgres_failures import clear_errors, place, unreadable_dsn
 from destinations.postgres_session import POSTGRES, PostgresSession, connect, take_writer_lock
-from destinations.protocol import Loaded
 from destinations.settings import PostgresSettings
 from engine.errors import DestinationError
 from engine.examined import Examined
 from engine.sql import qualified
-from engine.table import Table
 
 if TYPE_CHECKING:
     from psycopg import Connection
-
-    from engine.lake.package import Package
 
 
 def destination(
@@ -45,7 +42,7 @@ def destination(
     return PostgresDestination(name, settings.dsn.get_secret_value(), wait_seconds=wait_seconds, waiting=waiting)
 
 
-class PostgresDestination:
+class PostgresDestination(LandingDestination):
     """One database of a PostgreSQL server. `with` opens it for writing; `reader()` works at any time."""
 
     timescale = False
@@ -67,7 +64,7 @@ class PostgresDestination:
             raise DestinationError(
                 name, "PostgreSQL's client is not installed", "Install tickhouse[postgres]: it brings psycopg."
             ) from None
-        self.name = name
+        super().__init__(name)
         self._dsn = dsn
         try:
             self.where = place(conninfo_to_dict(dsn))
@@ -75,9 +72,7 @@ class PostgresDestination:
             raise unreadable_dsn(name) from None
         self._wait_seconds = wait_seconds
         self._waiting = waiting
-        self._stack = ExitStack()
         self._session: PostgresSession | None = None
-        self._landing: Landing | None = None
 
     def __enter__(self) -> Self:
         """Connect, become the one writer, create what is missing."""
@@ -101,49 +96,6 @@ class PostgresDestination:
         """Close the session: an open transaction is rolled back, the writer's lock goes with it."""
         self._session = self._landing = None
         self._stack.close()
-
-    def cursors(self) -> Mapping[str, int]:
-        """Return the sequence number of the last package loaded, by table."""
-        with self._clear_errors():
-            return self._opened.cursors()
-
-    def newest(self) -> Mapping[str, str]:
-        """Return the load id of the last package loaded, by table."""
-        with self._clear_errors():
-            return self._opened.newest()
-
-    def arrivals(self) -> Mapping[str, int]:
-        """Return when the last package of each table arrived, in milliseconds since 1970."""
-        with self._clear_errors():
-            return self._opened.arrivals()
-
-    def tables(self) -> Collection[str]:
-        """Return the names of the tables in schema landing."""
-        with self._clear_errors():
-            return self._opened.tables()
-
-    def set_back(self, table: Table) -> None:
-        """Make a lost table, empty, and let it be loaded from its first package again."""
-        with self._clear_errors():
-            self._opened.set_back(table)
-
-    def ensure(self, tables: Iterable[Table]) -> None:
-        """Create landing tables for what is declared."""
-        with self._clear_errors():
-            self._opened.ensure(tables)
-
-    def load(self, table: str, packages: Sequence[Package]) -> Loaded:
-        """Load consecutive packages in one transaction."""
-        with self._clear_errors():
-            return self._opened.load(table, packages)
-
-    def reset(self, own: Collection[str] = ()) -> None:
-        """Forget every package: `engine replay` fills the landing tables from the lake again."""
-        with self._clear_errors():
-            self._opened.reset(own)
-
-    def publish(self) -> None:
-        """Do nothing: what is committed is seen."""
 
     @contextmanager
     def reader(self) -> Iterator[Connection[tuple[Any, ...]]]:
@@ -174,16 +126,8 @@ class PostgresDestination:
             return int(found[0]) if found else 0
 
     @property
-    def _opened(self) -> Landing:
-        if self._landing is None:
-            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
-        return self._landing
-
-    @property
     def _writer(self) -> PostgresSession:
-        if self._session is None:
-            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
-        return self._session
+        return self._while_open(self._session)
 
     @contextmanager
     def _clear_errors(self) -> Iterator[None]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing import Landing
 from destinations.landing_counts import row_counts
+from destinations.landing_destination import LandingWarehouse
 from destinations.landing_rules import bookkeeping, landed_files, wanted_columns
 from destinations.package_rows import LandedFile, fit_of_file
 from destinations.protocol import Loaded
@@ -60,7 +60,7 @@ def destination(
     return SnowflakeWarehouse(name, settings, lock, wait_seconds=wait_seconds, waiting=waiting)
 
 
-class SnowflakeWarehouse:
+class SnowflakeWarehouse(LandingWarehouse):
     """One database of a Snowflake account. `with` opens it for writing. Whoever asks it sees what is committed."""
 
     def __init__(
@@ -82,15 +82,13 @@ class SnowflakeWarehouse:
             raise DestinationError(
                 name, "Snowflake's client is not installed", "Install tickhouse[snowflake]: it brings the connector."
             ) from None
-        self.name = name
+        super().__init__(name)
         self.where = settings.where
         self._settings = settings
         self._lock = lock
         self._wait_seconds = wait_seconds
         self._waiting = waiting
-        self._stack = ExitStack()
         self._session: SnowflakeSession | None = None
-        self._landing: Landing | None = None
         self._external = False
         """Whether the external stage is known to be as `stage:` says."""
 
@@ -113,26 +111,6 @@ class SnowflakeWarehouse:
         """Close the session, whose open transaction is rolled back, and let the lock go."""
         self._session = self._landing = None
         self._stack.close()
-
-    def cursors(self) -> Mapping[str, int]:
-        """Return the sequence number of the last package loaded, by table."""
-        with self._clear_errors():
-            return self._opened.cursors()
-
-    def newest(self) -> Mapping[str, str]:
-        """Return the load id of the last package loaded, by table."""
-        with self._clear_errors():
-            return self._opened.newest()
-
-    def arrivals(self) -> Mapping[str, int]:
-        """Return when the last package of each table arrived, in milliseconds since 1970."""
-        with self._clear_errors():
-            return self._opened.arrivals()
-
-    def tables(self) -> Collection[str]:
-        """Return the names of the tables in schema landing."""
-        with self._clear_errors():
-            return self._opened.tables()
 
     def set_back(self, table: Table) -> None:
         """Make a lost table, empty, and let it be loaded from its first package again."""
@@ -178,29 +156,6 @@ class SnowflakeWarehouse:
                     "of the pipelines that extract it: the table stays unloaded there (docs/snowflake.md, Names).",
                 )
 
-    def provide(self, tables: Iterable[Table]) -> None:
-        """Create the landing tables and columns that models read and nothing has landed yet."""
-        with self._clear_errors():
-            self._opened.provide(tables)
-
-    def identity(self) -> str:
-        """Return the random name that this database was given when it was made."""
-        with self._clear_errors():
-            return self._opened.identity()
-
-    def begin_models(self) -> tuple[datetime, datetime] | None:
-        """Fence off what has arrived: the first arrival, and the instant up to which the models may read."""
-        with self._clear_errors():
-            return self._opened.begin_models()
-
-    def tables_made(self) -> None:
-        """Do nothing: an empty table costs nothing there."""
-
-    def note_checks(self, results: Sequence[tuple[Any, ...]]) -> None:
-        """Keep the results of one model run's checks."""
-        with self._clear_errors():
-            self._opened.note_checks(results)
-
     def maintenance(self) -> None:
         """Do nothing: Snowflake keeps its own files in order."""
 
@@ -213,14 +168,6 @@ class SnowflakeWarehouse:
         from snowflake.connector import errors
 
         return (errors.Error,)
-
-    def reset(self, own: Collection[str] = ()) -> None:
-        """Forget every package: `engine replay` fills the landing tables from the lake again."""
-        with self._clear_errors():
-            self._opened.reset(own)
-
-    def publish(self) -> None:
-        """Do nothing: what is committed is seen."""
 
     def reader(self, *, unpublished: bool = False) -> Any:
         """Refuse: the engine's own commands read the embedded warehouses only."""
@@ -249,16 +196,8 @@ class SnowflakeWarehouse:
             return SnowflakeSession(connection).execute(statement)
 
     @property
-    def _opened(self) -> Landing:
-        if self._landing is None:
-            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
-        return self._landing
-
-    @property
     def _writer(self) -> SnowflakeSession:
-        if self._session is None:
-            raise DestinationError(self.name, "is not open for writing", "Open it with `with destination:` first.")
-        return self._session
+        return self._while_open(self._session)
 
     def _connect(self) -> SnowflakeConnection:
         key = self._settings.private_key_file
