@@ -105,6 +105,11 @@ class DuckdbWarehouse(LandingWarehouse):
         with self._clear_errors(), self._locked():
             keep_aside([self._beside("wal"), self.path])
 
+    def columns(self) -> Mapping[str, Collection[str]]:
+        """Return the columns of each table in schema landing."""
+        with self._clear_errors():
+            return self._opened.columns()
+
     def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
         with self._clear_errors():

@@ -112,6 +112,11 @@ class DucklakeWarehouse(LandingWarehouse):
             beside = [self._catalog.with_name(f"{self._catalog.name}{suffix}") for suffix in ("-wal", "-shm")]
             keep_aside([*beside, self._intent, self._published, self._catalog])
 
+    def columns(self) -> Mapping[str, Collection[str]]:
+        """Return the columns of each table in schema landing."""
+        with self._clear_errors():
+            return self._opened.columns()
+
     def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
         with self._clear_errors():

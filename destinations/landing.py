@@ -23,11 +23,12 @@ from destinations.landing_rules import (
     lacks,
     landed_files,
     loaded,
+    lost,
     overtaken,
     wanted_columns,
 )
 from destinations.package_rows import LandedFile
-from destinations.protocol import Loaded
+from destinations.protocol import ColumnsLoaded, Loaded
 from engine.table import LINEAGE_COLUMNS, QUARANTINE, Column, Table
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Landing:
         self._add = add
         self._bring = bring
         self._alter = alter
+        self.columns_loaded: ColumnsLoaded = lambda _table, _seq: ()
 
     def cursors(self) -> dict[str, int]:
         """Return the sequence number of the last package loaded, by table."""
@@ -114,7 +116,7 @@ class Landing:
             if table.name not in existing:
                 statements.append(creation(self._dialect, table.name, wanted))
             elif lacks(existing[table.name], wanted):
-                statements += evolution(self._name, self._dialect, table.name, existing[table.name], wanted)
+                statements += self._evolve(table.name, existing[table.name], wanted)
             if table.name not in known:
                 known.add(table.name)
                 strangers.append(table.name)
@@ -131,6 +133,10 @@ class Landing:
     def tables(self) -> set[str]:
         """Return the names of the tables in schema landing."""
         return {str(table) for table, *_ in self._session.execute(self._dialect.columns)}
+
+    def columns(self) -> dict[str, set[str]]:
+        """Return the columns (lower case) of each table in schema landing."""
+        return {table: {*columns} for table, columns in self._every_column().items()}
 
     def row_counts(self, declared: Collection[str]) -> dict[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
@@ -281,13 +287,18 @@ class Landing:
 
     def _prepare(self, table: str, wanted: Sequence[Column]) -> None:
         existing = self._columns(table)
-        statements = (
-            evolution(self._name, self._dialect, table, existing, wanted)
-            if existing
-            else [creation(self._dialect, table, wanted)]
-        )
+        statements = self._evolve(table, existing, wanted) if existing else [creation(self._dialect, table, wanted)]
         for statement in statements:
             self._make(statement)
+
+    def _evolve(self, table: str, existing: Mapping[str, str], wanted: Sequence[Column]) -> list[str]:
+        """Return the ALTERs that make room for `wanted`. Raises DestinationError for a column that was dropped."""
+        missing = {column.name.lower() for column in wanted} - existing.keys()
+        if missing and (seq := self.cursors().get(table)):
+            gone_since = missing.intersection(self.columns_loaded(table, seq))
+            if gone_since:
+                raise lost(self._name, table, gone_since, set_back=True)
+        return evolution(self._name, self._dialect, table, existing, wanted)
 
     @property
     def _is_made_first(self) -> bool:

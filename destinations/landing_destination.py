@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from destinations.landing import Landing
-from destinations.protocol import Loaded
+from destinations.protocol import ColumnsLoaded, Loaded
 from engine.errors import DestinationError
 from engine.table import Table
 
@@ -54,6 +54,10 @@ class LandingDestination(ABC):
         """Return the names of the tables in schema landing."""
         with self._clear_errors():
             return self._opened.tables()
+
+    def watch_columns(self, loaded: ColumnsLoaded) -> None:
+        """Hear which columns of a table are loaded: one of them that is missing is refused, not added, empty."""
+        self._opened.columns_loaded = loaded
 
     def set_back(self, table: Table) -> None:
         """Make a lost table, empty, and let it be loaded from its first package again."""

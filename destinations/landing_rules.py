@@ -97,6 +97,19 @@ def gone(destination: str, table: str) -> DestinationError:
     )
 
 
+def lost(destination: str, table: str, columns: Iterable[str], *, set_back: bool) -> DestinationError:
+    """Return the error of a table some of whose columns somebody dropped: added again, they would be empty."""
+    names = sorted(columns)
+    what = f"column {names[0]!r}" if len(names) == 1 else f"columns {', '.join(map(repr, names))}"
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    alone = f"; or DROP TABLE landing.{table}: the next run fills that table alone" if set_back else ""
+    return DestinationError(
+        destination,
+        f"{what} of landing.{table} {are} gone, though packages with {them} were loaded",
+        f"`engine replay --destination {destination}` restores {them} from the lake{alone}.",
+    )
+
+
 def wanted_columns(packages: Iterable[Package]) -> list[Column]:
     """Return the columns that a table needs for these packages, each once, the lineage's last."""
     columns = {column.name: column for package in packages for column in package.manifest.columns}

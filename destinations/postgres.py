@@ -119,6 +119,11 @@ class PostgresDestination(LandingDestination):
             there = {str(table) for table, *_ in session.execute(POSTGRES.columns)}
             return row_counts(session.execute, there, declared)
 
+    def columns(self) -> Mapping[str, Collection[str]]:
+        """Return the columns of each table in schema landing."""
+        with self._clear_errors(), connect(self._dsn) as connection:
+            return Landing(self.name, PostgresSession(connection), POSTGRES, self._add).columns()
+
     def size_bytes(self) -> int:
         """Bytes of the whole database."""
         with self.reader() as connection:

@@ -7,7 +7,7 @@ is ONE transaction: data, _packages rows and the cursor's compare-and-swap from 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -16,6 +16,9 @@ from engine.table import Table
 
 if TYPE_CHECKING:
     from engine.lake.package import Package
+
+ColumnsLoaded = Callable[[str, int], Collection[str]]
+"""Gives the columns (lower case) that a table has got by its packages up to a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ class Destination(Protocol):
         table and moves its cursor, both or neither.
         """
 
+    def watch_columns(self, loaded: ColumnsLoaded) -> None:
+        """Hear what tells which columns are loaded: one of them that a table lacks is refused, not added, empty."""
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared, so that models find them before the first package.
 
@@ -82,6 +88,9 @@ class Counted(Protocol):
 
         Tables to which no row was loaded are left out.
         """
+
+    def columns(self) -> Mapping[str, Collection[str]]:
+        """Return the columns (lower case) of each table in schema landing."""
 
 
 class Sized(Protocol):

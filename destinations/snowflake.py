@@ -190,6 +190,11 @@ class SnowflakeWarehouse(LandingWarehouse):
             there = {str(table) for table, *_ in session.execute(SNOWFLAKE.columns)}
             return row_counts(session.execute, there, declared)
 
+    def columns(self) -> Mapping[str, Collection[str]]:
+        """Return the columns of each table in schema landing."""
+        with self._clear_errors(), self._connect() as connection:
+            return Landing(self.name, SnowflakeSession(connection), SNOWFLAKE, self._copy).columns()
+
     def books(self, statement: str) -> Sequence[Sequence[Any]]:
         """Ask landing's bookkeeping beside any writer; nothing is made or changed there."""
         with self._clear_errors(), self._connect() as connection:

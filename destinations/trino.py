@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing_counts import row_counts
-from destinations.protocol import Loaded
+from destinations.protocol import ColumnsLoaded, Loaded
 from destinations.trino_commit import Loads
 from destinations.trino_doctor import examine
 from destinations.trino_files import Files, open_files
@@ -131,6 +131,10 @@ class TrinoWarehouse:
     def tables(self) -> Collection[str]:
         """Return the names of the tables in schema landing."""
         return self._opened.tables.names()
+
+    def watch_columns(self, loaded: ColumnsLoaded) -> None:
+        """Hear which columns of a table are loaded."""
+        self._opened.tables.columns_loaded = loaded
 
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""
@@ -253,6 +257,17 @@ class TrinoWarehouse:
             return row_counts(session.rows, there, declared)
         finally:
             session.close()
+
+    def columns(self) -> Mapping[str, Collection[str]]:
+        """Return the columns of each table in schema landing."""
+        found: dict[str, set[str]] = {str(table): set() for (table,) in self.books("SHOW TABLES FROM landing")}
+        names = ", ".join(map(literal, found))  # without them Trino takes two seconds
+        for table, column in self.books(
+            "SELECT table_name, column_name FROM information_schema.columns"
+            f" WHERE table_schema = 'landing' AND table_name IN ({names})"
+        ):
+            found[str(table)].add(str(column))
+        return found
 
     def books(self, statement: str) -> Sequence[Sequence[Any]]:
         """Ask landing's bookkeeping beside any writer; nothing is made or changed there."""

@@ -10,10 +10,11 @@ that a killed writer left, or fill one that is about to go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from destinations.landing_rules import AGAIN, ONE_TYPE, gone
+from destinations.landing_rules import AGAIN, ONE_TYPE, gone, lost
 from destinations.package_rows import SQL_TYPES, fit
+from destinations.protocol import ColumnsLoaded
 from destinations.trino_lease import Lease
 from destinations.trino_session import Session
 from engine.errors import DestinationError
@@ -71,6 +72,7 @@ class Tables:
         self._lease = lease
         self._known: dict[str, dict[str, str]] = {}
         self._complete = False
+        self.columns_loaded: ColumnsLoaded = lambda _table, _seq: ()
 
     def open(self) -> None:
         """Create what is missing of the schema and its bookkeeping; finish what a killed widening left."""
@@ -144,6 +146,7 @@ class Tables:
         if not existing:
             self._create(table, wanted)
             return
+        self._refuse_lost(table, {column.name.lower() for column in wanted} - existing.keys())
         widened = []
         for column in wanted:
             stored, delivered = existing.get(column.name.lower()), TYPES[column.data_type]
@@ -163,6 +166,15 @@ class Tables:
                 widened.append(column.name.lower())
         if widened:
             self._widen(table, widened)
+
+    def _refuse_lost(self, table: str, missing: Collection[str]) -> None:
+        """Raise DestinationError for a column that was dropped: the packages loaded up to now had it."""
+        if not missing:
+            return
+        seq = self._session.one(f"SELECT MAX(seq) FROM landing._packages WHERE table_name = {literal(table)}")
+        gone_since = {*missing}.intersection(self.columns_loaded(table, seq or 0))
+        if gone_since:
+            raise lost(self._session.name, table, gone_since, set_back=False)
 
     def stored(self, table: str) -> dict[str, tuple[str, DataType]]:
         """Return for each column its SQL type as package_rows names it, and its data type."""

@@ -41,7 +41,7 @@ def compare(project: Project, name: str, opened: Any, lake: LakeReader) -> Compa
     It may lack what the next run loads. What was landed before a run ended that should have loaded it is missing.
     Raises LakeError or DestinationError.
     """
-    cursors, newest = _standing(opened)
+    cursors, newest = standing(opened)
     error = another_lake(name, cursors, newest, lake)
     if error is not None:
         return Compared(ok=False, detail=error.reason, remedy=error.remedy)
@@ -69,7 +69,7 @@ def compare(project: Project, name: str, opened: Any, lake: LakeReader) -> Compa
     )
 
 
-def _standing(opened: Any) -> tuple[Mapping[str, int], Mapping[str, str]]:
+def standing(opened: Any) -> tuple[Mapping[str, int], Mapping[str, str]]:
     """Return a destination's cursors, and the load ids of the packages where they stand."""
     if not hasattr(opened, "examine"):  # an embedded one, which is open
         return opened.cursors(), opened.newest()

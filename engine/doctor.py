@@ -117,12 +117,14 @@ def _destinations(project: Project, lake: LakeReader | None, *, sound: bool) -> 
                     yield Finding(f"destination {name}", ok=True, detail=f"opens; {_loaded(opened)}")
                 with suppress(NotPublishedError):
                     yield from _rows(name, opened, tables, sound=sound)
+                    yield from _columns(project, name, opened, lake)
                     yield from _against(project, name, opened, lake)
                 continue
             with opened:
                 loaded = counted(len(opened.cursors()), "table")
                 yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} loaded")
                 yield from _rows(name, opened, tables, sound=sound)
+                yield from _columns(project, name, opened, lake)
                 yield from _against(project, name, opened, lake)
         except LakeError as error:  # told once, of the lake, which is not asked again
             lake = None
@@ -173,6 +175,22 @@ def _against(project: Project, name: str, opened: Any, lake: LakeReader | None) 
 
     if lake is not None and (compared := compare(project, name, opened, lake)) is not None:
         yield Finding(f"destination {name}: lake", compared.ok, compared.detail, compared.remedy)
+
+
+def _columns(project: Project, name: str, opened: Any, lake: LakeReader | None) -> Iterator[Finding]:
+    """Say which loaded columns somebody dropped: evolution must not bring them back empty."""
+    from destinations.landing_rules import lost
+    from engine.behind import standing
+    from engine.lost import lost_columns
+
+    if lake is None:
+        return
+    declared = {table.name for table in every_table(project)}
+    cursors = {table: seq for table, seq in standing(opened)[0].items() if table in declared}
+    for table, columns in lost_columns(lake, cursors, opened.columns()).items():
+        error = lost(name, table, columns, set_back=hasattr(opened, "set_back"))
+        detail = error.reason.removeprefix(f"{name}: ")
+        yield Finding(f"destination {name}: columns", ok=False, detail=detail, remedy=error.remedy)
 
 
 def _replay(project: Project, name: str) -> Iterator[Finding]:

@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.checks import Checks, failure, listen
 from engine.errors import TickhouseError, UsageError
+from engine.lake.lake import open_lake
+from engine.lost import loaded_columns
 from engine.model_context import open_context, state_file
 from engine.model_errors import clear_model_errors, failed_model
 from engine.model_migration import migrate
@@ -77,7 +80,9 @@ def apply(project: Project, name: str, warehouse: Warehouse, environment: str | 
     target = environment or PROD
     done: Document = {"warehouse": name, "environment": target, **NOTHING, "built": [], "views": [], "warnings": []}
     with ONE_AT_A_TIME, _opened(project, name, warehouse, fence[0], say) as (context, console):
-        warehouse.provide(landing_tables(context))
+        with open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache") as lake:
+            warehouse.watch_columns(partial(loaded_columns, lake))
+            warehouse.provide(landing_tables(context))
         say("planning")
         with clear_model_errors(project.project_dir):
             plan = draw(context, target, fence[1], lambda since: arrivals(context.engine_adapter.cursor, since))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from engine.errors import BusyError, DestinationError, GoneError, TickhouseError
+from engine.lost import loaded_columns
 from engine.table import Table
 
 if TYPE_CHECKING:
     from destinations.protocol import Destination
-    from engine.lake.package import Entry, Package
+    from engine.lake.package import Entry, Manifest, Package
 
 BATCH_PACKAGES = 64
 BATCH_BYTES = 512 << 20
@@ -30,6 +32,9 @@ class LakeReader(Protocol):
 
     def open(self, entry: Entry) -> Package:
         """Return a package whose files are checked. Raises LakeError."""
+
+    def manifest(self, entry: Entry) -> Manifest:
+        """Return what a package says of itself. Raises LakeError."""
 
 
 @dataclass(slots=True)
@@ -125,6 +130,7 @@ def prepare(destination: Destination, lake: LakeReader, declared: Sequence[Table
     """
     found = Prepared()
     cursors, newest, there = destination.cursors(), destination.newest(), destination.tables()
+    destination.watch_columns(partial(loaded_columns, lake))
     for table in declared:
         if table.name in there or table.name not in cursors:
             continue

@@ -81,6 +81,9 @@ class FolderLake:
             raise LakeError(f"package {entry.load_id} was changed after it was landed", "Restore it.")
         return self.packages[entry.table][entry.seq - 1]
 
+    def manifest(self, entry: Entry) -> Manifest:
+        return self.open(entry).manifest
+
     def land(
         self,
         rows: Sequence[dict[str, object]] | pa.Table,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +23,7 @@ from destinations.snowflake import SnowflakeWarehouse
 from destinations.trino import TrinoWarehouse
 from engine.errors import DestinationError
 from engine.load import LoadReport, catch_up, prepare
+from engine.lost import lost_columns
 from engine.table import Column, Table
 from tests.conformance.landed_packages import NOON, PRICES, FolderLake, arrow_rows, price_rows
 from tests.servers.trino_server import GROUP
@@ -334,6 +336,37 @@ def test_a_table_that_somebody_dropped_is_filled_again(warehouse: Opener, lake: 
         assert rows(opened, "select count(*) from landing._quarantine") == [(1,)]
         assert rows(opened, arrivals)[:2] == before
         assert run(opened, lake, PRICES)[0] == []
+
+
+@swift
+def test_a_column_that_somebody_dropped_does_not_come_back_empty(warehouse: Opener, lake: FolderLake) -> None:
+    """Evolution would add it again, NULL in the rows that had it: by declaration, by a package, for a model."""
+    lake.land(price_rows(0, 3))
+    reason = "warehouse: column 'price' of landing.raw_prices is gone, though packages with it were loaded"
+    fewer = replace(PRICES, columns=tuple(column for column in PRICES.columns if column.name != "price"))
+    values = "select count(price), count(*) from landing.raw_prices"
+    with warehouse() as opened:
+        run(opened, lake, PRICES)
+        ask = opened._ask if isinstance(opened, TrinoWarehouse) else opened._landing._session.execute
+        ask("ALTER TABLE landing.raw_prices DROP COLUMN price")
+    with warehouse() as opened:
+        lake.land(price_rows(3, 1))
+        for table in (PRICES, fewer):
+            _, report = run(opened, lake, table)
+            [line] = report.errors
+            assert line.startswith(reason)
+            assert "`engine replay --destination warehouse` restores it from the lake" in line
+            with pytest.raises(DestinationError, match=r"column 'price' of landing\.raw_prices is gone"):
+                (opened if isinstance(opened, TrinoWarehouse) else opened._landing).provide([PRICES])
+            assert lost_columns(lake, {"raw_prices": 1}, opened.columns()) == {"raw_prices": ["price"]}
+        if not isinstance(opened, TrinoWarehouse):
+            assert "; or DROP TABLE landing.raw_prices: the next run fills that table alone" in line
+            opened._landing._session.execute("DROP TABLE landing.raw_prices")
+            assert run(opened, lake, PRICES)[1].errors == []
+            assert rows(opened, values) == [(4, 4)]
+        opened.reset(["raw_prices"])
+        assert run(opened, lake, PRICES)[1].errors == []
+        assert rows(opened, values) == [(4, 4)]
 
 
 @pytest.mark.parametrize("warehouse", EVERY[:4], indirect=True)

@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 
 from destinations.ducklake import DucklakeWarehouse
-from destinations.protocol import Loaded
+from destinations.protocol import ColumnsLoaded, Loaded
 from engine import load
 from engine.config.models import FilesystemLake
 from engine.errors import DestinationError
@@ -38,6 +38,9 @@ class Recorder:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        pass
+
+    def watch_columns(self, loaded: ColumnsLoaded) -> None:
         pass
 
     def newest(self) -> Mapping[str, str]:

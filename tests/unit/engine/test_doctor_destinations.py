@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from destinations import open_destination
 from engine.doctor import Finding, examine
 from engine.errors import LakeError
 from engine.lake.lake import Lake
 from engine.ledger import Ledger
+from engine.progress import Silent
 from engine.rebuilding import Rebuilding
+from engine.run import Runner
 from tests.faults.small_project import SMALL, SmallProject, small_project
 
 TWO = SMALL.replace("warehouse}\n", "warehouse}\n    second: {type: duckdb, path: second.duckdb}\n").replace(
@@ -76,3 +79,21 @@ def test_a_lake_that_does_not_answer_is_told_once(
     wrong = [found for found in examine(shop.project()) if "does not answer" in found.detail]
     assert [(found.what, found.remedy) for found in wrong] == [("lake", "Look at its server.")]
     assert len(asked) == 1
+
+
+def test_a_column_that_somebody_dropped_is_told_and_stays_gone_until_it_is_restored(shop: SmallProject) -> None:
+    project = shop.project()
+    for name, settings in project.destinations.items():
+        with open_destination(name, settings, project.project_dir, project.data_dir) as opened:
+            opened._writer.execute("ALTER TABLE landing.raw_orders DROP COLUMN price")
+    for _ in range(2):
+        shop.orders(2)
+        failures = shop.run().failures
+        gone = "column 'price' of landing.raw_orders is gone, though packages with it were loaded"
+        for name in project.destinations:
+            assert any(line.startswith(f"{name}: {gone}") for line in failures)
+        told = of(shop, ": columns")
+        assert [(found.ok, found.detail) for found in told] == [(False, gone)] * 2
+        assert "`engine replay --destination second`" in told[1].remedy
+    assert Runner(project, Silent()).replay(None).failures == []
+    assert of(shop, ": columns") == []
