@@ -162,7 +162,7 @@ def test_the_lease_keeps_another_machine_out(
     with target.opened() as here:
         here.load("raw_prices", packages[:1])
         with (
-            target.opened(machine="there", wait_seconds=0.0, waiting=told.append) as there,
+            target.opened(machine="there", wait_seconds=5.0, waiting=told.append) as there,
             pytest.raises(BusyError, match="another machine"),
         ):
             there.load("raw_prices", packages[1:2])

@@ -156,7 +156,7 @@ def test_a_reader_beside_a_writer_sees_whole_packages(target: Target, six_packag
     """X05: a package's rows are all there or none is, and none goes away. The embedded warehouses have more of this."""
     with target.opened() as opened:
         opened.ensure([PRICES])
-    samples, wrong, done = [], [], threading.Event()
+    samples, wrong, looked, done = [], [], threading.Event(), threading.Event()
 
     def read() -> None:
         while not done.is_set():
@@ -164,12 +164,16 @@ def test_a_reader_beside_a_writer_sees_whole_packages(target: Target, six_packag
                 samples.append(Counter(load_id for _, load_id in target.ask(LANDED)))
             except Exception as error:  # whatever a reader would meet
                 wrong.append(error)
+            looked.set()
 
     reader = threading.Thread(target=read)
     reader.start()
     with target.opened() as opened:
         for package in six_packages.packages["raw_prices"]:
             opened.load("raw_prices", [package])
+            for _ in range(2):  # the first may have looked before
+                looked.clear()
+                assert looked.wait(60)
     done.set()
     reader.join()
     assert wrong == []

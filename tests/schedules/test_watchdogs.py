@@ -12,9 +12,18 @@ from tests.conformance.loopback_proxy import Proxy
 from tests.faults.fake_api import Reply
 from tests.schedules.conftest import QUIET, Shop, make, running
 from tests.schedules.prefect_api import PrefectApi, until
-from tests.schedules.served_project import SECRET, children
+from tests.schedules.served_project import SECRET, ServedProject, children
 
 pytestmark = pytest.mark.xdist_group("prefect")
+
+
+def slow_alone(folder: Path, url: str, pipeline: str) -> ServedProject:
+    """A project with one pipeline, whose source takes its time."""
+    project = make(folder, url)
+    project.document["pipelines"] = {}
+    project.pipeline(pipeline, "slow", retries=0)
+    project.write()
+    return project
 
 
 def test_a_run_that_is_silent_is_crashed_and_any_other_is_left(prefect: PrefectApi, silent: str) -> None:
@@ -34,11 +43,7 @@ def test_o02_a_network_that_is_away_leaves_nothing_running_and_nothing_doubled(
     prefect: PrefectApi, shop: tuple[Shop, str], tmp_path: Path
 ) -> None:
     answers, url = shop
-    project = make(tmp_path / "project", url)
-    for name in list(project.document["pipelines"]):
-        del project.document["pipelines"][name]
-    project.pipeline("afar", "slow", retries=0)
-    project.write()
+    project = slow_alone(tmp_path / "project", url, "afar")
     answers.failing["slow"] = [Reply([{"id": 1, "name": "x"}], wire="trickle", pace=0.5)]
     with Proxy(int(prefect.address.rpartition(":")[2])) as proxy:
         env = {"PREFECT_API_URL": f"http://127.0.0.1:{proxy.port}/api", "SHOP_KEY": SECRET}
@@ -67,11 +72,7 @@ def test_a_killed_engine_up_on_a_shared_server_frees_its_slot(
     prefect: PrefectApi, shop: tuple[Shop, str], tmp_path: Path
 ) -> None:
     answers, url = shop
-    project = make(tmp_path / "project", url)
-    for name in list(project.document["pipelines"]):
-        del project.document["pipelines"][name]
-    project.pipeline("zombie", "slow", retries=0)
-    project.write()
+    project = slow_alone(tmp_path / "project", url, "zombie")
     env = {"PREFECT_API_URL": f"{prefect.address}/api", "SHOP_KEY": SECRET}
     answers.failing["slow"] = [Reply([{"id": 1, "name": "x"}], wire="trickle", pace=3)]
     with project.up(env=env, name="first") as up:

@@ -66,7 +66,7 @@ def models() -> Models:
 
 
 def test_histories_end_as_clean_loads(models: Models) -> None:
-    holds(4, 5, models, anew=False)
+    holds(2, 5, models, anew=False)
 
 
 @pytest.mark.slow
