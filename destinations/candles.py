@@ -1,8 +1,14 @@
-"""Candles: the queries of a table's continuous aggregates."""
+"""Candles: a table's continuous aggregates, their queries, and how they are kept up to their rows."""
 
 from __future__ import annotations
 
-from engine.sql import identifier, qualified
+from collections.abc import Mapping, Sequence
+
+from destinations.chunks import SCHEMA, Chunks
+from destinations.postgres_session import PostgresSession
+from destinations.relations import drop
+from engine.errors import DestinationError
+from engine.sql import identifier, literal, qualified
 from engine.table import Table
 from engine.timeseries import CANDLES, prices_of
 
@@ -42,3 +48,51 @@ def candle_view(view: str, query: str) -> str:
         f"CREATE MATERIALIZED VIEW {view} WITH (timescaledb.continuous, timescaledb.materialized_only = false)"
         f" AS {query} WITH NO DATA"
     )
+
+
+class Candles:
+    """The continuous aggregates of a database's hypertables."""
+
+    def __init__(self, name: str, session: PostgresSession, chunks: Chunks) -> None:
+        """`name` is the destination's, for errors; `chunks` tells what may be refreshed."""
+        self._name = name
+        self._session = session
+        self._chunks = chunks
+
+    def keep(self, before: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+        """Drop and make candles, so that those whose queries were `before` become those that are wanted."""
+        for view, query in before.items():
+            if wanted.get(view) != query:
+                drop(self._session, self._name, "MATERIALIZED VIEW", SCHEMA, view)
+        for view, query in wanted.items():
+            if before.get(view) != query:
+                self._session.execute(candle_view(qualified(SCHEMA, view), query))
+
+    def refresh(self, tables: Sequence[Table]) -> None:
+        """Bring the candles of these tables up to their rows: only where rows have changed since the last time.
+
+        Raises DestinationError, after all that could be brought up, with what kept others back.
+        """
+        import psycopg
+
+        kept_back = []
+        for table in tables:
+            assert table.timeseries is not None  # noqa: S101
+            for length in table.timeseries.candles if candle_views(table) else ():
+                try:
+                    self._refresh(table, length)
+                except psycopg.Error as error:
+                    if self._session.connection.closed:
+                        raise
+                    kept_back.append(f"{SCHEMA}.{table.name}_{length}: {str(error).splitlines()[0]}")
+        if kept_back:
+            raise DestinationError(
+                self._name,
+                f"candles could not be brought up to their rows: {'; '.join(kept_back)}",
+                "The rows are loaded. Mend that; the next run brings the candles up to them.",
+            )
+
+    def _refresh(self, table: Table, length: str) -> None:
+        view = literal(qualified(SCHEMA, f"{table.name}_{length}"))
+        for start, end in self._chunks.windows(table.name, CANDLES[length]):
+            self._session.execute(f"CALL refresh_continuous_aggregate({view}, {start}, {end})")

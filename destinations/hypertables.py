@@ -14,10 +14,11 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from destinations.candles import candle_view, candle_views
+from destinations.candles import Candles, candle_views
 from destinations.chunks import CHUNKS, SCHEMA, Chunks
 from destinations.postgres_session import PostgresSession
 from destinations.relations import drop, grants
+from destinations.series_rows import NEWEST_FIRST, PLACE, SEQ, fill, has_values, key_of, landed, restore
 from engine.errors import DestinationError
 from engine.sql import identifier, literal, qualified
 from engine.table import Table
@@ -32,8 +33,6 @@ FILLED = f"ALTER TABLE {SCHEMA}._settings ADD COLUMN IF NOT EXISTS filled bigint
 """Where the column is missing yet; its number is that of the last package whose rows the table has."""
 KEPT = "WHERE settings <> 'null'"
 """Tables that somebody declares. Of one that was given up the row stays, without settings: it is no stranger's."""
-SEQ, PLACE = '"number of the package"', '"place in it"'
-"""Columns beside those of landing: a space is in no name that a payload's field can get."""
 MISSING = (
     "this server has no TimescaleDB: the tables of schema timeseries are plain ones, without chunks, compression, "
     "retention and candles. Install the extension there; the next run takes it up."
@@ -49,6 +48,7 @@ class Hypertables:
         self._session = session
         self._notes = notes
         self._chunks = Chunks(session)
+        self._candles = Candles(name, session, self._chunks)
         self._older = False
         """Whether the tables are of a release that noted no chunks."""
 
@@ -81,7 +81,7 @@ class Hypertables:
             if self._older and before and before["extension"] and self.extension and self._columns(SCHEMA, table.name):
                 self._chunks.find_gone(table.name, before["time"], before["key"])
             with self._session.transaction():
-                before = self._mend(table, before)
+                before = self._mend(table, before, filled.get(table.name))
                 if before != wanted or not self._columns(SCHEMA, table.name):
                     self._apply(table, before, wanted)
                 self._catch_up(table, filled.get(table.name), cursors.get(table.name, 0))
@@ -142,31 +142,8 @@ class Hypertables:
 
         Raises DestinationError, after all that could be brought up, with what kept others back.
         """
-        import psycopg
-
-        if not tables or not self.extension:
-            return
-        kept_back = []
-        for table in tables:
-            assert table.timeseries is not None  # noqa: S101
-            for length in table.timeseries.candles if candle_views(table) else ():
-                try:
-                    self._refresh(table, length)
-                except psycopg.Error as error:
-                    if self._session.connection.closed:
-                        raise
-                    kept_back.append(f"{SCHEMA}.{table.name}_{length}: {str(error).splitlines()[0]}")
-        if kept_back:
-            raise DestinationError(
-                self._name,
-                f"candles could not be brought up to their rows: {'; '.join(kept_back)}",
-                "The rows are loaded. Mend that; the next run brings the candles up to them.",
-            )
-
-    def _refresh(self, table: Table, length: str) -> None:
-        view = _regclass(f"{table.name}_{length}")
-        for start, end in self._chunks.windows(table.name, CANDLES[length]):
-            self._session.execute(f"CALL refresh_continuous_aggregate({view}, {start}, {end})")
+        if tables and self.extension:
+            self._candles.refresh(tables)
 
     @cached_property
     def extension(self) -> bool:
@@ -185,10 +162,21 @@ class Hypertables:
             return False
         return True
 
-    def _mend(self, table: Table, before: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """Put back the key of a table that was dropped by hand; return what is applied, without candles that were."""
-        if before is None or not self._columns(SCHEMA, table.name):
+    def _mend(self, table: Table, before: Mapping[str, Any] | None, filled: int | None) -> Mapping[str, Any] | None:
+        """Put back columns and the key of a table that were dropped by hand; return what is applied.
+
+        Without candles that were dropped; None: it is made anew.
+        """
+        known = self._columns(SCHEMA, table.name)
+        if before is None or not known:
             return before
+        missing = [name for name in self._columns("landing", table.name) if name not in known]
+        if missing and has_values(self._session, table, missing, filled):
+            self._notes.append(f"{SCHEMA}.{table.name} had lost {', '.join(missing)}: restored from landing")
+            if not set(missing).isdisjoint(before["key"]):
+                return None
+            self._follow_columns(table)
+            restore(self._session, table, missing)
         keys = "SELECT 1 FROM pg_index WHERE indrelid = to_regclass(%s) AND indisprimary"
         if not self._session.execute(keys, [qualified(SCHEMA, table.name)]):
             self._put_key_back(table, before["key"])
@@ -220,7 +208,7 @@ class Hypertables:
         """
         if filled is not None and filled < cursor:
             self._follow_columns(table)
-            self._fill(table, _landed(table, "JOIN", filled), f"{SEQ} DESC, {PLACE} DESC")
+            self._fill(table, landed(table, "JOIN", filled), f"{SEQ} DESC, {PLACE} DESC")
         if filled != cursor:
             self._note_filled(table.name, cursor)
         if self.extension:
@@ -233,7 +221,7 @@ class Hypertables:
         series = table.timeseries
         assert series is not None  # noqa: S101
         return {
-            "key": _key(table),
+            "key": key_of(table),
             "time": series.hypertable,
             "extension": self.extension,
             "chunk": _seconds(series.chunk),
@@ -264,7 +252,7 @@ class Hypertables:
                 self._compress(table, target, wanted["compress_after"])
             if before["retain"] != wanted["retain"]:
                 self._policy("retention", "drop_after", table.name, wanted["retain"])
-            self._keep_candles(before["candles"], wanted["candles"])
+            self._candles.keep(before["candles"], wanted["candles"])
         there = self._relations(table.name)
         for name, grant in granted:
             if name in there:
@@ -279,7 +267,7 @@ class Hypertables:
         """Make the table anew and fill it from what is landed, in the order in which it was loaded."""
         series = table.timeseries
         assert series is not None  # noqa: S101
-        execute, target, landed = self._session.execute, qualified(SCHEMA, table.name), qualified("landing", table.name)
+        execute, target = self._session.execute, qualified(SCHEMA, table.name)
         for name in [table.name, *candle_views(table)]:
             if len(name.encode()) > LONGEST_NAME:
                 raise DestinationError(
@@ -287,14 +275,14 @@ class Hypertables:
                 )
         self._drop(table.name)
         self._chunks.forget(table.name)
-        execute(f"CREATE TABLE {target} (LIKE {landed})")
-        execute(f"ALTER TABLE {target} ADD PRIMARY KEY ({', '.join(map(identifier, _key(table)))})")
+        execute(f"CREATE TABLE {target} (LIKE {qualified('landing', table.name)})")
+        execute(f"ALTER TABLE {target} ADD PRIMARY KEY ({', '.join(map(identifier, key_of(table)))})")
         if self.extension:
             execute(
                 f"SELECT create_hypertable({_regclass(table.name)}, {literal(series.hypertable)},"
                 f" chunk_time_interval => {_interval(series.chunk)}, create_default_indexes => false)"
             )
-        self._fill(table, _landed(table, "LEFT JOIN"), f"{SEQ} DESC NULLS FIRST, {PLACE} DESC")
+        self._fill(table, landed(table, "LEFT JOIN"), NEWEST_FIRST)
 
     def _drop(self, table: str) -> None:
         """Drop a table and its candles, and nothing else: what people have built on them is named in the error."""
@@ -316,18 +304,7 @@ class Hypertables:
         return found
 
     def _fill(self, table: Table, rows: str, newest_first: str) -> None:
-        columns = list(self._columns("landing", table.name))
-        key = _key(table)
-        names, keys = ", ".join(map(identifier, columns)), ", ".join(map(identifier, key))
-        values = ", ".join(
-            f"{identifier(name)} = excluded.{identifier(name)}" for name in columns if name not in set(key)
-        )
-        there = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in key)
-        self._session.change(
-            f"INSERT INTO {qualified(SCHEMA, table.name)} ({names})"
-            f" SELECT DISTINCT ON ({keys}) {names} FROM {rows} WHERE {there} ORDER BY {keys}, {newest_first}"
-            f" ON CONFLICT ({keys}) DO UPDATE SET {values}"
-        )
+        fill(self._session, table, self._columns("landing", table.name), rows, newest_first)
 
     def _follow_columns(self, table: Table) -> None:
         """Give the table the columns that landing has got; one whose type has widened there is made anew."""
@@ -347,18 +324,18 @@ class Hypertables:
     def _compare_columns(self, table: Table) -> tuple[bool, list[str]]:
         """Whether a column of landing has another type than here, and the statements that add those it has alone."""
         target = qualified(SCHEMA, table.name)
-        landed, known = self._columns("landing", table.name), self._columns(SCHEMA, table.name)
-        widened = any(known.get(name, data_type) != data_type for name, data_type in landed.items())
+        wanted, known = self._columns("landing", table.name), self._columns(SCHEMA, table.name)
+        widened = any(known.get(name, data_type) != data_type for name, data_type in wanted.items())
         return widened, [
             f"ALTER TABLE {target} ADD COLUMN {identifier(name)} {data_type}"
-            for name, data_type in landed.items()
+            for name, data_type in wanted.items()
             if name not in known
         ]
 
     def _compress(self, table: Table, target: str, after: int | None) -> None:
         series = table.timeseries
         assert series is not None  # noqa: S101
-        segments = ", ".join(identifier(name) for name in _key(table) if name != series.hypertable)
+        segments = ", ".join(identifier(name) for name in key_of(table) if name != series.hypertable)
         if after is not None:
             self._session.execute(
                 f"ALTER TABLE {target} SET (timescaledb.compress,"
@@ -372,14 +349,6 @@ class Hypertables:
         execute(f"SELECT remove_{kind}_policy({target}, if_exists => true)")
         if after is not None:
             execute(f"SELECT add_{kind}_policy({target}, {word} => {_seconds_sql(after)})")
-
-    def _keep_candles(self, before: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-        for view, query in before.items():
-            if wanted.get(view) != query:
-                drop(self._session, self._name, "MATERIALIZED VIEW", SCHEMA, view)
-        for view, query in wanted.items():
-            if before.get(view) != query:
-                self._session.execute(candle_view(qualified(SCHEMA, view), query))
 
     def _keep_books(self) -> None:
         """Make what is remembered here, as far as it is missing."""
@@ -401,25 +370,11 @@ class Hypertables:
         return {str(name): str(data_type) for name, data_type in rows}
 
 
-def _landed(table: Table, join: str, after: int = 0) -> str:
-    """The landed rows of the packages after one, as a table with their order: SEQ, then PLACE."""
-    return (
-        f"(SELECT r.*, p.seq AS {SEQ}, r.ctid AS {PLACE} FROM {qualified('landing', table.name)} AS r"
-        f" {join} landing._packages AS p ON p._load_id = r._load_id AND p.table_name = {literal(table.name)}"
-        f" WHERE p.seq IS NULL OR p.seq > {int(after)}) AS loaded"
-    )
-
-
 def _in_order(table: Table, before: Mapping[str, Any] | None) -> Table:
     """Return the table with its key in the order in which it was made: another order alone changes nothing."""
-    if before is None or set(before["key"]) != set(_key(table)):
+    if before is None or set(before["key"]) != set(key_of(table)):
         return table
     return replace(table, primary_key=tuple(before["key"]))
-
-
-def _key(table: Table) -> list[str]:
-    """What names a row: its source and its primary key; two sources of one table do not overwrite each other."""
-    return list(dict.fromkeys(["source", *table.primary_key]))
 
 
 def _seconds(length: timedelta | None) -> int | None:

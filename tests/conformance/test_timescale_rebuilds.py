@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from destinations.hypertables import Hypertables
+from destinations.candles import Candles
 from destinations.postgres import PostgresDestination
 from destinations.postgres_session import PostgresSession
 from destinations.timescaledb import TimescaledbDestination
@@ -148,6 +148,30 @@ def test_a_candle_and_a_key_that_somebody_dropped_are_made_again(timescale: Dsn,
     assert 'column "venue" of relation "raw_quotes"' in line
 
 
+@pytest.mark.parametrize("column", ["venue", "price", "symbol"], ids=["plain", "of candles", "of the key"])
+def test_a_column_that_somebody_dropped_is_restored(timescale: Dsn, lake: FolderLake, column: str) -> None:
+    """In every row, also in chunks that are compressed; a column that is new is none that was dropped."""
+    lake.land(quotes(0, 20), QUOTES)
+    lake.land(quotes(5, 2, price=500), QUOTES)
+    dsn = timescale(f"columns_{column}")
+    run(dsn, lake)
+    asked = f"select at, {column} from timeseries.raw_quotes order by at"
+    candles = "select bucket, high from timeseries.raw_quotes_1d order by bucket"
+    before, seen = ask(dsn, asked), ask(dsn, candles)
+    tell(
+        dsn,
+        "alter table timeseries.raw_quotes set (timescaledb.compress, timescaledb.compress_segmentby = 'source')",
+        "select compress_chunk(c) from show_chunks('timeseries.raw_quotes') c",
+        *(["select decompress_chunk(c) from show_chunks('timeseries.raw_quotes') c"] if column == "symbol" else []),
+        f"alter table timeseries.raw_quotes drop column {column} cascade",
+    )
+    assert f"timeseries.raw_quotes had lost {column}: restored from landing" in run(dsn, lake)
+    assert (ask(dsn, asked), ask(dsn, candles)) == (before, seen)
+    more = replace(QUOTES, columns=(*QUOTES.columns, Column("note", "text")))
+    lake.land([{**row, "note": "new"} for row in quotes(20, 2)], more)
+    assert run(dsn, lake, more) == []
+
+
 def test_a_replay_leaves_views_and_grants(dashboard: Dsn, lake: FolderLake) -> None:
     dsn = dashboard("dashboard")
     before, seen = ask(dsn, OIDS), ask(dsn, DASH)
@@ -219,15 +243,15 @@ def test_a_candle_that_cannot_be_refreshed_keeps_none_of_the_others_back(
     other = replace(QUOTES, name="raw_trades")
     for table in (QUOTES, other):
         lake.land(quotes(0, 4), table)
-    dsn, refresh, refreshed = timescale("refresh"), Hypertables._refresh, []
+    dsn, refresh, refreshed = timescale("refresh"), Candles._refresh, []
 
-    def failing(self: Hypertables, table: Table, length: str) -> None:
+    def failing(self: Candles, table: Table, length: str) -> None:
         if table.name == "raw_quotes":
             raise psycopg.errors.RaiseException("boom")
         refreshed.append(table.name)
         refresh(self, table, length)
 
-    monkeypatch.setattr(Hypertables, "_refresh", failing)
+    monkeypatch.setattr(Candles, "_refresh", failing)
     with TimescaledbDestination("timeseries", dsn) as opened:
         opened.ensure([QUOTES, other])
         assert catch_up(opened, lake, [QUOTES, other]).errors == []

@@ -1,0 +1,67 @@
+"""The rows of a time series, taken from those that are landed: by which key, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from destinations.chunks import SCHEMA
+from destinations.postgres_session import PostgresSession
+from engine.sql import identifier, literal, qualified
+from engine.table import Table
+
+SEQ, PLACE = '"number of the package"', '"place in it"'
+"""Columns beside those of landing: a space is in no name that a payload's field can get."""
+NEWEST_FIRST = f"{SEQ} DESC NULLS FIRST, {PLACE} DESC"
+
+
+def key_of(table: Table) -> list[str]:
+    """What names a row: its source and its primary key; two sources of one table do not overwrite each other."""
+    return list(dict.fromkeys(["source", *table.primary_key]))
+
+
+def landed(table: Table, join: str, after: int = 0) -> str:
+    """The landed rows of the packages after one, as a table with their order: SEQ, then PLACE."""
+    return (
+        f"(SELECT r.*, p.seq AS {SEQ}, r.ctid AS {PLACE} FROM {qualified('landing', table.name)} AS r"
+        f" {join} landing._packages AS p ON p._load_id = r._load_id AND p.table_name = {literal(table.name)}"
+        f" WHERE p.seq IS NULL OR p.seq > {int(after)}) AS loaded"
+    )
+
+
+def newest_rows(table: Table, columns: Iterable[str], rows: str, newest_first: str) -> str:
+    """The statement that gives these columns of the newest row of each key; one whose key has a NULL is left out."""
+    names, keys = _listed(columns), _listed(key_of(table))
+    there = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in key_of(table))
+    return f"SELECT DISTINCT ON ({keys}) {names} FROM {rows} WHERE {there} ORDER BY {keys}, {newest_first}"
+
+
+def fill(session: PostgresSession, table: Table, columns: Iterable[str], rows: str, newest_first: str) -> None:
+    """Add the newest row of each key, in place of the one that is there."""
+    names, key = list(columns), key_of(table)
+    values = ", ".join(f"{identifier(name)} = excluded.{identifier(name)}" for name in names if name not in set(key))
+    session.change(
+        f"INSERT INTO {qualified(SCHEMA, table.name)} ({_listed(names)})"
+        f" {newest_rows(table, names, rows, newest_first)} ON CONFLICT ({_listed(key)}) DO UPDATE SET {values}"
+    )
+
+
+def has_values(session: PostgresSession, table: Table, columns: Collection[str], filled: int | None) -> bool:
+    """Whether rows of the packages up to `filled` (None: of all) have something in these columns."""
+    known = " OR ".join(f"{identifier(name)} IS NOT NULL" for name in columns)
+    up_to = "" if filled is None else f" AND {SEQ} <= {int(filled)}"
+    return bool(session.execute(f"SELECT 1 FROM {landed(table, 'JOIN')} WHERE ({known}){up_to} LIMIT 1"))
+
+
+def restore(session: PostgresSession, table: Table, columns: Collection[str]) -> None:
+    """Give the rows that are there what landing has in these columns."""
+    key = key_of(table)
+    latest = newest_rows(table, [*key, *columns], landed(table, "LEFT JOIN"), NEWEST_FIRST)
+    values = ", ".join(f"{identifier(name)} = latest.{identifier(name)}" for name in columns)
+    same = " AND ".join(f"kept.{identifier(name)} = latest.{identifier(name)}" for name in key)
+    session.change(
+        f"UPDATE {qualified(SCHEMA, table.name)} AS kept SET {values} FROM ({latest}) AS latest WHERE {same}"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(identifier, names))
