@@ -21,12 +21,16 @@ KEEP_RUNS = 500
 """Runs remembered for each pipeline."""
 KEEP_DAYS = 62
 """Days for which the requests to each source are remembered: this month's and the last one's."""
-COLUMNS = "run_id, pipeline, started_at, ended_at, status, report"
+COLUMNS = "run_id, pipeline, started_at, ended_at, status, report, run_id IN (SELECT run_id FROM backfills)"
+OF_NOW = "run_id NOT IN (SELECT run_id FROM backfills)"
+"""Runs that bring what is new, as a schedule wants them."""
 TABLES = """
     CREATE TABLE IF NOT EXISTS runs (
         run_id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, started_at TEXT NOT NULL, ended_at TEXT, status TEXT NOT NULL,
         report TEXT NOT NULL
     );
+    CREATE TABLE IF NOT EXISTS backfills (run_id TEXT PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS schedules (pipeline TEXT PRIMARY KEY, schedule TEXT NOT NULL, since TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS totals (name TEXT, labels TEXT, value REAL NOT NULL, PRIMARY KEY (name, labels));
     CREATE TABLE IF NOT EXISTS requests (source TEXT, day TEXT, requests INTEGER NOT NULL, PRIMARY KEY (source, day))
 """
@@ -36,7 +40,7 @@ TABLES = """
 class RunRecord:
     """One run. `status` is running, ok, partial, failed, stopped or died (which the next run notes).
 
-    Times are UTC, ISO 8601; `report` is a RunReport.
+    Times are UTC, ISO 8601; `report` is a RunReport; `backfill`: it asked for a past range, not for what is new.
     """
 
     run_id: str
@@ -45,13 +49,15 @@ class RunRecord:
     ended_at: str | None
     status: str
     report: dict[str, Any]
+    backfill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a pipeline stands. `ended` is its newest run that ended, `ok_at` when the last one went well ended.
+    """How a pipeline stands. `ended` is its newest run that ended, `ok_at` when the last one that went well did.
 
-    `failed_in_a_row` counts what failed, went well in part or died since then; what was stopped does not count.
+    `failed_in_a_row` counts what failed, went well in part or died since then; what was stopped does not count. No
+    backfill counts, except as `ended`: the run that a schedule wants is still to come.
     """
 
     started_at: str
@@ -68,7 +74,7 @@ class Ledger:
         """Open nothing yet: the file is made at the first write."""
         self._path = data_dir / "state" / "runs.sqlite"
 
-    def start(self, run_id: str, pipeline: str, at: datetime) -> None:
+    def start(self, run_id: str, pipeline: str, at: datetime, *, backfill: bool = False) -> None:
         """Note that a run has begun, under the pipeline's lock: one that is still noted as running has died."""
         with self._connect() as db:
             died = db.execute(
@@ -80,6 +86,8 @@ class Ledger:
                 "INSERT INTO runs (run_id, pipeline, started_at, status, report) VALUES (?, ?, ?, 'running', '{}')",
                 (run_id, pipeline, at.isoformat()),
             )
+            if backfill:
+                db.execute("INSERT INTO backfills VALUES (?)", (run_id,))
 
     def finish(self, run_id: str, at: datetime, status: str, report: dict[str, Any]) -> None:
         """Note how a run ended, and forget the oldest runs of its pipeline."""
@@ -97,6 +105,7 @@ class Ledger:
                 "ORDER BY started_at DESC LIMIT ?)",
                 (run_id, run_id, KEEP_RUNS),
             )
+            db.execute("DELETE FROM backfills WHERE run_id NOT IN (SELECT run_id FROM runs)")
 
     def last(self, pipeline: str | None = None, limit: int = 20) -> list[RunRecord]:
         """Return the newest runs, newest first."""
@@ -111,16 +120,22 @@ class Ledger:
 
     def standing(self, pipeline: str) -> Standing | None:
         """Return how a pipeline stands; None: it never ran."""
-        newest = self.last(pipeline, 1)
-        if not newest:
+        if not self._path.exists():
             return None
         with self._connect() as db:
+            newest = db.execute(
+                f"SELECT started_at, status FROM runs WHERE pipeline = ? AND {OF_NOW} ORDER BY started_at DESC LIMIT 1",
+                (pipeline,),
+            ).fetchone()
+            if newest is None:
+                return None
             ok = db.execute(
-                "SELECT max(started_at), max(ended_at) FROM runs WHERE pipeline = ? AND status = 'ok'", (pipeline,)
+                f"SELECT max(started_at), max(ended_at) FROM runs WHERE pipeline = ? AND status = 'ok' AND {OF_NOW}",
+                (pipeline,),
             ).fetchone()
             (failed,) = db.execute(
                 "SELECT count(*) FROM runs WHERE pipeline = ? AND started_at > ? "
-                "AND status IN ('partial', 'failed', 'died')",
+                f"AND status IN ('partial', 'failed', 'died') AND {OF_NOW}",
                 (pipeline, ok[0] or ""),
             ).fetchone()
             row = db.execute(
@@ -128,7 +143,34 @@ class Ledger:
                 "ORDER BY started_at DESC LIMIT 1",
                 (pipeline,),
             ).fetchone()
-        return Standing(newest[0].started_at, newest[0].status, _record(row) if row else None, ok[1], failed)
+        return Standing(newest[0], newest[1], _record(row) if row else None, ok[1], failed)
+
+    def deploy(self, schedules: Mapping[str, str], at: datetime, *, others_end: bool) -> None:
+        """Note that these pipelines are run by these schedules, from `at` on unless they were before.
+
+        `others_end`: no other pipeline is.
+        """
+        rows = [(pipeline, schedule, at.isoformat()) for pipeline, schedule in schedules.items()]
+        with self._connect() as db:
+            db.executemany(
+                "INSERT INTO schedules VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET schedule = excluded.schedule, "
+                "since = excluded.since WHERE schedule <> excluded.schedule",
+                rows,
+            )
+            if others_end:
+                known = [name for (name,) in db.execute("SELECT pipeline FROM schedules").fetchall()]
+                gone = [(name,) for name in known if name not in schedules]
+                db.executemany("DELETE FROM schedules WHERE pipeline = ?", gone)
+
+    def deployed_since(self, pipeline: str, schedule: str) -> datetime | None:
+        """Return since when a process that stays has run a pipeline by this schedule; None: by none, or by another."""
+        if not self._path.exists():
+            return None
+        with self._connect() as db:
+            row = db.execute(
+                "SELECT since FROM schedules WHERE pipeline = ? AND schedule = ?", (pipeline, schedule)
+            ).fetchone()
+        return datetime.fromisoformat(row[0]) if row else None
 
     def totals(self) -> dict[tuple[str, Labels], float]:
         """Return what all runs together did, by counter and labels."""
@@ -165,8 +207,8 @@ class Ledger:
 
 
 def _record(row: Sequence[Any]) -> RunRecord:
-    run_id, pipeline, started_at, ended_at, status, report = row
-    return RunRecord(run_id, pipeline, started_at, ended_at, status, json.loads(report))
+    run_id, pipeline, started_at, ended_at, status, report, backfill = row
+    return RunRecord(run_id, pipeline, started_at, ended_at, status, json.loads(report), bool(backfill))
 
 
 def _add(db: sqlite3.Connection, increments: Mapping[tuple[str, Labels], float]) -> None:

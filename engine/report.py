@@ -114,6 +114,8 @@ class RunReport:
     started_at: str
     ended_at: str = ""
     simulated: bool = False
+    backfill: str | None = None
+    """The past range it was asked for, FROM/TO; None: it brings what is new."""
     resources: list[ResourceReport] = field(default_factory=list)
     destinations: list[DestinationReport] = field(default_factory=list)
     transforms: list[TransformReport] = field(default_factory=list)

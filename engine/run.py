@@ -85,7 +85,7 @@ class Runner:
 
     def run(self, pipeline: str) -> RunReport:
         """Run one pipeline. Raises BusyError, UsageError or LakeError before anything is extracted."""
-        return self._run(pipeline, self._extract_all)
+        return self._run_composed(compose(self.project, pipeline), self._extract_all)
 
     def backfill(self, pipeline: str, start: datetime, end: datetime) -> RunReport:
         """Extract a past range in windows; a repeated call goes on behind the last window that was landed."""
@@ -93,7 +93,7 @@ class Runner:
         def windows(composed: Composed, lake: Lake, run_id: str) -> list[ResourceReport]:
             return self._extract_windows(composed, lake, run_id, start, end)
 
-        return self._run(pipeline, windows)
+        return self._run_composed(compose(self.project, pipeline), windows, f"{start.isoformat()}/{end.isoformat()}")
 
     def replay(self, destination: str | None) -> RunReport:
         """Empty the landing tables of one destination (or of every one), fill them from the lake, build the models."""
@@ -128,18 +128,19 @@ class Runner:
             )
         return self.project.destinations[destination]
 
-    def _run(self, pipeline: str, extraction: Callable[[Composed, Lake, str], list[ResourceReport]]) -> RunReport:
-        return self._run_composed(compose(self.project, pipeline), extraction)
-
     def _run_composed(
-        self, composed: Composed, extraction: Callable[[Composed, Lake, str], list[ResourceReport]]
+        self,
+        composed: Composed,
+        extraction: Callable[[Composed, Lake, str], list[ResourceReport]],
+        backfill: str | None = None,
     ) -> RunReport:
         pipeline = composed.pipeline
         asked = datetime.now(UTC)
         run_id = f"{asked:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         self.progress.of_run(run_id, pipeline)
         ledger = Ledger(self._data_dir)
-        report = RunReport(run_id, pipeline, self.project.profile_name, asked.isoformat(timespec="seconds"))
+        asked_at = asked.isoformat(timespec="seconds")
+        report = RunReport(run_id, pipeline, self.project.profile_name, asked_at, backfill=backfill)
         report.notes += composed.skipped
         lock = self._data_dir / "locks" / f"pipeline-{pipeline}.lock"
         what = f"pipeline {pipeline}"
@@ -154,7 +155,7 @@ class Runner:
             lake = self._lake()
             self._replay_url = self._market(stack, composed)
             report.notes += self._topics(composed)
-            ledger.start(run_id, pipeline, started)
+            ledger.start(run_id, pipeline, started, backfill=backfill is not None)
             scrub = lake.scrub(SCRUBBED)
             report.errors += [str(problem) for problem in scrub.problems]
             self._sound = scrub.sound

@@ -1,10 +1,12 @@
-"""How a pipeline stands: its runs in the ledger, and whether one is under way or has died."""
+"""How a pipeline stands: its runs in the ledger, whether one is under way or has died, and when the next is due."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from engine.lateness import Due, due
 from engine.locks import is_held
 
 if TYPE_CHECKING:
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known of a pipeline. `standing` is None if it never ran; `died`: its newest run did not end."""
+    """What is known of a pipeline. `standing` is None if it never ran; `died`: its newest run did not end.
+
+    `running` is true of a backfill as well.
+    """
 
     standing: Standing | None
     running: bool
@@ -37,3 +42,36 @@ def state_of(project: Project, ledger: Ledger, pipeline: str) -> State:
     again = ledger.standing(pipeline)
     died = not running and again is not None and again == standing
     return State(again, running, died)
+
+
+def next_due(
+    project: Project, ledger: Ledger, pipeline: str, standing: Standing | None, since: datetime | None = None
+) -> Due | None:
+    """Return when a run is due behind the newest one, or behind the day the schedule was deployed if that is later.
+
+    None: it has no schedule, or nobody waits for it: it never ran, and no process has begun to run it by its schedule
+    (without one, `since` counts).
+    """
+    schedule = project.file.pipelines[pipeline].schedule
+    if not schedule:
+        return None
+    deployed = ledger.deployed_since(pipeline, _named(project, schedule))
+    began = datetime.fromisoformat(standing.started_at) if standing else None
+    after = [at for at in (began, deployed) if at is not None]
+    if not after and since is not None:
+        after.append(since)
+    return due(schedule, project.file.timezone, max(after)) if after else None
+
+
+def note_deployed(project: Project, ledger: Ledger, only: str | None, now: datetime) -> None:
+    """Note from when on a process that stays runs pipelines by their schedules: all of the file, or `only` one."""
+    blocks = project.file.pipelines.items()
+    found = {name: _named(project, block.schedule) for name, block in blocks if block.schedule}
+    if only is None:
+        ledger.deploy(found, now, others_end=True)
+    elif only in found:
+        ledger.deploy({only: found[only]}, now, others_end=False)
+
+
+def _named(project: Project, schedule: str) -> str:
+    return f"{schedule} {project.file.timezone}"

@@ -11,6 +11,7 @@ from engine.compose import every_table
 from engine.errors import NotPublishedError, TickhouseError
 from engine.ledger import Ledger
 from engine.locks import is_held
+from engine.standing import next_due
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -25,6 +26,7 @@ FRESHNESS = (
 def status(project: Project) -> dict[str, Any]:
     """Return runs and tables as plain values; a warehouse that cannot be read is said, not raised."""
     ledger = Ledger(project.data_dir)
+    now = datetime.now(UTC)
     pipelines = []
     for name, block in project.file.pipelines.items():
         last = next(iter(ledger.last(name, 1)), None)
@@ -32,6 +34,7 @@ def status(project: Project) -> dict[str, Any]:
         state = None if last is None else last.status
         if state == "running" and not running:
             state = "died"
+        expected = next_due(project, ledger, name, ledger.standing(name))
         pipelines.append(
             {
                 "pipeline": name,
@@ -40,6 +43,9 @@ def status(project: Project) -> dict[str, Any]:
                 "run_id": last and last.run_id,
                 "started_at": last and last.started_at,
                 "ended_at": last and last.ended_at,
+                "backfill": bool(last and last.backfill),
+                "due_at": expected and expected.at.isoformat(),
+                "late_seconds": _since(expected.at, now) if expected and now >= expected.late_at else None,
                 "failures": last.report.get("failures", []) if last else [],
                 "notices": _notices(last.report) if last else [],
             }
@@ -49,7 +55,7 @@ def status(project: Project) -> dict[str, Any]:
 
     lake = open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache")
     tables, notes = _tables(project, lake)
-    partitions, unknown = lags(project, lake, ledger, datetime.now(UTC))
+    partitions, unknown = lags(project, lake, ledger, now)
     return {
         "profile": project.profile_name,
         "pipelines": pipelines,
@@ -119,8 +125,14 @@ def _tables(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], list[st
                     "table": table,
                     "rows": int(row[2]) if row else 0 if known else None,
                     "arrived_at": row[1].isoformat() if row else None,
+                    "age_seconds": _since(row[1], datetime.now(UTC)) if row else None,
                     "packages_behind": head.seq - (int(row[3]) if row else 0) if known else None,
                     "landed_at": head.committed_at.isoformat(),
                 }
             )
     return rows, notes
+
+
+def _since(moment: datetime, now: datetime) -> int:
+    """Whole seconds from a moment to now; 0 for one that a clock which jumped back has still to reach."""
+    return max(int((now - moment).total_seconds()), 0)

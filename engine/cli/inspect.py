@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from engine.cli.errors import redact
 from engine.cli.options import json_option, print_json, print_table, show, terminal_width, with_project
 from engine.errors import EXIT_FAILED, UsageError
 from engine.redact import visible
-from engine.words import counted
+from engine.words import counted, length
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -72,17 +73,22 @@ def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         print_json(found)
         return
-    rows = [[p["pipeline"], p["status"] or "never ran", p["started_at"], p["ended_at"]] for p in found["pipelines"]]
+    rows = [[p["pipeline"], _last_run(p), p["started_at"], p["ended_at"]] for p in found["pipelines"]]
     print_table("", ["pipeline", "last run", "started (UTC)", "ended (UTC)"], rows)
     for p in found["pipelines"]:
+        if p["late_seconds"] is not None:
+            late = length(timedelta(seconds=p["late_seconds"]))
+            click.echo(
+                f"  {p['pipeline']}: late: a run was due at {p['due_at'][:16].replace('T', ' ')} UTC, {late} ago"
+            )
         for line in [*p["failures"], *p["notices"]][:5]:
             click.echo(visible(redact(f"  {p['pipeline']}: {line}")))
     click.echo()
     rows = [
-        [t["destination"], t["table"], *_counts(t["rows"], t["arrived_at"], t["packages_behind"])]
+        [t["destination"], t["table"], *_counts(t["rows"], t["arrived_at"], t["age_seconds"], t["packages_behind"])]
         for t in found["tables"]
     ]
-    print_table("", ["destination", "table", "rows", "newest arrival (UTC)", "packages behind"], rows)
+    print_table("", ["destination", "table", "rows", "newest arrival (UTC)", "age", "packages behind"], rows)
     if found["lag"]:
         click.echo()
         columns = ["source", "resource", "partition", "landed", "end", "lag", "warning"]
@@ -97,9 +103,16 @@ def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
         click.echo(visible(redact(f"note: {note}")))
 
 
-def _counts(rows: int | None, arrived_at: str | None, behind: int | None) -> list[str | int | None]:
+def _last_run(pipeline: dict[str, Any]) -> str:
+    status = pipeline["status"] or "never ran"
+    return f"{status} (backfill)" if pipeline["backfill"] else str(status)
+
+
+def _counts(rows: int | None, arrived_at: str | None, age: int | None, behind: int | None) -> list[str | int | None]:
     """What is known of a destination's table; question marks where its server is away."""
-    return ["?", None, "?"] if rows is None else [f"{rows:,}", arrived_at, behind]
+    if rows is None:
+        return ["?", None, None, "?"]
+    return [f"{rows:,}", arrived_at, None if age is None else length(timedelta(seconds=age)), behind]
 
 
 def _told(check: dict[str, Any]) -> str:

@@ -61,7 +61,7 @@ def run(
         def say(text: str) -> None:
             click.echo(redact(text))
 
-        with attended(lambda: runner.project, say):
+        with attended(lambda: runner.project, say, names[0]):
             repeated(
                 runner,
                 names[0],

@@ -52,12 +52,17 @@ METRICS = (
     Metric("tickhouse_last_run_start_timestamp_seconds", "gauge", PIPELINE, "When the newest run began."),
     Metric("tickhouse_last_run_timestamp_seconds", "gauge", PIPELINE, "When the newest run that ended did."),
     Metric("tickhouse_last_run_duration_seconds", "gauge", PIPELINE, "How long the newest run that ended took."),
-    Metric("tickhouse_last_success_timestamp_seconds", "gauge", PIPELINE, "When the newest run that went well ended."),
+    Metric(
+        "tickhouse_last_success_timestamp_seconds",
+        "gauge",
+        PIPELINE,
+        "When the newest run that went well ended; no backfill counts.",
+    ),
     Metric(
         "tickhouse_failed_runs_in_a_row",
         "gauge",
         PIPELINE,
-        "Runs since the last that went well which failed, went well in part, or died.",
+        "Runs since the last that went well which failed, went well in part, or died; no backfill counts.",
     ),
     Metric(
         "tickhouse_schedule_interval_seconds",
@@ -69,7 +74,7 @@ METRICS = (
         "tickhouse_schedule_due_timestamp_seconds",
         "gauge",
         PIPELINE,
-        "When the run after the newest one is due by the schedule.",
+        "When the run after the newest one is due by the schedule; no backfill stands for it.",
     ),
     # what was landed and loaded
     Metric("tickhouse_landed_rows_total", "counter", RESOURCE, "Rows landed in the lake."),

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from engine.lateness import due
 from engine.metrics.catalogue import LOADED, METRICS, RESOURCE, SOURCE
 from engine.metrics.samples import Sample, seconds
-from engine.standing import state_of
+from engine.standing import next_due, state_of
 from engine.totals import RUN_SECONDS, RUNS, STEP_SECONDS
 
 if TYPE_CHECKING:
@@ -26,10 +25,10 @@ OF_SOURCES = [metric.name for metric in METRICS if metric.labels == SOURCE and m
 
 
 def from_ledger(project: Project, ledger: Ledger, now: datetime, since: datetime) -> Iterator[Sample]:
-    """Yield what runs did. A pipeline that never ran is due at its first time after `since`."""
+    """Yield what runs did. A pipeline that never ran, and that nobody is known to run, is due after `since`."""
     yield from _totals(project, ledger)
     failed_loads: dict[str, tuple[str, bool]] = {}
-    for name, block in project.file.pipelines.items():
+    for name in project.file.pipelines:
         here = {"pipeline": name}
         state = state_of(project, ledger, name)
         standing = state.standing
@@ -38,9 +37,8 @@ def from_ledger(project: Project, ledger: Ledger, now: datetime, since: datetime
             yield Sample("tickhouse_failed_runs_in_a_row", state.failed_in_a_row, here)
             yield from _standing(standing, here)
             failed_loads |= _newer(failed_loads, standing)
-        if block.schedule:
-            after = datetime.fromisoformat(standing.started_at) if standing else since
-            next_run = due(block.schedule, project.file.timezone, after)
+        next_run = next_due(project, ledger, name, standing, since)
+        if next_run is not None:
             yield Sample("tickhouse_schedule_due_timestamp_seconds", seconds(next_run.at), here)
             yield Sample("tickhouse_schedule_interval_seconds", next_run.interval.total_seconds(), here)
     for destination in project.destinations:

@@ -1,4 +1,4 @@
-"""From a long-running process: pipelines whose run is late, or died without a word."""
+"""From a long-running process: pipelines whose run is late or has never come, or died without a word."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from engine.lateness import due
 from engine.ledger import Ledger
 from engine.notify.runs import tell
-from engine.notify.texts import SCHEDULE, length
-from engine.standing import State, state_of
+from engine.notify.texts import SCHEDULE
+from engine.standing import State, next_due, state_of
+from engine.words import length
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -20,7 +20,7 @@ EVERY_SECONDS = 30.0
 
 
 class Lookout:
-    """Looks at every pipeline that has a schedule and has ever run: who starts it does not matter."""
+    """Looks at every pipeline with a schedule that has ever run, or is served: who starts it does not matter."""
 
     def __init__(self, project: Callable[[], Project]) -> None:
         """Follow the project that `project()` returns at the time."""
@@ -34,35 +34,37 @@ class Lookout:
         wrong: list[str] = []
         for pipeline, block in project.file.pipelines.items():
             state = state_of(project, ledger, pipeline)
-            if not block.schedule or state.standing is None:
+            if not block.schedule:
                 continue
             broken = {}
             if state.died:
                 broken[f"run of {pipeline}"] = _died(state)
-            late = self._late(project, pipeline, state, now)
+            late = _late(project, ledger, pipeline, state, now)
             if late:
                 broken[f"{SCHEDULE}{pipeline}"] = late
             wrong += tell(project, pipeline, broken, {f"{SCHEDULE}{pipeline}"}.__contains__, now)
         return wrong
 
-    def _late(self, project: Project, pipeline: str, state: State, now: datetime) -> str:
-        schedule = project.file.pipelines[pipeline].schedule
-        if schedule is None or state.standing is None:
-            return ""
-        began = datetime.fromisoformat(state.standing.started_at)
-        expected = due(schedule, project.file.timezone, began)
-        if now < expected.late_at:
-            return ""
-        when = f"a run was due at {expected.at:%Y-%m-%d %H:%M} UTC, {length(now - expected.at)} ago"
-        if state.running:
-            return (
-                f"{when}, and the one that began at {began:%Y-%m-%d %H:%M} UTC is still under way — Look what it does; "
-                "the next one begins when it ends, and takes all that has come meanwhile."
-            )
+
+def _late(project: Project, ledger: Ledger, pipeline: str, state: State, now: datetime) -> str:
+    """Why it is late, and what to do; '' if it is not."""
+    expected = next_due(project, ledger, pipeline, state.standing)
+    if expected is None or now < expected.late_at:
+        return ""
+    when = f"a run was due at {expected.at:%Y-%m-%d %H:%M} UTC, {length(now - expected.at)} ago"
+    if state.running:
+        under_way = "a backfill is"
+        if state.standing is not None and state.standing.status == "running":
+            began = datetime.fromisoformat(state.standing.started_at)
+            under_way = f"the one that began at {began:%Y-%m-%d %H:%M} UTC is still"
         return (
-            f"{when}, and none has begun — See that what starts the schedules runs. By hand: "
-            f"engine run {pipeline} -p {project.profile_name} (it takes all that has come meanwhile)."
+            f"{when}, and {under_way} under way — Look what it does; "
+            "the next one begins when it ends, and takes all that has come meanwhile."
         )
+    return (
+        f"{when}, and none has {'ever ' if state.standing is None else ''}begun — See that what starts the schedules "
+        f"runs. By hand: engine run {pipeline} -p {project.profile_name} (it takes all that has come meanwhile)."
+    )
 
 
 def _died(state: State) -> str:

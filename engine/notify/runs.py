@@ -76,31 +76,50 @@ def tell(
 
 def broken_by(report: RunReport) -> dict[str, str]:
     """Return what this run found broken, and why, each with what to do."""
-    of = f"of {report.pipeline}"
     found: dict[str, str] = {}
     for error in report.errors:
-        found.setdefault(f"run {of}", error)
+        found.setdefault(_run(report), error)
     for r in report.resources:
-        if r.status == "failed":
+        if r.status == "failed" or r.error:  # a window that landed without some of its assets is one
             why = told_line(r.error, r.remedy).removeprefix(f"{r.source}: ")
-            found.setdefault(f"source {r.source} {of}", why)
+            found.setdefault(_source(report, r.source), why)
     for d in report.destinations:
         if d.errors:
             found[f"destination {d.name}"] = d.errors[0].removeprefix(f"{d.name}: ")
     for t in report.transforms:
         if t.status == "failed":
-            found[f"models on {t.warehouse} {of}"] = told_line(t.error, t.remedy)
+            found[f"models on {t.warehouse} of {report.pipeline}"] = told_line(t.error, t.remedy)
     return found
 
 
 def works_by(report: RunReport) -> Callable[[str], bool]:
     """Return whether this run has shown that a thing which is not broken works: it was tried, and did not fail."""
-    of = f"of {report.pipeline}"
-    tried = {f"run {of}"}
-    tried |= {f"source {r.source} {of}" for r in report.resources}
+    tried = {_run(report)}
+    tried |= {_source(report, r.source) for r in report.resources}
     tried |= {f"destination {d.name}" for d in report.destinations}
-    tried |= {f"models on {t.warehouse} {of}" for t in report.transforms if t.status != "off"}
+    tried |= {f"models on {t.warehouse} of {report.pipeline}" for t in report.transforms if t.status != "off"}
     return tried.__contains__
+
+
+def _run(report: RunReport) -> str:
+    return f"{_past(report) or 'run'} of {report.pipeline}"
+
+
+def _source(report: RunReport, source: str) -> str:
+    return ", ".join(filter(None, [_past(report), f"source {source} of {report.pipeline}"]))
+
+
+def _past(report: RunReport) -> str:
+    """Name a backfill: what failed in one is mended by the same range only, and it shows nothing of what is new."""
+    if report.backfill is None:
+        return ""
+    start, _, end = report.backfill.partition("/")
+    return f"backfill {_short(start)} to {_short(end)}"
+
+
+def _short(instant: str) -> str:
+    """2026-01-01 of 2026-01-01T00:00:00+00:00; the rest of it where it is no midnight."""
+    return f"{datetime.fromisoformat(instant):%Y-%m-%d %H:%M}".removesuffix(" 00:00")
 
 
 def _wanted(change: Change, kinds: Sequence[str]) -> Change:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from engine.redact import Redactor, visible
+from engine.words import length
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -36,14 +37,6 @@ def message(project: Project, pipeline: str, change: Change, now: datetime) -> s
     where = f"(Tickhouse, profile {profile}, {now:%Y-%m-%d %H:%M} UTC)"
     text = "\n".join([*parts, *([hint] if hint else []), where])
     return _escaped(Redactor([*project.secrets, project.notify.webhook if project.notify else ""])(text))
-
-
-def length(of: timedelta) -> str:
-    """Return a time as people say it: its two largest units."""
-    minutes = max(int(of.total_seconds()) // 60, 0)
-    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
-    words = [f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (rest, "min")) if count]
-    return " ".join(words[:2]) or "less than a minute"
 
 
 def _part(

@@ -15,12 +15,15 @@ from engine.config.load import load_project
 from engine.config.problems import ConfigError
 from engine.doctor import examine
 from engine.ledger import Ledger
+from engine.locks import hold
 from engine.notify import Lookout
 from engine.notify.memory import Broken, Change
 from engine.notify.runs import broken_by, tell_run
-from engine.notify.texts import length, message
+from engine.notify.texts import message
 from engine.notify.webhook import WHOLE_SECONDS
-from engine.report import DestinationReport, RunReport, TransformReport
+from engine.report import DestinationReport, ResourceReport, RunReport, TransformReport
+from engine.standing import note_deployed
+from engine.words import length
 from tests.unit.notify.conftest import SECRET, ToldProject, Webhook
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -156,7 +159,7 @@ def test_a_late_pipeline_is_told_once_and_when_it_runs_again(told: ToldProject, 
     ledger = Ledger(told.data)
     lookout = Lookout(lambda: project)
     lookout.look(NOON)
-    assert webhook.texts == []  # it never ran: nobody waits for it
+    assert webhook.texts == []  # it never ran, and no process serves it: nobody waits for it
     ledger.start("r1", "daily", NOON)
     ledger.finish("r1", NOON, "ok", {})
     for minutes in (1, 5, 9):
@@ -177,6 +180,117 @@ def test_a_late_pipeline_is_told_once_and_when_it_runs_again(told: ToldProject, 
     assert webhook.texts[1].startswith("WORKS AGAIN: daily\n• schedule, after 52 min: a run has begun")
 
 
+def minutes_after(minutes: float) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def test_a_pipeline_that_is_served_and_never_runs_is_late(told: ToldProject, webhook: Webhook) -> None:
+    project, ledger = told.project(), Ledger(told.data)
+    lookout = Lookout(lambda: project)
+    note_deployed(project, ledger, None, NOON)
+    note_deployed(project, ledger, None, minutes_after(8))  # a restart: it is waited for since noon
+    lookout.look(minutes_after(9))
+    assert webhook.texts == []
+    lookout.look(minutes_after(125))
+    (text,) = webhook.texts
+    assert text.startswith(
+        "LATE: daily\n• schedule: a run was due at 2026-03-01 12:05 UTC, 2 h ago, and none has ever begun"
+    )
+    ledger.start("r1", "daily", minutes_after(126))
+    lookout.look(minutes_after(127))
+    assert "WORKS AGAIN: daily\n• schedule, after 2 min: a run has begun" in webhook.texts[1]
+
+
+def test_a_schedule_is_waited_for_from_the_edit_that_made_it(told: ToldProject, webhook: Webhook) -> None:
+    ledger = Ledger(told.data)
+    ledger.start("r1", "daily", NOON - timedelta(days=90))
+    ledger.finish("r1", NOON - timedelta(days=90), "ok", {})
+    note_deployed(told.project(), ledger, None, NOON - timedelta(days=90))
+    text = (told.folder / "pipelines.yaml").read_text()
+    told.write(text.replace("*/5 * * * *", "0 * * * *"))
+    project = told.project()
+    note_deployed(project, ledger, None, NOON)
+    Lookout(lambda: project).look(minutes_after(89))
+    assert webhook.texts == []
+    Lookout(lambda: project).look(minutes_after(90))
+    assert "due at 2026-03-01 13:00 UTC, 30 min ago" in webhook.texts[0]
+
+
+def test_who_repeats_one_pipeline_waits_for_that_one(told: ToldProject) -> None:
+    text = (told.folder / "pipelines.yaml").read_text()
+    told.write(text.replace("load: [], transform: false}", 'load: [], transform: false, schedule: "0 * * * *"}'))
+    project, ledger = told.project(), Ledger(told.data)
+    note_deployed(project, ledger, "daily", NOON)
+    found = [ledger.deployed_since(name, f"{block.schedule} UTC") for name, block in project.file.pipelines.items()]
+    assert found == [None, NOON]
+    note_deployed(project, ledger, None, minutes_after(1))
+    assert ledger.deployed_since("land", "0 * * * * UTC") == minutes_after(1)
+    assert ledger.deployed_since("daily", "*/5 * * * * UTC") == NOON
+
+
+def past(status: str = "landed", error: str | None = None, to: str = "2026-02-01") -> RunReport:
+    report = RunReport("b", "daily", "local", "", backfill=f"2026-01-01T00:00:00+00:00/{to}T00:00:00+00:00")
+    report.resources = [ResourceReport("shop", "orders", "raw_orders", status, error=error)]  # type: ignore[arg-type]
+    return report
+
+
+def test_a_backfill_tells_no_recovery_of_what_the_next_run_will_meet(told: ToldProject, webhook: Webhook) -> None:
+    project = told.project()
+    broken = failed("daily", "timeseries")
+    broken.errors = ["the lake is damaged"]
+    broken.resources = [ResourceReport("shop", "orders", "raw_orders", "failed", error="shop: is away")]
+    tell_run(project, broken, NOON)
+    for status in ("unchanged", "landed"):  # a range that is landed already, or that the shop still has
+        tell_run(project, past(status), minutes_after(5))
+    assert len(webhook.texts) == 1
+    whole = past()
+    whole.destinations = [DestinationReport("timeseries", "loaded")]
+    tell_run(project, whole, minutes_after(6))
+    assert [line for line in webhook.texts[1].split("\n") if line.startswith("•")] == [
+        "• destination timeseries, after 6 min: this run has caught up, nothing is left to do"
+    ]
+    mended = worked("daily")
+    mended.resources = [ResourceReport("shop", "orders", "raw_orders")]
+    tell_run(project, mended, minutes_after(10))
+    assert "• source shop, after 10 min" in webhook.texts[2]
+    assert "• run, after 10 min" in webhook.texts[2]
+
+
+def test_a_backfill_s_failure_ends_with_the_same_range(told: ToldProject, webhook: Webhook) -> None:
+    project = told.project()
+    tell_run(
+        project, past("landed", "shop.orders: 1 of 2 assets missing in window 2026-01-01 to 2026-02-01: BTC"), NOON
+    )
+    (text,) = webhook.texts
+    assert text.startswith(
+        "FAILED: daily\n• backfill 2026-01-01 to 2026-02-01, source shop: shop.orders: 1 of 2 assets"
+    )
+    mended = worked("daily")
+    mended.resources = [ResourceReport("shop", "orders", "raw_orders")]
+    tell_run(project, mended, NOON)
+    tell_run(project, past(to="2026-01-15"), NOON)
+    assert len(webhook.texts) == 1
+    tell_run(project, past(), minutes_after(60))
+    assert "WORKS AGAIN: daily\n• backfill 2026-01-01 to 2026-02-01, source shop, after 1 h" in webhook.texts[1]
+
+
+def test_a_backfill_is_not_the_run_that_is_late(told: ToldProject, webhook: Webhook) -> None:
+    project, ledger = told.project(), Ledger(told.data)
+    ledger.start("r1", "daily", NOON)
+    ledger.finish("r1", NOON, "failed", {})
+    lookout = Lookout(lambda: project)
+    ledger.start("b1", "daily", minutes_after(20), backfill=True)
+    with hold(told.data / "locks" / "pipeline-daily.lock", "a backfill"):
+        lookout.look(minutes_after(21))
+    ledger.finish("b1", minutes_after(30), "ok", {})
+    lookout.look(minutes_after(31))
+    (text,) = webhook.texts
+    assert "due at 2026-03-01 12:05 UTC, 16 min ago, and a backfill is under way" in text
+    standing = ledger.standing("daily")
+    assert standing is not None
+    assert (standing.failed_in_a_row, standing.ok_at) == (1, None)
+
+
 def test_a_run_that_died_is_told(told: ToldProject, webhook: Webhook) -> None:
     project = told.project()
     Ledger(told.data).start("r1", "daily", NOON)
@@ -191,13 +305,14 @@ def test_a_run_that_died_is_told(told: ToldProject, webhook: Webhook) -> None:
 
 def test_a_long_running_process_looks_out(told: ToldProject, webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.notify.lookout.EVERY_SECONDS", 0.05)
-    Ledger(told.data).start("r1", "daily", NOON)
     project = told.project()
+    note_deployed(project, Ledger(told.data), None, NOON)  # by a process that was restarted since
     with attended(lambda: project, str):
         until = time.monotonic() + 10
         while len(webhook.texts) < 1 and time.monotonic() < until:
             time.sleep(0.05)
     assert "LATE: daily" in webhook.texts[0]
+    assert "and none has ever begun" in webhook.texts[0]
 
 
 def test_only_what_the_file_wants_is_told(told: ToldProject, webhook: Webhook) -> None:
