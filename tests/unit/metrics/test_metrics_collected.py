@@ -165,7 +165,7 @@ def test_samples_are_those_of_the_catalogue(shop: SmallProject) -> None:
     kinds = {metric.name: metric for metric in METRICS}
     names = set()
     project = shop.project()
-    for sample in Metrics(lambda: project)._samples():
+    for sample in Metrics(lambda: project, wait_seconds=20)._samples():  # a busy machine answers late
         base = re.sub(r"_(sum|count)$", "", sample.name)
         metric = kinds[sample.name] if sample.name in kinds else kinds[base]
         assert tuple(sorted(sample.labels)) == metric.labels, sample
