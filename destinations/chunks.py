@@ -20,6 +20,9 @@ CHUNKS = f"""
 """
 
 
+INFORMATION = "timescaledb_information.chunks"
+
+
 class Chunks:
     """The chunks of a database's hypertables, those that are there and those that were."""
 
@@ -31,7 +34,7 @@ class Chunks:
         """Remember the chunks that a hypertable has; in the transaction that has filled them."""
         self._session.change(
             f"INSERT INTO {SCHEMA}._chunks SELECT {literal(table)}, chunk_name, tstzrange(range_start, range_end)"
-            f" FROM timescaledb_information.chunks WHERE {_of(table)} ON CONFLICT DO NOTHING"
+            f" FROM {INFORMATION} WHERE {_of(table)} ON CONFLICT DO NOTHING"
         )
 
     def forget(self, table: str) -> None:
@@ -51,7 +54,7 @@ class Chunks:
 
     def count_gone(self, table: str, time: str, rows: str) -> int:
         """Return how many of these rows lie where chunks are gone."""
-        found = self._session.execute(f"SELECT count(*) FROM {rows} WHERE {identifier(time)} <@ ({_gone(table)})")
+        found = self._session.execute(f"SELECT count(*) FROM {rows} WHERE {identifier(time)} <@ {gone(table)}")
         return int(found[0][0])
 
     def windows(self, table: str, length: timedelta) -> Iterator[tuple[str, str]]:
@@ -59,7 +62,7 @@ class Chunks:
         width = f"INTERVAL '{int(length.total_seconds())} seconds'"
         rows = self._session.execute(
             f"SELECT lower(span)::text, upper(span)::text FROM"
-            f" unnest('{{(,)}}'::tstzmultirange - coalesce(({_gone(table)}), '{{}}'::tstzmultirange)) AS span"
+            f" unnest('{{(,)}}'::tstzmultirange - {gone(table)}) AS span"
             # TimescaleDB refuses a window in which no whole candle lies
             f" WHERE lower(span) IS NULL OR upper(span) IS NULL OR time_bucket({width},"
             f" lower(span) + {width} - INTERVAL '1 microsecond') < time_bucket({width}, upper(span)) ORDER BY span"
@@ -68,10 +71,19 @@ class Chunks:
             yield _instant(start), _instant(end)
 
 
-def _gone(table: str) -> str:
+def gone(table: str) -> str:
+    """The ranges, one multirange, whose chunks were noted and are there no more.
+
+    One that `merge_chunks` put into a neighbour is none of them: that neighbour has grown. Unless a chunk of its range
+    had been dropped, and made again by late rows, before that.
+    """
+    there = f"(SELECT chunk_name, tstzrange(range_start, range_end) AS range FROM {INFORMATION} WHERE {_of(table)})"
+    noted = f"(SELECT chunk, span FROM {SCHEMA}._chunks WHERE table_name = {literal(table)})"
     return (
-        f"SELECT range_agg(span) FROM {SCHEMA}._chunks WHERE table_name = {literal(table)} AND chunk NOT IN"
-        f" (SELECT chunk_name FROM timescaledb_information.chunks WHERE {_of(table)})"
+        f"(SELECT coalesce(range_agg(span), '{{}}') FROM (SELECT span, count(*) > 1 OR bool_or(chunk LIKE 'before %')"
+        f" AS twice FROM {noted} AS n WHERE chunk NOT IN (SELECT chunk_name FROM {there} AS c) GROUP BY span) AS lost"
+        f" WHERE twice OR NOT EXISTS (SELECT 1 FROM {there} AS c JOIN {noted} AS n ON n.chunk = c.chunk_name"
+        " WHERE c.range @> lost.span AND c.range <> n.span))"
     )
 
 

@@ -18,7 +18,7 @@ from destinations.candles import Candles, candle_views
 from destinations.chunks import CHUNKS, SCHEMA, Chunks
 from destinations.postgres_session import PostgresSession
 from destinations.relations import drop, grants
-from destinations.series_rows import NEWEST_FIRST, PLACE, SEQ, fill, has_values, key_of, landed, restore
+from destinations.series_rows import NEWEST_FIRST, PLACE, SEQ, fill, has_values, is_emptied, key_of, landed, restore
 from engine.errors import DestinationError
 from engine.sql import identifier, literal, qualified
 from engine.table import Table
@@ -84,6 +84,10 @@ class Hypertables:
                 before = self._mend(table, before, filled.get(table.name))
                 if before != wanted or not self._columns(SCHEMA, table.name):
                     self._apply(table, before, wanted)
+                if before and is_emptied(self._session, table.name, before, filled.get(table.name)):
+                    self._notes.append(f"{SCHEMA}.{table.name} was empty, though rows of it are landed: filled again")
+                    self._chunks.forget(table.name)
+                    filled[table.name] = 0
                 self._catch_up(table, filled.get(table.name), cursors.get(table.name, 0))
 
     def forget_all_but(self, declared: Collection[str]) -> None:
@@ -208,7 +212,7 @@ class Hypertables:
         """
         if filled is not None and filled < cursor:
             self._follow_columns(table)
-            self._fill(table, landed(table, "JOIN", filled), f"{SEQ} DESC, {PLACE} DESC")
+            self._fill(table, landed(table.name, "JOIN", filled), f"{SEQ} DESC, {PLACE} DESC")
         if filled != cursor:
             self._note_filled(table.name, cursor)
         if self.extension:
@@ -282,7 +286,7 @@ class Hypertables:
                 f"SELECT create_hypertable({_regclass(table.name)}, {literal(series.hypertable)},"
                 f" chunk_time_interval => {_interval(series.chunk)}, create_default_indexes => false)"
             )
-        self._fill(table, landed(table, "LEFT JOIN"), NEWEST_FIRST)
+        self._fill(table, landed(table.name, "LEFT JOIN"), NEWEST_FIRST)
 
     def _drop(self, table: str) -> None:
         """Drop a table and its candles, and nothing else: what people have built on them is named in the error."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from destinations.postgres_session import PostgresSession
+from destinations.series_doctor import examine_series
 from engine.examined import Examined
 from engine.sql import identifier, qualified
 from engine.words import counted
@@ -18,12 +19,15 @@ SKEW_SECONDS = 5.0
 def examine(session: PostgresSession, where: str, *, timescale: bool) -> Iterator[Examined]:
     """Check a server through a connection of its own."""
     yield _version(session, where)
-    yield _rights(session, ("landing", "timeseries") if timescale else ("landing",))
+    rights = _rights(session, ("landing", "timeseries") if timescale else ("landing",))
+    yield rights
     yield _encoding(session)
     yield _clock(session)
     yield _space(session)
     if timescale:
         yield _extension(session)
+        if rights.ok:
+            yield from examine_series(session)
 
 
 def _version(session: PostgresSession, where: str) -> Examined:

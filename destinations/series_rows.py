@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from destinations.chunks import SCHEMA
+from destinations.chunks import SCHEMA, gone
 from destinations.postgres_session import PostgresSession
 from engine.sql import identifier, literal, qualified
 from engine.table import Table
@@ -19,11 +20,11 @@ def key_of(table: Table) -> list[str]:
     return list(dict.fromkeys(["source", *table.primary_key]))
 
 
-def landed(table: Table, join: str, after: int = 0) -> str:
+def landed(table: str, join: str, after: int = 0) -> str:
     """The landed rows of the packages after one, as a table with their order: SEQ, then PLACE."""
     return (
-        f"(SELECT r.*, p.seq AS {SEQ}, r.ctid AS {PLACE} FROM {qualified('landing', table.name)} AS r"
-        f" {join} landing._packages AS p ON p._load_id = r._load_id AND p.table_name = {literal(table.name)}"
+        f"(SELECT r.*, p.seq AS {SEQ}, r.ctid AS {PLACE} FROM {qualified('landing', table)} AS r"
+        f" {join} landing._packages AS p ON p._load_id = r._load_id AND p.table_name = {literal(table)}"
         f" WHERE p.seq IS NULL OR p.seq > {int(after)}) AS loaded"
     )
 
@@ -49,18 +50,47 @@ def has_values(session: PostgresSession, table: Table, columns: Collection[str],
     """Whether rows of the packages up to `filled` (None: of all) have something in these columns."""
     known = " OR ".join(f"{identifier(name)} IS NOT NULL" for name in columns)
     up_to = "" if filled is None else f" AND {SEQ} <= {int(filled)}"
-    return bool(session.execute(f"SELECT 1 FROM {landed(table, 'JOIN')} WHERE ({known}){up_to} LIMIT 1"))
+    return bool(session.execute(f"SELECT 1 FROM {landed(table.name, 'JOIN')} WHERE ({known}){up_to} LIMIT 1"))
 
 
 def restore(session: PostgresSession, table: Table, columns: Collection[str]) -> None:
     """Give the rows that are there what landing has in these columns."""
     key = key_of(table)
-    latest = newest_rows(table, [*key, *columns], landed(table, "LEFT JOIN"), NEWEST_FIRST)
+    latest = newest_rows(table, [*key, *columns], landed(table.name, "LEFT JOIN"), NEWEST_FIRST)
     values = ", ".join(f"{identifier(name)} = latest.{identifier(name)}" for name in columns)
     same = " AND ".join(f"kept.{identifier(name)} = latest.{identifier(name)}" for name in key)
     session.change(
         f"UPDATE {qualified(SCHEMA, table.name)} AS kept SET {values} FROM ({latest}) AS latest WHERE {same}"
     )
+
+
+def is_emptied(session: PostgresSession, table: str, settings: Mapping[str, Any], filled: int | None) -> bool:
+    """Whether a time series has no row at all (TRUNCATE drops its chunks too), though landed ones belong there."""
+    if session.execute(f"SELECT 1 FROM {qualified(SCHEMA, table)} LIMIT 1"):
+        return False
+    return bool(session.execute(f"SELECT 1 FROM {_belonging(table, settings, filled)} LIMIT 1"))
+
+
+def lacking(session: PostgresSession, table: str, settings: Mapping[str, Any], filled: int | None) -> int:
+    """Return how many keys of landed rows a time series lacks, but where chunks of it were dropped."""
+    key = settings["key"]
+    dropped = f" AND NOT {identifier(settings['time'])} <@ {gone(table)}" if settings["extension"] else ""
+    keys = f"SELECT DISTINCT {_listed(key)} FROM {_belonging(table, settings, filled)}{dropped}"
+    same = " AND ".join(f"kept.{identifier(name)} = wanted.{identifier(name)}" for name in key)
+    [(count,)] = session.execute(
+        f"SELECT count(*) FROM ({keys}) AS wanted"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {qualified(SCHEMA, table)} AS kept WHERE {same})"
+    )
+    return int(count)
+
+
+def _belonging(table: str, settings: Mapping[str, Any], filled: int | None) -> str:
+    """The landed rows that a time series has been filled with (None: with all) and that retention leaves alone."""
+    there = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in settings["key"])
+    up_to = "" if filled is None else f" AND {SEQ} <= {int(filled)}"
+    if settings["retain"] is not None:
+        there += f" AND {identifier(settings['time'])} > now() - INTERVAL '{int(settings['retain'])} seconds'"
+    return f"{landed(table, 'JOIN')} WHERE {there}{up_to}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -122,6 +122,31 @@ def test_a_late_row_among_dropped_ones_leaves_their_candle_and_is_told(timescale
     assert ask(dsn, HIGHS) == [(Decimal(80), 2), (Decimal(79), 2), (Decimal(78), 2), *before]
 
 
+def test_chunks_that_somebody_merged_are_not_gone(timescale: Dsn, lake: FolderLake) -> None:
+    """Their candles follow their rows. One that was dropped, and made again by late rows, before that stays gone."""
+    dsn, chunks = (
+        timescale("merged"),
+        "select c::text from show_chunks('timeseries.raw_quotes') c order by length(c::text), c::text",
+    )
+    lake.land(quotes(20, 11), QUOTES)
+    run(dsn, lake)
+    first, second, third, *_ = [name for (name,) in ask(dsn, chunks)]
+    tell(dsn, f"call merge_chunks('{first}', '{second}')")
+    assert ask(dsn, f"select to_regclass('{second}')") == [(None,)]
+    lake.land(quotes(19, 19, price=777), QUOTES)
+    assert run(dsn, lake) == []
+    assert ask(dsn, HIGHS) == [(Decimal(777 if age == 19 else age), 2) for age in range(20, 10, -1)]
+    tell(dsn, f"drop table {third}")
+    for price in (888, 999):
+        lake.land(quotes(18, 18, price=price), QUOTES)
+        [note] = run(dsn, lake)
+        assert note.startswith("2 late rows of timeseries.raw_quotes lie where chunks were dropped")
+        if price == 888:
+            made = {name for (name,) in ask(dsn, chunks)} - {first, second, third, *_}
+            tell(dsn, f"call merge_chunks('{first}', '{made.pop()}')")
+    assert ask(dsn, HIGHS)[2] == (Decimal(18), 2)
+
+
 def test_a_run_that_dies_before_the_first_refresh_is_made_good(timescale: Dsn, lake: FolderLake) -> None:
     dsn = timescale("died")
     lake.land(quotes(50, 1), QUOTES)

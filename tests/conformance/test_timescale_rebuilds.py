@@ -172,6 +172,50 @@ def test_a_column_that_somebody_dropped_is_restored(timescale: Dsn, lake: Folder
     assert run(dsn, lake, more) == []
 
 
+def series(dsn: str) -> tuple[bool, str, str]:
+    """What `engine doctor` says of the time series."""
+    [found] = [found for found in TimescaledbDestination("timeseries", dsn).examine() if found.what == "time series"]
+    return found.ok, found.detail, found.remedy
+
+
+@pytest.mark.parametrize("emptied", ["truncate timeseries.raw_quotes", "delete from timeseries.raw_quotes"])
+def test_a_time_series_that_somebody_emptied_is_filled_again(timescale: Dsn, lake: FolderLake, emptied: str) -> None:
+    """TRUNCATE drops the chunks as well: not for good."""
+    lake.land(quotes(0, 20), QUOTES)
+    dsn = timescale(f"emptied_{emptied[:6]}")
+    run(dsn, lake)
+    every = (True, "1 table with every row that belongs there", "")
+    asked = "select * from timeseries.raw_quotes order by at"
+    candles = "select bucket, high from timeseries.raw_quotes_1d order by bucket"
+    before, seen = ask(dsn, asked), ask(dsn, candles)
+    assert series(dsn) == every
+    tell(dsn, emptied)
+    assert series(dsn)[:2] == (False, "timeseries.raw_quotes is empty, though rows of it are landed")
+    assert run(dsn, lake) == ["timeseries.raw_quotes was empty, though rows of it are landed: filled again"]
+    assert (ask(dsn, asked), ask(dsn, candles), series(dsn)) == (before, seen, every)
+    assert run(dsn, lake) == []
+
+
+def test_rows_that_somebody_deleted_from_a_time_series_are_told(timescale: Dsn, lake: FolderLake) -> None:
+    """Where chunks were dropped none is lacking, nor what retention will drop; what the remedy says mends it."""
+    lake.land(quotes(0, 20), QUOTES)
+    dsn = timescale("deleted")
+    run(dsn, lake)
+    tell(dsn, "select drop_chunks('timeseries.raw_quotes', older_than => '2026-03-04T00:00Z'::timestamptz)")
+    assert series(dsn)[0]
+    tell(dsn, "delete from timeseries.raw_quotes where at > '2026-03-09'")
+    ok, detail, remedy = series(dsn)
+    assert (ok, detail) == (False, "timeseries.raw_quotes lacks 3 rows of landing.raw_quotes")
+    assert remedy.startswith("DROP TABLE timeseries.raw_quotes CASCADE: ")
+    run(dsn, lake, replace(QUOTES, timeseries=TimeSeries("at", timedelta(days=1), retain=timedelta(days=2))))
+    assert series(dsn)[0]
+    run(dsn, lake)
+    tell(dsn, "DROP TABLE timeseries.raw_quotes CASCADE")
+    assert series(dsn)[:2] == (False, "timeseries.raw_quotes is gone")
+    run(dsn, lake)
+    assert (series(dsn)[0], ask(dsn, "select count(*) from timeseries.raw_quotes")) == (True, [(20,)])
+
+
 def test_a_replay_leaves_views_and_grants(dashboard: Dsn, lake: FolderLake) -> None:
     dsn = dashboard("dashboard")
     before, seen = ask(dsn, OIDS), ask(dsn, DASH)

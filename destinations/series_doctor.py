@@ -1,0 +1,48 @@
+"""What `engine doctor` asks of schema timeseries: has each table the rows that are landed and belong there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from destinations.chunks import SCHEMA
+from destinations.postgres_session import PostgresSession
+from destinations.series_rows import is_emptied, lacking
+from engine.examined import Examined
+from engine.sql import qualified
+from engine.words import counted
+
+BOOKS = (
+    # a release before this one has no number of the last package that was filled in
+    f"SELECT table_name, settings, (to_jsonb(s) ->> 'filled')::bigint FROM {SCHEMA}._settings AS s"
+    " WHERE settings <> 'null' ORDER BY table_name"
+)
+FILLS = "Run a pipeline that loads there: it fills what is gone from landing again."
+
+
+def examine_series(session: PostgresSession) -> Iterator[Examined]:
+    """Compare each time series with its landed rows, as far as retention, or a person, has not dropped their chunks."""
+    if not _is_there(session, "_settings") or not _is_there(session, "_chunks"):
+        return
+    wrong, remedies = [], []
+    books = session.execute(BOOKS)
+    for table, text, filled in books:
+        settings = json.loads(text)
+        if not _is_there(session, table):
+            wrong.append(f"{SCHEMA}.{table} is gone")
+            remedies.append(FILLS)
+        elif not session.execute("SELECT to_regclass(%s)", [qualified("landing", table)])[0][0]:
+            continue  # which is told, and filled again, of landing
+        elif is_emptied(session, table, settings, filled):
+            wrong.append(f"{SCHEMA}.{table} is empty, though rows of it are landed")
+            remedies.append(FILLS)
+        elif count := lacking(session, table, settings, filled):
+            wrong.append(f"{SCHEMA}.{table} lacks {counted(count, 'row')} of landing.{table}")
+            remedies.append(f"DROP TABLE {SCHEMA}.{table} CASCADE: the next run makes it anew, with its candles.")
+    if books:
+        detail = "; ".join(wrong) or f"{counted(len(books), 'table')} with every row that belongs there"
+        yield Examined("time series", not wrong, detail, " ".join(dict.fromkeys(remedies)))
+
+
+def _is_there(session: PostgresSession, table: str) -> bool:
+    return session.execute("SELECT to_regclass(%s)", [qualified(SCHEMA, table)])[0][0] is not None
