@@ -110,6 +110,12 @@ class DuckdbWarehouse(LandingWarehouse):
         with self._clear_errors():
             return self._opened.columns()
 
+    def ask(self, statement: str) -> Sequence[Sequence[Any]]:
+        """Ask landing's bookkeeping, while it is open."""
+        with self._clear_errors():
+            rows: list[tuple[Any, ...]] = self._writer.execute(statement).fetchall()
+            return rows
+
     def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
         with self._clear_errors():

@@ -21,7 +21,7 @@ from destinations.relations import drop, grants
 from destinations.series_rows import NEWEST_FIRST, PLACE, SEQ, fill, has_values, is_emptied, key_of, landed, restore
 from engine.errors import DestinationError
 from engine.sql import identifier, literal, qualified
-from engine.table import Table
+from engine.table import LINEAGE_COLUMNS, Table
 from engine.timeseries import CANDLES, LONGEST_NAME
 from engine.words import counted
 
@@ -69,7 +69,10 @@ class Hypertables:
         if not self.extension and MISSING not in self._notes:
             self._notes.append(MISSING)
         for declared in tables:
-            if declared.name not in ours and self._columns(SCHEMA, declared.name):
+            columns = self._columns(SCHEMA, declared.name) if declared.name not in ours else {}
+            if columns and self._is_made_here(declared, columns):
+                self._notes.append(f"{SCHEMA}._settings had lost {declared.name}: it is made anew from landing")
+            elif columns:
                 raise DestinationError(
                     self._name,
                     f"{SCHEMA}.{declared.name} is there already, and Tickhouse has not made it: nothing was changed",
@@ -360,6 +363,16 @@ class Hypertables:
         if "filled" not in self._columns(SCHEMA, "_settings"):
             self._session.execute(FILLED)
         self._session.execute(CHUNKS)
+
+    def _is_made_here(self, table: Table, columns: Collection[str]) -> bool:
+        """Whether a table that is not in the books has a hypertable's lineage and key: the books were lost."""
+        key = self._session.execute(
+            "SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
+            " AND a.attnum = ANY(i.indkey) WHERE i.indrelid = to_regclass(%s) AND i.indisprimary",
+            [qualified(SCHEMA, table.name)],
+        )
+        lineage = {column.name for column in LINEAGE_COLUMNS}
+        return lineage <= set(columns) and {name for (name,) in key} == set(key_of(table))
 
     def _is_there(self) -> bool:
         return bool(self._session.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [SCHEMA]))

@@ -22,8 +22,14 @@ FILLS = "Run a pipeline that loads there: it fills what is gone from landing aga
 
 def examine_series(session: PostgresSession) -> Iterator[Examined]:
     """Compare each time series with its landed rows, as far as retention, or a person, has not dropped their chunks."""
-    if not _is_there(session, "_settings") or not _is_there(session, "_chunks"):
+    if not _is_there(session, "_settings"):
+        if _is_there(session, "_chunks"):
+            detail = f"{SCHEMA}._settings is gone"
+            remedy = "Run a pipeline that loads there: it makes each table of its own anew from landing."
+            yield Examined("time series", ok=False, detail=detail, remedy=remedy)
         return
+    if not _is_there(session, "_chunks") or not _is_there(session, "_packages", "landing"):
+        return  # as an older release left it; told of landing
     wrong, remedies = [], []
     books = session.execute(BOOKS)
     for table, text, filled in books:
@@ -31,7 +37,7 @@ def examine_series(session: PostgresSession) -> Iterator[Examined]:
         if not _is_there(session, table):
             wrong.append(f"{SCHEMA}.{table} is gone")
             remedies.append(FILLS)
-        elif not session.execute("SELECT to_regclass(%s)", [qualified("landing", table)])[0][0]:
+        elif not _is_there(session, table, "landing"):
             continue  # which is told, and filled again, of landing
         elif is_emptied(session, table, settings, filled):
             wrong.append(f"{SCHEMA}.{table} is empty, though rows of it are landed")
@@ -44,5 +50,5 @@ def examine_series(session: PostgresSession) -> Iterator[Examined]:
         yield Examined("time series", not wrong, detail, " ".join(dict.fromkeys(remedies)))
 
 
-def _is_there(session: PostgresSession, table: str) -> bool:
-    return session.execute("SELECT to_regclass(%s)", [qualified(SCHEMA, table)])[0][0] is not None
+def _is_there(session: PostgresSession, table: str, schema: str = SCHEMA) -> bool:
+    return session.execute("SELECT to_regclass(%s)", [qualified(schema, table)])[0][0] is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +10,8 @@ from engine.compose import compose
 from engine.errors import TickhouseError
 from engine.ledger import Ledger
 from engine.load import another_lake
+from engine.sql import qualified
+from engine.table import QUARANTINE
 from engine.words import counted
 
 if TYPE_CHECKING:
@@ -69,20 +71,58 @@ def compare(project: Project, name: str, opened: Any, lake: LakeReader) -> Compa
     )
 
 
+def lost_books(
+    name: str, opened: Any, there: Collection[str], lake: LakeReader | None, declared: Collection[str]
+) -> Compared | None:
+    """Return what somebody dropped, or emptied, of a destination's bookkeeping; None: nothing, as far as can be told.
+
+    `there` are the tables of schema landing. One that was opened since has its bookkeeping again, empty.
+    """
+    missing = [f"landing.{book}" for book in ("_cursor", "_packages", QUARANTINE) if book not in there] if there else []
+    replay = f"`engine replay --destination {name}` fills all of it from the lake again."
+    if missing:
+        return Compared(ok=False, detail=f"gone: {', '.join(missing)}", remedy=replay)
+    cursors, newest = standing(opened)
+    if forgotten := sorted(set(cursors) - set(newest)):
+        detail = f"landing._packages has lost the packages of {', '.join(forgotten)}"
+        return Compared(ok=False, detail=detail, remedy=replay)
+    loaded = {str(table) for (table,) in ask(opened, "SELECT DISTINCT table_name FROM landing._packages")}
+    unknown = [table for table in sorted(loaded - set(cursors)) if table in there and _has_rows(opened, table)]
+    if unknown:
+        detail = f"landing._cursor has lost {', '.join(unknown)}, which have rows"
+        return Compared(ok=False, detail=detail, remedy=replay)
+    if lake is None or _has_rows(opened, QUARANTINE):
+        return None
+    for table, seq in cursors.items():
+        if table in declared and any(entry.quarantined for entry in lake.entries(table, limit=seq)):
+            detail = f"landing.{QUARANTINE} is empty, though rows of {table} were set aside"
+            return Compared(ok=False, detail=detail, remedy=replay)
+    return None
+
+
+def _has_rows(opened: Any, table: str) -> bool:
+    return bool(ask(opened, f"SELECT 1 FROM {qualified('landing', table)} LIMIT 1"))
+
+
 def standing(opened: Any) -> tuple[Mapping[str, int], Mapping[str, str]]:
     """Return a destination's cursors, and the load ids of the packages where they stand."""
     if not hasattr(opened, "examine"):  # an embedded one, which is open
         return opened.cursors(), opened.newest()
-    rows: Sequence[Sequence[Any]]
-    if hasattr(opened, "books"):
-        rows = opened.books(CURSORS if hasattr(opened, "set_back") else NEWEST)
-    else:
-        with opened.reader() as connection:
-            rows = connection.execute(CURSORS).fetchall()
+    rows = ask(opened, CURSORS if hasattr(opened, "set_back") else NEWEST)
     return (
         {str(table): int(seq) for table, seq, _ in rows},
         {str(table): str(load_id) for table, _, load_id in rows if load_id is not None},
     )
+
+
+def ask(opened: Any, statement: str) -> Sequence[Sequence[Any]]:
+    """Ask a destination's bookkeeping; an embedded one is open."""
+    if hasattr(opened, "ask"):
+        return list(opened.ask(statement))
+    if hasattr(opened, "books"):
+        return list(opened.books(statement))
+    with opened.reader() as connection:
+        return list(connection.execute(statement).fetchall())
 
 
 def _pipelines(project: Project, destination: str) -> dict[str, list[str]]:

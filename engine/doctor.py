@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -115,17 +115,12 @@ def _destinations(project: Project, lake: LakeReader | None, *, sound: bool) -> 
                     yield Finding(f"destination {name}: {what}", ok, detail, remedy)
                 if hasattr(opened, "books"):
                     yield Finding(f"destination {name}", ok=True, detail=f"opens; {_loaded(opened)}")
-                with suppress(NotPublishedError):
-                    yield from _rows(name, opened, tables, sound=sound)
-                    yield from _columns(project, name, opened, lake)
-                    yield from _against(project, name, opened, lake)
+                yield from _landing(project, name, opened, lake, tables, sound=sound)
                 continue
             with opened:
                 loaded = counted(len(opened.cursors()), "table")
                 yield Finding(f"destination {name}", ok=True, detail=f"opens; {loaded} loaded")
-                yield from _rows(name, opened, tables, sound=sound)
-                yield from _columns(project, name, opened, lake)
-                yield from _against(project, name, opened, lake)
+                yield from _landing(project, name, opened, lake, tables, sound=sound)
         except LakeError as error:  # told once, of the lake, which is not asked again
             lake = None
             yield Finding("lake", ok=False, detail=error.reason, remedy=error.remedy)
@@ -143,6 +138,22 @@ def _loaded(opened: Any) -> str:
         return counted(len(opened.books("SELECT DISTINCT table_name FROM landing._packages")), "table") + " loaded"
     except NotPublishedError:
         return "nothing is loaded yet"
+
+
+def _landing(
+    project: Project, name: str, opened: Any, lake: LakeReader | None, tables: Collection[str], *, sound: bool
+) -> Iterator[Finding]:
+    """Look at schema landing, if something is loaded there."""
+    from engine.behind import lost_books
+
+    with suppress(NotPublishedError):
+        columns = opened.columns()
+        if (lost := lost_books(name, opened, columns, lake, tables)) is not None:
+            yield Finding(f"destination {name}: books", lost.ok, lost.detail, lost.remedy)
+        if lost is None or {"_packages", "_cursor"} <= columns.keys():
+            yield from _rows(name, opened, tables, sound=sound)
+            yield from _columns(name, opened, columns, lake, tables)
+            yield from _against(project, name, opened, lake)
 
 
 def _rows(name: str, opened: Any, tables: Collection[str], *, sound: bool) -> Iterator[Finding]:
@@ -177,7 +188,9 @@ def _against(project: Project, name: str, opened: Any, lake: LakeReader | None) 
         yield Finding(f"destination {name}: lake", compared.ok, compared.detail, compared.remedy)
 
 
-def _columns(project: Project, name: str, opened: Any, lake: LakeReader | None) -> Iterator[Finding]:
+def _columns(
+    name: str, opened: Any, there: Mapping[str, Collection[str]], lake: LakeReader | None, tables: Collection[str]
+) -> Iterator[Finding]:
     """Say which loaded columns somebody dropped: evolution must not bring them back empty."""
     from destinations.landing_rules import lost
     from engine.behind import standing
@@ -185,9 +198,8 @@ def _columns(project: Project, name: str, opened: Any, lake: LakeReader | None) 
 
     if lake is None:
         return
-    declared = {table.name for table in every_table(project)}
-    cursors = {table: seq for table, seq in standing(opened)[0].items() if table in declared}
-    for table, columns in lost_columns(lake, cursors, opened.columns()).items():
+    cursors = {table: seq for table, seq in standing(opened)[0].items() if table in tables}
+    for table, columns in lost_columns(lake, cursors, there).items():
         error = lost(name, table, columns, set_back=hasattr(opened, "set_back"))
         detail = error.reason.removeprefix(f"{name}: ")
         yield Finding(f"destination {name}: columns", ok=False, detail=detail, remedy=error.remedy)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from engine.errors import BusyError, DestinationError, GoneError, TickhouseError
-from engine.lost import loaded_columns
+from engine.lost import forgotten, loaded_columns
 from engine.table import Table
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def prepare(destination: Destination, lake: LakeReader, declared: Sequence[Table
     cursors, newest, there = destination.cursors(), destination.newest(), destination.tables()
     destination.watch_columns(partial(loaded_columns, lake))
     for table in declared:
+        if table.name in there and table.name in cursors and table.name not in newest:
+            found.refused[table.name] = forgotten(destination.name, table.name)
         if table.name in there or table.name not in cursors:
             continue
         head = lake.head(table.name)

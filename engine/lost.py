@@ -1,4 +1,4 @@
-"""Columns that somebody dropped: evolution would bring them back, empty in every row that was loaded before."""
+"""What somebody dropped by hand, and would come back empty as if all were right: columns, the table of the packages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from engine.errors import LakeError
+from engine.errors import DestinationError, LakeError
 
 if TYPE_CHECKING:
     from engine.load import LakeReader
@@ -33,3 +33,12 @@ def lost_columns(
         if table in there
     }
     return {table: columns for table, columns in lost.items() if columns}
+
+
+def forgotten(destination: str, table: str) -> DestinationError:
+    """Return the error of a loaded table whose packages somebody took from landing._packages: models miss its rows."""
+    return DestinationError(
+        destination,
+        f"landing._packages has lost the packages of landing.{table}, by which its rows are read",
+        f"`engine replay --destination {destination}` fills all of it from the lake again.",
+    )

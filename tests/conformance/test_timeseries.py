@@ -239,6 +239,22 @@ def test_a_table_that_is_somebody_elses_is_left_alone(timescale: Dsn, lake: Fold
     assert len(ask(dsn, NOW)) == 3
 
 
+def test_a_table_of_ours_is_known_without_the_books(timescale: Dsn, lake: FolderLake) -> None:
+    """Whoever drops `_settings` gets no advice to drop, or to rename, what Tickhouse has made itself."""
+    dsn = timescale("warehouse")
+    lake.land(trades(0, 30), TRADES)
+    run(dsn, lake)
+    before, candles = ask(dsn, NOW), ask(dsn, "select bucket, close from timeseries.raw_trades_1d order by 1, 2")
+    with TimescaledbDestination("timeseries", dsn) as opened:
+        opened._writer.execute("DROP TABLE timeseries._settings")
+        [found] = [found for found in opened.examine() if not found.ok]
+        assert found.detail == "timeseries._settings is gone"
+    assert run(dsn, lake) == ["timeseries._settings had lost raw_trades: it is made anew from landing"]
+    assert ask(dsn, NOW) == before
+    assert ask(dsn, "select bucket, close from timeseries.raw_trades_1d order by 1, 2") == candles
+    assert run(dsn, lake) == []
+
+
 def test_a_table_that_was_given_up_is_taken_up_again(timescale: Dsn, lake: FolderLake) -> None:
     """Its rows stay meanwhile, through a replay too; it is told once."""
     dsn = timescale("warehouse")

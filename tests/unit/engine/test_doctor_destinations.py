@@ -97,3 +97,27 @@ def test_a_column_that_somebody_dropped_is_told_and_stays_gone_until_it_is_resto
         assert "`engine replay --destination second`" in told[1].remedy
     assert Runner(project, Silent()).replay(None).failures == []
     assert of(shop, ": columns") == []
+
+
+@pytest.mark.parametrize("book", ["_cursor", "_packages", "_quarantine"])
+def test_bookkeeping_that_somebody_dropped_is_told_and_mended_by_a_replay(shop: SmallProject, book: str) -> None:
+    project = shop.project()
+    shop.deliver("orders7", [{"id": "none", "price": "1", "note": "x"}])
+    assert shop.run().failures == []
+    for name, settings in project.destinations.items():
+        with open_destination(name, settings, project.project_dir, project.data_dir) as opened:
+            opened._writer.execute(f"DROP TABLE landing.{book}")
+    detail = {
+        "_cursor": "landing._cursor has lost raw_orders, which have rows",
+        "_packages": "landing._packages has lost the packages of raw_assets, raw_notes, raw_orders",
+        "_quarantine": "landing._quarantine is empty, though rows of raw_orders were set aside",
+    }
+    told = [found for found in of(shop, "") if found.what.startswith("destination ") and not found.ok]
+    failures = shop.run().failures
+    books = [found for found in told if found.what.endswith(": books")]
+    assert [found.detail for found in books] == [detail[book]] * 2
+    assert all("`engine replay --destination" in found.remedy for found in books)
+    assert bool(failures) == (book != "_quarantine")
+    assert all("`engine replay --destination" in line for line in failures)
+    assert Runner(project, Silent()).replay(None).failures == []
+    assert [found for found in of(shop, "") if found.what.startswith("destination ") and not found.ok] == []
