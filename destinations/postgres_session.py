@@ -111,6 +111,8 @@ class PostgresSession:
     def __init__(self, connection: Connection[tuple[Any, ...]]) -> None:
         """The connection commits each statement by itself, outside of `transaction`."""
         self.connection = connection
+        self._waited = 0.0
+        """Seconds that ALTERs have waited for others in vain."""
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows; [] if it has none."""
@@ -124,20 +126,23 @@ class PostgresSession:
     def alter(self, statement: str) -> None:
         """Run a CREATE or ALTER that does not hold up readers: they queue behind one that waits for a lock.
 
-        It waits for moments, again and again, and between them lets through who has queued.
+        It waits for moments, again and again, and between them lets through who has queued: for LOCK_SECONDS, which
+        all of a session share. Once they are over, each has one more moment.
         """
         from psycopg.errors import LockNotAvailable
 
-        deadline = time.monotonic() + LOCK_SECONDS
         while True:
+            started = time.monotonic()
             try:
                 with self.transaction():
                     self.execute(f"SET LOCAL lock_timeout = '{ALTER_MILLISECONDS}ms'")
                     self.execute(statement)
             except LockNotAvailable:
-                if time.monotonic() >= deadline:
+                self._waited += time.monotonic() - started
+                if self._waited >= LOCK_SECONDS:
                     raise
                 time.sleep(ALTER_MILLISECONDS / 1000)
+                self._waited += ALTER_MILLISECONDS / 1000
             else:
                 return
 

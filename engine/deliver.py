@@ -114,7 +114,7 @@ class Delivery:
                 report.seconds = round(time.monotonic() - started, 3)
                 figures = {"rows": report.rows, "bytes": report.bytes, "seconds": report.seconds}
                 self.progress.end(step, _loaded_sentence(report), ok=not report.errors, **figures)
-                if composed.rebuild and report.errors:  # half of the rows: readers keep what they have
+                if loaded.busy or (composed.rebuild and report.errors):  # half of the rows: readers keep what they have
                     return report, None
                 transformed = self._transform(name, destination, composed)
                 report.notes += getattr(destination, "notes", ())

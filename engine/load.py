@@ -57,6 +57,8 @@ class LoadReport:
     """What one destination loaded."""
 
     tables: list[TableLoad] = field(default_factory=list)
+    busy: bool = False
+    """Whether another writer has the destination now."""
 
     @property
     def packages(self) -> int:
@@ -197,8 +199,9 @@ def catch_up(
     Of a table that is `refused` already nothing is loaded.
 
     A package that is damaged, or that the destination refuses, stops its own table only: what stands before it is
-    loaded, what stands behind it waits, and the error is in the report. A server that is gone ends it all, with one
-    error. Raises BusyError, and LakeError or DestinationError if not even the cursors can be read.
+    loaded, what stands behind it waits, and the error is in the report. A server that is gone, or that
+    another writer has, ends it all, with one error. Raises LakeError or DestinationError if not even the cursors can be
+    read.
     """
     cursors, newest = destination.cursors(), destination.newest()
     report = LoadReport()
@@ -210,11 +213,10 @@ def catch_up(
             if refused and table.name in refused:
                 raise refused[table.name]
             _catch_up_table(destination, lake, load, newest.get(table.name), progress)
-        except BusyError:
-            raise
         except TickhouseError as error:
             load.error = error.line
-            if isinstance(error, GoneError):  # one line says it: the other tables wait for the next run
+            report.busy = isinstance(error, BusyError)
+            if isinstance(error, GoneError | BusyError):  # one line says it: the other tables wait for the next run
                 break
         finally:
             load.seconds = time.monotonic() - started

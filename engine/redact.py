@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -11,6 +12,8 @@ from urllib.parse import quote, quote_plus
 MASK = "***"
 SHORTEST = 4
 """A shorter value is not hidden: it would mask ordinary text, and it is no secret worth the name."""
+FIELD = re.compile("[a-z_]+")
+"""What the keys of our own documents look like."""
 ENCODED = 8
 """From this length on a secret is also looked for in base64 and hex."""
 
@@ -45,14 +48,20 @@ class Redactor:
         self._forms = sorted(forms, key=len, reverse=True)
 
     def tree(self, value: Any) -> Any:
-        """Return a JSON value without any secret in its texts."""
+        """Return a JSON value without any secret in its texts and keys.
+
+        A key that is a word of ours stays, as a document's reader expects it: `${NAME}` may be any word, `rows` too.
+        """
         if isinstance(value, str):
             return self(value)
         if isinstance(value, dict):
-            return {key: self.tree(item) for key, item in value.items()}
+            return {self._key(key): self.tree(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.tree(item) for item in value]
         return value
+
+    def _key(self, key: Any) -> Any:
+        return key if not isinstance(key, str) or FIELD.fullmatch(key) else self(key)
 
     def __call__(self, text: str) -> str:
         """Return the text without any secret."""

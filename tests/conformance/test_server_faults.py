@@ -23,7 +23,7 @@ from destinations.postgres import PostgresDestination
 from destinations.postgres_doctor import examine
 from destinations.postgres_session import PostgresSession, connect
 from engine.errors import BusyError, DestinationError, GoneError
-from engine.load import catch_up
+from engine.load import catch_up, prepare
 from engine.table import Column, Table
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
 from tests.servers.databases import Dsn
@@ -380,6 +380,26 @@ def test_a_table_that_someone_holds_is_not_waited_for_for_ever(
             opened.load("raw_prices", [package])
         holder.execute("rollback")
         assert opened.load("raw_prices", [package]).rows == 1
+
+
+def test_declared_columns_of_many_tables_that_are_read_share_one_wait(
+    database: Dsn, lake: FolderLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn, seconds = database(), 2
+    read = [Table(f"raw_{number}", PRICES.columns) for number in range(4)]
+    wider = [Table(table.name, (*table.columns, Column("note", "text"))) for table in (*read, PRICES)]
+    finished(dsn, lake)
+    monkeypatch.setattr(postgres_session, "LOCK_SECONDS", seconds)
+    with PostgresDestination("warehouse", dsn) as opened, PostgresDestination("dashboard", dsn).reader() as long:
+        opened.ensure(read)
+        for table in read:
+            long.execute(f"select count(*) from landing.{table.name}".encode()).fetchall()
+        started = time.monotonic()
+        refused = prepare(opened, lake, wider).refused
+        assert time.monotonic() - started < 2 * seconds + 0.5 * len(read)
+        assert sorted(refused) == [table.name for table in read]
+        assert "holds a table or row" in refused["raw_0"].reason
+        assert "note" in opened.columns()["raw_prices"]
 
 
 @pytest.mark.faults

@@ -14,7 +14,7 @@ from destinations.ducklake import DucklakeWarehouse
 from destinations.protocol import ColumnsLoaded, Loaded
 from engine import load
 from engine.config.models import FilesystemLake
-from engine.errors import DestinationError
+from engine.errors import BusyError, DestinationError
 from engine.lake.lake import Lake, open_lake
 from engine.lake.package import Package
 from engine.load import catch_up, prepare
@@ -115,6 +115,26 @@ def test_a_refused_load_stops_its_table_and_is_reported(lake: FolderLake) -> Non
     report = catch_up(Recorder(refuse=2), lake, [PRICES, OTHER])
     assert report.errors == ["recorder: no space left (package raw_prices-000002) — Free some."]
     assert report.rows == 2
+
+
+def test_what_was_loaded_before_another_writer_came_is_counted(
+    lake: FolderLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in (PRICES, OTHER):
+        lake.land(price_rows(0, 2), table)
+    destination = Recorder()
+    load_one = destination.load
+
+    def taken(table: str, packages: Sequence[Package]) -> Loaded:
+        if table == "raw_prices":
+            raise BusyError("destination recorder is busy: machine b holds it", "Let it finish.")
+        return load_one(table, packages)
+
+    monkeypatch.setattr(destination, "load", taken)
+    report = catch_up(destination, lake, [OTHER, PRICES, OTHER])
+    assert (report.packages, report.rows, report.busy) == (1, 2, True)
+    assert report.errors == ["destination recorder is busy: machine b holds it — Let it finish."]
+    assert [table.table for table in report.tables] == ["raw_other", "raw_prices"]
 
 
 class Refusing(Recorder):

@@ -23,5 +23,11 @@ def test_a_secret_inside_another_is_masked_as_a_whole():
     assert Redactor(["token", "token-and-more"])("x token-and-more y") == f"x {MASK} y"
 
 
+def test_a_secret_in_a_key_is_masked():
+    assert Redactor([SECRET, "12345"]).tree({"at": {f"https://host/?key={SECRET}": 1, "no. 12345": 2}}) == {
+        "at": {f"https://host/?key={MASK}": 1, f"no. {MASK}": 2}
+    }
+
+
 def test_a_json_value_keeps_its_keys_and_numbers():
     assert Redactor(["rows", "12345"]).tree({"rows": [12345, "key 12345"]}) == {"rows": [12345, f"key {MASK}"]}
