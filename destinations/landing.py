@@ -140,7 +140,7 @@ class Landing:
 
     def row_counts(self, declared: Collection[str]) -> dict[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
-        return row_counts(self._session.execute, self.tables(), declared)
+        return row_counts(self._session.execute, self.tables(), declared, self._dialect.quote)
 
     def set_back(self, table: Table) -> None:
         """Make a lost table, empty, and put its cursor before its first package: it is loaded from there again.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing import Landing
-from destinations.landing_counts import row_counts
 from destinations.landing_destination import LandingDestination
 from destinations.landing_rules import bookkeeping
 from destinations.package_rows import LandedFile
@@ -115,9 +114,7 @@ class PostgresDestination(LandingDestination):
     def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
         with self._clear_errors(), connect(self._dsn) as connection:
-            session = PostgresSession(connection)
-            there = {str(table) for table, *_ in session.execute(POSTGRES.columns)}
-            return row_counts(session.execute, there, declared)
+            return Landing(self.name, PostgresSession(connection), POSTGRES, self._add).row_counts(declared)
 
     def columns(self) -> Mapping[str, Collection[str]]:
         """Return the columns of each table in schema landing."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations.landing import Landing
-from destinations.landing_counts import row_counts
 from destinations.landing_destination import LandingWarehouse
 from destinations.landing_rules import bookkeeping, landed_files, wanted_columns
 from destinations.package_rows import LandedFile, fit_of_file
@@ -186,9 +185,7 @@ class SnowflakeWarehouse(LandingWarehouse):
     def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
         with self._clear_errors(), self._connect() as connection:
-            session = SnowflakeSession(connection)
-            there = {str(table) for table, *_ in session.execute(SNOWFLAKE.columns)}
-            return row_counts(session.execute, there, declared)
+            return Landing(self.name, SnowflakeSession(connection), SNOWFLAKE, self._copy).row_counts(declared)
 
     def columns(self) -> Mapping[str, Collection[str]]:
         """Return the columns of each table in schema landing."""

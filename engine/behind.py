@@ -10,7 +10,6 @@ from engine.compose import compose
 from engine.errors import TickhouseError
 from engine.ledger import Ledger
 from engine.load import another_lake
-from engine.sql import qualified
 from engine.table import QUARANTINE
 from engine.words import counted
 
@@ -87,21 +86,17 @@ def lost_books(
         detail = f"landing._packages has lost the packages of {', '.join(forgotten)}"
         return Compared(ok=False, detail=detail, remedy=replay)
     loaded = {str(table) for (table,) in ask(opened, "SELECT DISTINCT table_name FROM landing._packages")}
-    unknown = [table for table in sorted(loaded - set(cursors)) if table in there and _has_rows(opened, table)]
-    if unknown:
+    uncounted = loaded.intersection(there) - set(cursors)
+    if unknown := sorted(table for table, (_, rows) in opened.row_counts(uncounted).items() if rows):
         detail = f"landing._cursor has lost {', '.join(unknown)}, which have rows"
         return Compared(ok=False, detail=detail, remedy=replay)
-    if lake is None or _has_rows(opened, QUARANTINE):
+    if lake is None or ask(opened, f"SELECT 1 FROM landing.{QUARANTINE} LIMIT 1"):
         return None
     for table, seq in cursors.items():
         if table in declared and any(entry.quarantined for entry in lake.entries(table, limit=seq)):
             detail = f"landing.{QUARANTINE} is empty, though rows of {table} were set aside"
             return Compared(ok=False, detail=detail, remedy=replay)
     return None
-
-
-def _has_rows(opened: Any, table: str) -> bool:
-    return bool(ask(opened, f"SELECT 1 FROM {qualified('landing', table)} LIMIT 1"))
 
 
 def standing(opened: Any) -> tuple[Mapping[str, int], Mapping[str, str]]:

@@ -21,6 +21,7 @@ from destinations.ducklake import DucklakeWarehouse
 from destinations.postgres import PostgresDestination
 from destinations.snowflake import SnowflakeWarehouse
 from destinations.trino import TrinoWarehouse
+from engine.behind import lost_books
 from engine.errors import DestinationError
 from engine.load import LoadReport, catch_up, prepare
 from engine.lost import lost_columns
@@ -348,6 +349,7 @@ def test_a_column_that_somebody_dropped_does_not_come_back_empty(warehouse: Open
     with warehouse() as opened:
         run(opened, lake, PRICES)
         ask = opened._ask if isinstance(opened, TrinoWarehouse) else opened._landing._session.execute
+        assert lost_books("warehouse", opened, opened.columns(), lake, ["raw_prices"]) is None
         ask("ALTER TABLE landing.raw_prices DROP COLUMN price")
     with warehouse() as opened:
         lake.land(price_rows(3, 1))

@@ -15,6 +15,7 @@ from destinations.dialect import DUCKDB
 from destinations.landing import Landing
 from destinations.landing_rules import bookkeeping
 from destinations.session import DuckdbSession
+from destinations.snowflake_session import SNOWFLAKE
 from tests.conformance.landed_packages import PRICES, FolderLake, price_rows
 
 
@@ -110,3 +111,21 @@ def test_words_marks_and_quotes_are_the_dialects(tmp_path: Path) -> None:
     assert created.startswith("CREATE TABLE landing.[RAW_PRICES] ([SYMBOL] STRING, [PRICE] DECIMAL(38,18), ")
     assert "UPDATE landing._cursor SET seq = :1 WHERE table_name = :1 AND seq = :1" in said
     assert not [statement for statement in said if "?" in statement]
+
+
+def test_rows_are_counted_by_the_names_that_the_database_gave() -> None:
+    """Snowflake's are in capitals; its stand-in would take any."""
+    said: list[str] = []
+
+    class Answering(DuckdbSession):
+        def execute(self, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
+            del values
+            said.append(statement)
+            if "information_schema" in statement:
+                return [("raw_prices", "symbol", "TEXT")]
+            return [("raw_prices",)] if "GROUP BY" in statement else [(5, 4)]
+
+    with duckdb.connect() as connection:
+        landing = Landing("test", Answering(connection), SNOWFLAKE, lambda *_: None)
+        assert landing.row_counts(["raw_prices"]) == {"raw_prices": (5, 4)}
+    assert 'FROM landing."RAW_PRICES" WHERE' in said[-1]
