@@ -16,7 +16,10 @@ from prefect.events.actions import ChangeFlowRunState
 from engine.schedules.deployments import TAG
 
 SILENT = timedelta(seconds=120)
-"""Four heartbeats."""
+"""Four heartbeats. A server whose SQLite is busy ("database is locked") tries each four times before it drops it, and
+takes no run for crashed that has ended: no setting of Prefect's does more (a longer wait for the lock is in vain where
+another transaction has written since this one read).
+"""
 NOT_BEGUN = timedelta(seconds=600)
 FORM = "form 1"
 """Counts up with any change of what an automation is made of, so that servers take the new one."""
