@@ -21,7 +21,7 @@ from tests.faults.model_project import ROOT
 from tests.faults.old_release import unpacked
 from tests.faults.test_upgrade import RELEASES
 
-pytestmark = [pytest.mark.faults, pytest.mark.chaos, pytest.mark.timeout(1200), pytest.mark.xdist_group("versions")]
+pytestmark = [pytest.mark.faults, pytest.mark.chaos, pytest.mark.timeout(3000), pytest.mark.xdist_group("versions")]
 ENGINE = ("-c", "from engine.cli import main; main()")
 DIGESTS = ("-m", "tests.faults.digests")
 INDEX_SECONDS = 300
@@ -127,7 +127,7 @@ def run(python: Path, folder: Path, *words: str) -> str:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
