@@ -12,9 +12,17 @@ import pytest
 from sources.market_replay import MarketReplay
 from tests.e2e.engine_project import Ended, EngineProject, make_small, new_project
 from tests.servers.databases import snowflake_port, timescale, timescale_dsn
+from tests.servers.trino_server import TrinoServer, trino_server
 
 __all__ = ["snowflake_port", "timescale", "timescale_dsn"]
 MARKET = "    market: replay\n"
+
+
+@pytest.fixture
+def trino(tmp_path: Path) -> Iterator[TrinoServer]:
+    """A Trino that no other test has filled: a project's tables there are of one lake."""
+    with trino_server(tmp_path / "trino") as server:
+        yield server
 
 
 @dataclass(frozen=True, slots=True)
