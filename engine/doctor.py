@@ -144,11 +144,18 @@ def _landing(
     project: Project, name: str, opened: Any, lake: LakeReader | None, tables: Collection[str], *, sound: bool
 ) -> Iterator[Finding]:
     """Look at schema landing, if something is loaded there."""
+    from destinations.failures import DamagedError
     from engine.behind import lost_books
 
     with suppress(NotPublishedError):
         columns = opened.columns()
-        if (lost := lost_books(name, opened, columns, lake, tables)) is not None:
+        try:
+            lost = lost_books(name, opened, columns, lake, tables)
+        except DamagedError:
+            if sound:
+                raise
+            lost = None  # said of the lake already, whose files they are
+        if lost is not None:
             yield Finding(f"destination {name}: books", lost.ok, lost.detail, lost.remedy)
         if lost is None or {"_packages", "_cursor"} <= columns.keys():
             yield from _rows(name, opened, tables, sound=sound)
