@@ -69,6 +69,9 @@ def test_candles_in_windows(small_project: Make, market: MarketReplay) -> None:
     assert "binance.candles: this range is landed already" in notices
     assert "binance.ticker: has no past to ask for" in notices
     assert "this range is landed already" in project.engine(*command).out
+    assert run["backfill"] == "2026-01-01T00:00:00+00:00/2026-02-10T00:00:00+00:00"
+    (stands,) = [p for p in project.engine("status", "--json").document()["pipelines"] if p["pipeline"] == command[1]]
+    assert (stands["status"], stands["backfill"], stands["due_at"]) == ("ok", True, None), "no run was made of it"
 
 
 def test_an_asset_that_was_missing_or_comes_later_is_asked_for(small_project: Make, market: MarketReplay) -> None:
