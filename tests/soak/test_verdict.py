@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from engine.ledger import Ledger
+from engine.report import ResourceReport
 from tests.soak import verdict
 from tests.soak.alerts import Fired
 from tests.soak.incidents import (
@@ -105,6 +107,16 @@ def test_an_alert_of_a_late_run_has_a_reason_where_none_began(tmp_path: Path) ->
 def test_messages(tmp_path: Path, told: list[Told], finding: str) -> None:
     found = list(verdict.messages(soaked(tmp_path, told=told)))
     assert (len(found) == 1 and finding in found[0]) if finding else found == []
+
+
+def test_a_source_is_told_as_often_as_runs_failed_it(tmp_path: Path) -> None:
+    told = [Told(BEGAN + 260, broke, "source binance of prices") for broke in (True, False)]
+    late = soaked(tmp_path, told=[BROKE, WORKS, *told])
+    failed = ResourceReport("binance", "ticker", "raw_cryptoprices_binance", status="failed", error="answered 429")
+    report = {"resources": [asdict(failed), asdict(ResourceReport("assets", "raw_assets", "raw_assets"))]}
+    Ledger(tmp_path).start("prices 5", "prices", NOON + timedelta(minutes=4, seconds=20))
+    Ledger(tmp_path).finish("prices 5", NOON + timedelta(minutes=4, seconds=25), "partial", report)
+    assert list(verdict.messages(late)) == []
 
 
 def test_what_is_still_noted_as_broken_is_found(tmp_path: Path) -> None:

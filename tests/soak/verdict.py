@@ -128,6 +128,7 @@ def messages(soaked: Soaked) -> Iterator[str]:
     kills = sum(incident.kind != "destination away" for incident in soaked.incidents)
     most = {f"destination {MIRROR}": outages}
     most |= {f"{what} of {pipeline}": kills for pipeline in PIPELINES for what in ("run", "schedule")}
+    most |= failed_sources(soaked)  # where the market's faults outlast the retries of one run
     for thing in {each.thing for each in told} | {f"destination {MIRROR}"}:
         broke, works = counts[thing, True], counts[thing, False]
         if broke != works:
@@ -141,6 +142,19 @@ def messages(soaked: Soaked) -> Iterator[str]:
     notes = soaked.trial.data / "state" / "notified.json"
     if notes.exists() and json.loads(notes.read_text()):
         yield f"messages: still noted as broken: {notes.read_text()}"
+
+
+def failed_sources(soaked: Soaked) -> Counter[str]:
+    """How many runs failed a source, by its name in messages."""
+    failed = (
+        {
+            f"source {resource['source']} of {run.pipeline}"
+            for resource in run.report.get("resources", ())
+            if resource["error"]
+        }
+        for run in runs_of(soaked)
+    )
+    return Counter(name for names in failed for name in names)
 
 
 def figures(soaked: Soaked) -> list[str]:
