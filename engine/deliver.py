@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from engine.compose import Composed, every_table
 from engine.config.models import FilesystemLake
 from engine.errors import EXIT_USAGE, DestinationError, LakeError, TickhouseError
+from engine.lake.at_once import at_once
 from engine.model_errors import ModelError
 from engine.progress import Progress
 from engine.rebuilding import Rebuilding
@@ -176,12 +177,11 @@ class Delivery:
                     "move this destination's files away, then run again.",
                 )
         for table in tables:
-            for entry in self._lake.entries(table):
-                try:
-                    package = self._lake.open(entry)
-                except LakeError as error:
-                    raise DestinationError(name, f"nothing was emptied: {error.reason}", error.remedy) from error
-                refuse_other_types(name, declared[table], package)
+            try:
+                for package in at_once(self._lake.open, self._lake.entries(table)):
+                    refuse_other_types(name, declared[table], package)
+            except LakeError as error:
+                raise DestinationError(name, f"nothing was emptied: {error.reason}", error.remedy) from error
 
     def _maintain(self, name: str, destination: Any) -> None:
         """Once a day: merge small files, let go of what no reader can need any more."""

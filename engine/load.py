@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from engine.errors import BusyError, DestinationError, GoneError, TickhouseError
+from engine.lake.at_once import at_once
 from engine.lost import forgotten, loaded_columns
 from engine.table import Table
 
@@ -288,17 +289,22 @@ def _of_package(error: DestinationError, load_id: str) -> DestinationError:
     return DestinationError(error.destination, f"{reason} (package {load_id})", error.remedy)
 
 
+def _of_a_batch(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield entries up to BATCH_BYTES, but the first in any case."""
+    size = 0
+    for number, entry in enumerate(entries):
+        size += entry.bytes
+        if number and size > BATCH_BYTES:
+            return
+        yield entry
+
+
 def _open_batch(lake: LakeReader, load: TableLoad, most: int) -> tuple[list[Package], TickhouseError | None]:
     """Open the next packages of a table, up to a batch's bounds or the first damaged one, whose error comes along."""
     batch: list[Package] = []
-    size = 0
     limit = min(most, load.head - load.seq)
     try:
-        for entry in lake.entries(load.table, after=load.seq, limit=limit):
-            size += entry.bytes
-            if batch and size > BATCH_BYTES:
-                break
-            batch.append(lake.open(entry))
+        batch.extend(at_once(lake.open, _of_a_batch(lake.entries(load.table, after=load.seq, limit=limit))))
     except TickhouseError as error:
         return batch, error
     if not batch:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Literal
 
 from engine.errors import LakeError
+from engine.lake.at_once import at_once
 from engine.lake.hints import Hints
 from engine.lake.log import TableLog
 from engine.lake.package import Entry
@@ -55,6 +57,11 @@ def _damage(store: Store, entry: Entry) -> list[Problem]:
     ]
 
 
+def _examined(store: Store, log: TableLog, seq: int) -> tuple[Entry, list[Problem]]:
+    entry = log.entry(seq)
+    return entry, _damage(store, entry)
+
+
 def _unreadable(table: str, error: LakeError) -> Problem:
     return Problem("gap", table, "", f"_log/{table}", error.reason, error.remedy)
 
@@ -62,7 +69,7 @@ def _unreadable(table: str, error: LakeError) -> Problem:
 def verify(store: Store, hints: Hints, entries: Sequence[Entry] | None = None) -> list[Problem]:
     """Check the packages of `entries`; with None every package, every log for gaps, and what no entry commits."""
     if entries is not None:
-        return [problem for entry in entries for problem in _damage(store, entry)]
+        return list(chain.from_iterable(at_once(partial(_damage, store), entries)))
     problems: list[Problem] = []
     committed: set[str] = set()
     unsure: set[str] = set()
@@ -73,10 +80,9 @@ def verify(store: Store, hints: Hints, entries: Sequence[Entry] | None = None) -
             if missing:
                 unsure.add(table)
             problems += [_unreadable(table, gap(store.where, f"_log/{table}", seq)) for seq in missing]
-            for seq in store.numbers(f"_log/{table}"):
-                entry = log.entry(seq)
+            for entry, damage in at_once(partial(_examined, store, log), store.numbers(f"_log/{table}")):
                 committed.add(entry.path)
-                problems += _damage(store, entry)
+                problems += damage
         except LakeError as error:
             unsure.add(table)
             problems.append(_unreadable(table, error))
