@@ -175,8 +175,11 @@ class Hypertables:
         Without candles that were dropped; None: it is made anew.
         """
         known = self._columns(SCHEMA, table.name)
-        if before is None or not known:
-            return before
+        if before is None:
+            return None
+        if not known:
+            self._notes.append(f"{SCHEMA}.{table.name} was gone: it is made anew from landing")
+            return None
         missing = [name for name in self._columns("landing", table.name) if name not in known]
         if missing and has_values(self._session, table, missing, filled):
             self._notes.append(f"{SCHEMA}.{table.name} had lost {', '.join(missing)}: restored from landing")
@@ -204,8 +207,8 @@ class Hypertables:
             raise DestinationError(
                 self._name,
                 f"{SCHEMA}.{table.name} has lost its primary key, which cannot be put back: {said}",
-                f"Delete the rows that are doubled, or DROP TABLE {SCHEMA}.{table.name} CASCADE: the next run makes it "
-                "anew from landing.",
+                f"Delete the rows that are doubled and run again. Or `engine replay --destination {self._name}`: it "
+                "fills every table anew, and views and grants stay.",
             ) from None
 
     def _catch_up(self, table: Table, filled: int | None, cursor: int) -> None:

@@ -109,7 +109,7 @@ class PostgresDestination(LandingDestination):
     def examine(self) -> list[Examined]:
         """Check the server for `engine doctor`, beside any writer; nothing is changed there."""
         with self._clear_errors(), connect(self._dsn) as connection:
-            return list(examine(PostgresSession(connection), self.where, timescale=self.timescale))
+            return list(examine(PostgresSession(connection), self.name, self.where, timescale=self.timescale))
 
     def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
         """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""

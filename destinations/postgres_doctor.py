@@ -16,8 +16,8 @@ OLDEST = 14
 SKEW_SECONDS = 5.0
 
 
-def examine(session: PostgresSession, where: str, *, timescale: bool) -> Iterator[Examined]:
-    """Check a server through a connection of its own."""
+def examine(session: PostgresSession, name: str, where: str, *, timescale: bool) -> Iterator[Examined]:
+    """Check the server of the destination of this name through a connection of its own."""
     yield _version(session, where)
     rights = _rights(session, ("landing", "timeseries") if timescale else ("landing",))
     yield rights
@@ -27,7 +27,7 @@ def examine(session: PostgresSession, where: str, *, timescale: bool) -> Iterato
     if timescale:
         yield _extension(session)
         if rights.ok:
-            yield from examine_series(session)
+            yield from examine_series(session, name)
 
 
 def _version(session: PostgresSession, where: str) -> Examined:

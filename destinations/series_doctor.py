@@ -20,7 +20,7 @@ BOOKS = (
 FILLS = "Run a pipeline that loads there: it fills what is gone from landing again."
 
 
-def examine_series(session: PostgresSession) -> Iterator[Examined]:
+def examine_series(session: PostgresSession, destination: str) -> Iterator[Examined]:
     """Compare each time series with its landed rows, as far as retention, or a person, has not dropped their chunks."""
     if not _is_there(session, "_settings"):
         if _is_there(session, "_chunks"):
@@ -44,7 +44,12 @@ def examine_series(session: PostgresSession) -> Iterator[Examined]:
             remedies.append(FILLS)
         elif count := lacking(session, table, settings, filled):
             wrong.append(f"{SCHEMA}.{table} lacks {counted(count, 'row')} of landing.{table}")
-            remedies.append(f"DROP TABLE {SCHEMA}.{table} CASCADE: the next run makes it anew, with its candles.")
+            remedies.append(
+                f"`engine replay --destination {destination}` fills every table anew, and views and grants stay. Or,"
+                f" for this one alone, DROP TABLE {qualified(SCHEMA, table)} CASCADE, which takes its candles, its"
+                " grants and what people have built on them: the next run makes the table and its candles anew, and"
+                " nothing else."
+            )
     if books:
         detail = "; ".join(wrong) or f"{counted(len(books), 'table')} with every row that belongs there"
         yield Examined("time series", not wrong, detail, " ".join(dict.fromkeys(remedies)))

@@ -132,8 +132,11 @@ def test_a_candle_and_a_key_that_somebody_dropped_are_made_again(timescale: Dsn,
     tell(dsn, no_key, "insert into timeseries.raw_quotes select * from timeseries.raw_quotes limit 1")
     with pytest.raises(
         DestinationError, match=r"raw_quotes has lost its primary key, which cannot be put back: Key .*du"
-    ):
+    ) as raised:
         run(dsn, lake)
+    assert "`engine replay --destination timeseries`" in raised.value.remedy
+    run(dsn, lake, replay=True)
+    assert ask(dsn, candles)[2] == (START + timedelta(days=2), Decimal(500))
     tell(dsn, "drop table timeseries.raw_quotes cascade", "create view timeseries.raw_quotes_1d as select 1 as mine")
     with pytest.raises(DestinationError, match=r"of that name is there already.*raw_quotes_1d"):
         run(dsn, lake)
@@ -206,13 +209,16 @@ def test_rows_that_somebody_deleted_from_a_time_series_are_told(timescale: Dsn, 
     tell(dsn, "delete from timeseries.raw_quotes where at > '2026-03-09'")
     ok, detail, remedy = series(dsn)
     assert (ok, detail) == (False, "timeseries.raw_quotes lacks 3 rows of landing.raw_quotes")
-    assert remedy.startswith("DROP TABLE timeseries.raw_quotes CASCADE: ")
+    assert remedy.startswith(
+        "`engine replay --destination timeseries` fills every table anew, and views and grants stay"
+    )
+    assert 'DROP TABLE "timeseries"."raw_quotes" CASCADE, which takes its candles, its grants' in remedy
     run(dsn, lake, replace(QUOTES, timeseries=TimeSeries("at", timedelta(days=1), retain=timedelta(days=2))))
     assert series(dsn)[0]
     run(dsn, lake)
     tell(dsn, "DROP TABLE timeseries.raw_quotes CASCADE")
     assert series(dsn)[:2] == (False, "timeseries.raw_quotes is gone")
-    run(dsn, lake)
+    assert run(dsn, lake) == ["timeseries.raw_quotes was gone: it is made anew from landing"]
     assert (series(dsn)[0], ask(dsn, "select count(*) from timeseries.raw_quotes")) == (True, [(20,)])
 
 
