@@ -3,6 +3,13 @@
 `timeseries._chunks` remembers each chunk that was filled. One that is no longer among TimescaleDB's was dropped, by the
 retention policy or by a person, whatever the settings say by now; late rows for its range make a new chunk, and not a
 whole one.
+
+TRUNCATE drops chunks as well, and not for good. It changes the table's filenode, which each run notes; dropping chunks
+does not. So a table without rows is filled again, but for the ranges that are gone for good:
+
+- its filenode is the noted one: those of all chunks that are gone, though it be every chunk;
+- it is another, or none was noted (by an older release): those that an earlier run had found gone, and those that the
+  retention policy of the last run could have dropped since.
 """
 
 from __future__ import annotations
@@ -16,10 +23,12 @@ from engine.sql import identifier, literal, qualified
 SCHEMA = "timeseries"
 CHUNKS = f"""
     CREATE TABLE IF NOT EXISTS {SCHEMA}._chunks
-        (table_name text, chunk text, span tstzrange NOT NULL, PRIMARY KEY (table_name, chunk))
+        (table_name text, chunk text, span tstzrange NOT NULL, dropped boolean NOT NULL DEFAULT false,
+        PRIMARY KEY (table_name, chunk))
 """
-
-
+"""`dropped`: a run has found the chunk gone for good."""
+WAS_DROPPED = "coalesce((to_jsonb(n) ->> 'dropped')::boolean, false)"
+"""Of a row `n` of `_chunks`, which in an older release has no such column."""
 INFORMATION = "timescaledb_information.chunks"
 
 
@@ -36,6 +45,13 @@ class Chunks:
             f"INSERT INTO {SCHEMA}._chunks SELECT {literal(table)}, chunk_name, tstzrange(range_start, range_end)"
             f" FROM {INFORMATION} WHERE {_of(table)} ON CONFLICT DO NOTHING"
         )
+
+    def settle(self, table: str, stays: str, *, refill: bool) -> None:
+        """Remember that the chunks of these ranges were dropped; to `refill` the others, forget those that are gone."""
+        lost = f"table_name = {literal(table)} AND NOT dropped AND chunk NOT IN {_names(table)}"
+        self._session.change(f"UPDATE {SCHEMA}._chunks SET dropped = true WHERE {lost} AND span <@ {stays}")
+        if refill:
+            self._session.change(f"DELETE FROM {SCHEMA}._chunks WHERE {lost}")
 
     def forget(self, table: str) -> None:
         """Forget them all: the table is made anew, or emptied to be filled from the beginning."""
@@ -78,13 +94,31 @@ def gone(table: str) -> str:
     had been dropped, and made again by late rows, before that.
     """
     there = f"(SELECT chunk_name, tstzrange(range_start, range_end) AS range FROM {INFORMATION} WHERE {_of(table)})"
-    noted = f"(SELECT chunk, span FROM {SCHEMA}._chunks WHERE table_name = {literal(table)})"
+    noted = f"(SELECT chunk, span, {WAS_DROPPED} AS dropped FROM {SCHEMA}._chunks AS n WHERE {_noted(table)})"
     return (
-        f"(SELECT coalesce(range_agg(span), '{{}}') FROM (SELECT span, count(*) > 1 OR bool_or(chunk LIKE 'before %')"
-        f" AS twice FROM {noted} AS n WHERE chunk NOT IN (SELECT chunk_name FROM {there} AS c) GROUP BY span) AS lost"
-        f" WHERE twice OR NOT EXISTS (SELECT 1 FROM {there} AS c JOIN {noted} AS n ON n.chunk = c.chunk_name"
+        "(SELECT coalesce(range_agg(span), '{}') FROM (SELECT span,"
+        " count(*) > 1 OR bool_or(dropped OR chunk LIKE 'before %') AS sure"
+        f" FROM {noted} AS n WHERE chunk NOT IN {_names(table)} GROUP BY span) AS lost"
+        f" WHERE sure OR NOT EXISTS (SELECT 1 FROM {there} AS c JOIN {noted} AS n ON n.chunk = c.chunk_name"
         " WHERE c.range @> lost.span AND c.range <> n.span))"
     )
+
+
+def gone_before(table: str, retain: int | None) -> str:
+    """Of a truncated table the ranges, one multirange, that a run had found gone, or older than `retain` seconds."""
+    old = "false" if retain is None else f"upper(span) <= now() - INTERVAL '{int(retain)} seconds'"
+    return (
+        f"(SELECT coalesce(range_agg(span), '{{}}') FROM {SCHEMA}._chunks AS n"
+        f" WHERE {_noted(table)} AND chunk NOT IN {_names(table)} AND ({WAS_DROPPED} OR {old}))"
+    )
+
+
+def _noted(table: str) -> str:
+    return f"table_name = {literal(table)}"
+
+
+def _names(table: str) -> str:
+    return f"(SELECT chunk_name FROM {INFORMATION} WHERE {_of(table)})"
 
 
 def _of(table: str) -> str:

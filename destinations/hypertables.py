@@ -15,10 +15,21 @@ from functools import cached_property
 from typing import Any
 
 from destinations.candles import Candles, candle_views
-from destinations.chunks import CHUNKS, SCHEMA, Chunks
+from destinations.chunks import CHUNKS, SCHEMA, Chunks, gone
 from destinations.postgres_session import PostgresSession
 from destinations.relations import drop, grants
-from destinations.series_rows import NEWEST_FIRST, PLACE, SEQ, fill, has_values, is_emptied, key_of, landed, restore
+from destinations.series_rows import (
+    NEWEST_FIRST,
+    PLACE,
+    SEQ,
+    fill,
+    gone_for_good,
+    has_values,
+    is_emptied,
+    key_of,
+    landed,
+    restore,
+)
 from engine.errors import DestinationError
 from engine.sql import identifier, literal, qualified
 from engine.table import LINEAGE_COLUMNS, Table
@@ -27,10 +38,14 @@ from engine.words import counted
 
 SETTINGS = f"""
     CREATE TABLE IF NOT EXISTS {SCHEMA}._settings
-        (table_name text PRIMARY KEY, settings text NOT NULL, filled bigint)
+        (table_name text PRIMARY KEY, settings text NOT NULL, filled bigint, filenode bigint)
 """
-FILLED = f"ALTER TABLE {SCHEMA}._settings ADD COLUMN IF NOT EXISTS filled bigint"
-"""Where the column is missing yet; its number is that of the last package whose rows the table has."""
+LATER = {
+    "_settings": {"filled": "bigint", "filenode": "bigint"},
+    "_chunks": {"dropped": "boolean NOT NULL DEFAULT false"},
+}
+"""Columns that an older release did not make. `filled` is the last package whose rows the table has; the others are
+destinations.chunks'."""
 KEPT = "WHERE settings <> 'null'"
 """Tables that somebody declares. Of one that was given up the row stays, without settings: it is no stranger's."""
 MISSING = (
@@ -61,10 +76,11 @@ class Hypertables:
             execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         self._older = self._older or not self._columns(SCHEMA, "_chunks")
         self._keep_books()
-        rows = execute(f"SELECT table_name, settings, filled FROM {SCHEMA}._settings")
-        applied = {table: json.loads(text) for table, text, _ in rows}
+        rows = execute(f"SELECT table_name, settings, filled, filenode FROM {SCHEMA}._settings")
+        applied = {table: json.loads(text) for table, text, _, _ in rows}
         ours = set(applied)
-        filled = {table: seq for table, _, seq in rows}
+        filled = {table: seq for table, _, seq, _ in rows}
+        filenodes = {table: filenode for table, _, _, filenode in rows}
         cursors = dict(execute("SELECT table_name, seq FROM landing._cursor"))
         if not self.extension and MISSING not in self._notes:
             self._notes.append(MISSING)
@@ -87,11 +103,13 @@ class Hypertables:
                 before = self._mend(table, before, filled.get(table.name))
                 if before != wanted or not self._columns(SCHEMA, table.name):
                     self._apply(table, before, wanted)
-                if before and is_emptied(self._session, table.name, before, filled.get(table.name)):
+                emptied = before is not None and self._is_emptied(
+                    table.name, before, filled.get(table.name), filenodes.get(table.name)
+                )
+                if emptied:
                     self._notes.append(f"{SCHEMA}.{table.name} was empty, though rows of it are landed: filled again")
-                    self._chunks.forget(table.name)
                     filled[table.name] = 0
-                self._catch_up(table, filled.get(table.name), cursors.get(table.name, 0))
+                self._catch_up(table, filled.get(table.name), cursors.get(table.name, 0), refill=emptied)
 
     def forget_all_but(self, declared: Collection[str]) -> None:
         """Forget what was applied to tables that are not declared any more, and say so once."""
@@ -192,9 +210,9 @@ class Hypertables:
             self._put_key_back(table, before["key"])
             self._notes.append(f"{SCHEMA}.{table.name} had lost its primary key: it is put back")
         there = self._relations(table.name)
-        gone = [view for view in before["candles"] if self.extension and view not in there]
-        self._notes += [f"{SCHEMA}.{view} was gone: it is made anew" for view in gone]
-        return {**before, "candles": {view: query for view, query in before["candles"].items() if view not in gone}}
+        lost = [view for view in before["candles"] if self.extension and view not in there]
+        self._notes += [f"{SCHEMA}.{view} was gone: it is made anew" for view in lost]
+        return {**before, "candles": {view: query for view, query in before["candles"].items() if view not in lost}}
 
     def _put_key_back(self, table: Table, key: Sequence[str]) -> None:
         from psycopg import IntegrityError, NotSupportedError
@@ -211,21 +229,39 @@ class Hypertables:
                 "fills every table anew, and views and grants stay.",
             ) from None
 
-    def _catch_up(self, table: Table, filled: int | None, cursor: int) -> None:
+    def _is_emptied(self, table: str, before: Mapping[str, Any], filled: int | None, filenode: int | None) -> bool:
+        """Whether a table has to be filled again; either way the chunks that are gone for good are settled."""
+        emptied = is_emptied(self._session, table, before, filled, filenode)
+        if self.extension and before["extension"]:
+            stays = gone_for_good(self._session, table, before, filenode) if emptied else gone(table)
+            self._chunks.settle(table, stays, refill=emptied)
+        return emptied
+
+    def _catch_up(self, table: Table, filled: int | None, cursor: int, *, refill: bool) -> None:
         """Add the packages that another destination's type has loaded here meanwhile; landing alone has got them.
 
-        `filled` is None for a table that was made just now, of all that is landed, or before the number was kept.
+        `filled` is None for a table that was made just now, of all that is landed, or before the number was kept. With
+        `refill` no rows come back where chunks are gone.
         """
         if filled is not None and filled < cursor:
             self._follow_columns(table)
-            self._fill(table, landed(table.name, "JOIN", filled), f"{SEQ} DESC, {PLACE} DESC")
-        if filled != cursor:
-            self._note_filled(table.name, cursor)
+            rows = landed(table.name, "JOIN", filled)
+            if refill and self.extension:
+                assert table.timeseries is not None  # noqa: S101
+                time = identifier(table.timeseries.hypertable)
+                rows = f"(SELECT * FROM {rows} WHERE NOT {time} <@ {gone(table.name)}) AS loaded"
+            self._fill(table, rows, f"{SEQ} DESC, {PLACE} DESC")
+        self._note_filled(table.name, cursor)
         if self.extension:
             self._chunks.note(table.name)
 
     def _note_filled(self, table: str, seq: int) -> None:
-        self._session.change(f"UPDATE {SCHEMA}._settings SET filled = %s WHERE table_name = %s", [seq, table])
+        file = f"pg_relation_filenode({_regclass(table)}::regclass)::bigint"
+        self._session.change(
+            f"UPDATE {SCHEMA}._settings SET filled = %s, filenode = {file}"
+            f" WHERE table_name = %s AND (filled, filenode) IS DISTINCT FROM (%s, {file})",
+            [seq, table, seq],
+        )
 
     def _wanted(self, table: Table) -> dict[str, Any]:
         series = table.timeseries
@@ -363,9 +399,12 @@ class Hypertables:
     def _keep_books(self) -> None:
         """Make what is remembered here, as far as it is missing."""
         self._session.execute(SETTINGS)
-        if "filled" not in self._columns(SCHEMA, "_settings"):
-            self._session.execute(FILLED)
         self._session.execute(CHUNKS)
+        for table, columns in LATER.items():
+            known = self._columns(SCHEMA, table)
+            for name, what in columns.items():
+                if name not in known:
+                    self._session.execute(f"ALTER TABLE {SCHEMA}.{table} ADD COLUMN {name} {what}")
 
     def _is_made_here(self, table: Table, columns: Collection[str]) -> bool:
         """Whether a table that is not in the books has a hypertable's lineage and key: the books were lost."""

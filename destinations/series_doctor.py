@@ -13,8 +13,9 @@ from engine.sql import qualified
 from engine.words import counted
 
 BOOKS = (
-    # a release before this one has no number of the last package that was filled in
-    f"SELECT table_name, settings, (to_jsonb(s) ->> 'filled')::bigint FROM {SCHEMA}._settings AS s"
+    # an older release has no number of the last package that was filled in, or no filenode
+    "SELECT table_name, settings, (to_jsonb(s) ->> 'filled')::bigint, (to_jsonb(s) ->> 'filenode')::bigint"
+    f" FROM {SCHEMA}._settings AS s"
     " WHERE settings <> 'null' ORDER BY table_name"
 )
 FILLS = "Run a pipeline that loads there: it fills what is gone from landing again."
@@ -32,14 +33,14 @@ def examine_series(session: PostgresSession, destination: str) -> Iterator[Exami
         return  # as an older release left it; told of landing
     wrong, remedies = [], []
     books = session.execute(BOOKS)
-    for table, text, filled in books:
+    for table, text, filled, filenode in books:
         settings = json.loads(text)
         if not _is_there(session, table):
             wrong.append(f"{SCHEMA}.{table} is gone")
             remedies.append(FILLS)
         elif not _is_there(session, table, "landing"):
             continue  # which is told, and filled again, of landing
-        elif is_emptied(session, table, settings, filled):
+        elif is_emptied(session, table, settings, filled, filenode):
             wrong.append(f"{SCHEMA}.{table} is empty, though rows of it are landed")
             remedies.append(FILLS)
         elif count := lacking(session, table, settings, filled):

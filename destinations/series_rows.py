@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from destinations.chunks import SCHEMA, gone
+from destinations.chunks import INFORMATION, SCHEMA, gone, gone_before
 from destinations.postgres_session import PostgresSession
 from engine.sql import identifier, literal, qualified
 from engine.table import Table
@@ -64,11 +64,28 @@ def restore(session: PostgresSession, table: Table, columns: Collection[str]) ->
     )
 
 
-def is_emptied(session: PostgresSession, table: str, settings: Mapping[str, Any], filled: int | None) -> bool:
-    """Whether a time series has no row at all (TRUNCATE drops its chunks too), though landed ones belong there."""
+def is_emptied(
+    session: PostgresSession, table: str, settings: Mapping[str, Any], filled: int | None, filenode: int | None
+) -> bool:
+    """Whether a time series has no row at all, though landed ones belong there and their chunks are not gone for good.
+
+    `settings`, `filled` and `filenode` are what the last run has noted.
+    """
     if session.execute(f"SELECT 1 FROM {qualified(SCHEMA, table)} LIMIT 1"):
         return False
-    return bool(session.execute(f"SELECT 1 FROM {_belonging(table, settings, filled)} LIMIT 1"))
+    elsewhere = f"NOT {identifier(settings['time'])} <@ {gone_for_good(session, table, settings, filenode)}"
+    return bool(session.execute(f"SELECT 1 FROM {_belonging(table, settings, filled)} AND {elsewhere} LIMIT 1"))
+
+
+def gone_for_good(session: PostgresSession, table: str, settings: Mapping[str, Any], filenode: int | None) -> str:
+    """The ranges, one multirange, of an empty time series that are not filled again, by destinations.chunks' rule."""
+    [(extension, now)] = session.execute(
+        "SELECT to_regclass(%s) IS NOT NULL, pg_relation_filenode(to_regclass(%s))::bigint",
+        [INFORMATION, qualified(SCHEMA, table)],
+    )
+    if not settings["extension"] or not extension:
+        return "'{}'::tstzmultirange"
+    return gone(table) if now == filenode else gone_before(table, settings["retain"])
 
 
 def lacking(session: PostgresSession, table: str, settings: Mapping[str, Any], filled: int | None) -> int:

@@ -168,3 +168,54 @@ def test_chunks_dropped_before_they_were_noted_are_found(timescale: Dsn, lake: F
         opened._writer.execute("drop table timeseries._chunks")
     run(dsn, lake, replace(SERIES, retain=None))
     assert ask(dsn, HIGHS) == before
+
+
+def told(dsn: str) -> str:
+    """What `engine doctor` finds wrong with the time series."""
+    [found] = [found for found in TimescaledbDestination("timeseries", dsn).examine() if found.what == "time series"]
+    return "" if found.ok else found.detail
+
+
+@pytest.mark.parametrize("by", ["retention", "a person"])
+def test_rows_that_were_all_dropped_do_not_come_back(timescale: Dsn, lake: FolderLake, by: str) -> None:
+    """Whatever `retain` says later, and though somebody truncates the table then: what it had by then comes back."""
+    dsn, forever = timescale(f"dropped by {by}"), replace(SERIES, retain=None)
+    lake.land(quotes(50, 41), QUOTES)
+    run(dsn, lake, SERIES if by == "retention" else forever)
+    before = ask(dsn, HIGHS)
+    if by == "retention":
+        retain(dsn)
+    else:
+        tell(dsn, f"select drop_chunks('timeseries.raw_quotes', older_than => '{TODAY.isoformat()}'::timestamptz)")
+    for _ in range(2):
+        assert (ask(dsn, ROWS), told(dsn)) == ([(0,)], "")
+        assert run(dsn, lake, forever) == []
+    tell(dsn, "truncate timeseries.raw_quotes")
+    assert (run(dsn, lake, forever), told(dsn), ask(dsn, HIGHS)) == ([], "", before)
+    lake.land(quotes(5, 4), QUOTES)
+    assert run(dsn, lake, forever) == []
+    tell(dsn, "truncate timeseries.raw_quotes")
+    empty = "timeseries.raw_quotes is empty, though rows of it are landed"
+    assert told(dsn) == empty
+    assert run(dsn, lake, forever) == [f"{empty.replace('is empty', 'was empty')}: filled again"]
+    assert (ask(dsn, ROWS), told(dsn)) == ([(4,)], "")
+    assert ask(dsn, HIGHS) == [*before, (Decimal(5), 2), (Decimal(4), 2)]
+
+
+def test_a_truncate_before_a_looser_retain_brings_back_what_retention_had_left(
+    timescale: Dsn, lake: FolderLake
+) -> None:
+    """All of it between two runs, the first of a release that noted no filenode: chunks tell by their age alone."""
+    dsn = timescale("truncated and loosened")
+    lake.land(quotes(50, 41), QUOTES)
+    lake.land(quotes(5, 4), QUOTES)
+    run(dsn, lake)
+    retain(dsn)
+    tell(dsn, "truncate timeseries.raw_quotes")
+    tell(dsn, "alter table timeseries._settings drop column filenode")
+    tell(dsn, "alter table timeseries._chunks drop column dropped")
+    assert told(dsn)
+    [note] = run(dsn, lake, replace(SERIES, retain=None))
+    assert note.endswith("filled again")
+    assert (ask(dsn, ROWS), told(dsn), len(ask(dsn, HIGHS))) == ([(4,)], "", 12)
+    assert run(dsn, lake, replace(SERIES, retain=None)) == []
