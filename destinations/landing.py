@@ -164,6 +164,17 @@ class Landing:
                 self._session.change(move, [before, table.name])
             raise
 
+    def unfilled(self) -> set[str]:
+        """Return the tables that were set back and are not filled again up to where they had been.
+
+        One with rows before its first package is none of them: its cursor is lost, and loading would double them.
+        """
+        short = self._session.execute(
+            "SELECT DISTINCT c.table_name, c.seq FROM landing._cursor c JOIN landing._packages p"
+            " ON p.table_name = c.table_name AND p.seq > c.seq"
+        )
+        return {str(table) for table, seq in short if seq or not self._has_packages(str(table))}
+
     def provide(self, tables: Iterable[Table]) -> None:
         """Create the tables and columns that models read and nothing has landed yet; what is there stays as it is."""
         existing = self._every_column()
@@ -271,13 +282,17 @@ class Landing:
 
     def _refuse_to_double(self, table: str) -> None:
         """Before a table's first package: no row of a package may be there. Somebody moved the table, or the cursor."""
-        if "_load_id" not in self._columns(table):
-            return
-        whole = f"landing.{self._dialect.quote(table)}"
-        if self._session.execute(f"SELECT 1 FROM {whole} WHERE _load_id IS NOT NULL LIMIT 1"):
+        if self._has_packages(table):
             if table in self.cursors():  # another writer's, just now
                 raise overtaken(self._name, table, 0)
             raise doubled(self._name, table)
+
+    def _has_packages(self, table: str) -> bool:
+        """Whether a row of a package is in the table."""
+        if "_load_id" not in self._columns(table):
+            return False
+        whole = f"landing.{self._dialect.quote(table)}"
+        return bool(self._session.execute(f"SELECT 1 FROM {whole} WHERE _load_id IS NOT NULL LIMIT 1"))
 
     def _hand(self, table: str, files: Sequence[LandedFile], to: FileAdder) -> None:
         for target in (table, QUARANTINE):

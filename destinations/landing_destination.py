@@ -64,6 +64,11 @@ class LandingDestination(ABC):
         with self._clear_errors():
             self._opened.set_back(table)
 
+    def unfilled(self) -> Collection[str]:
+        """Return the tables that were set back and are not filled again up to where they had been."""
+        with self._clear_errors():
+            return self._opened.unfilled()
+
     def ensure(self, tables: Iterable[Table]) -> None:
         """Create landing tables for what is declared."""
         with self._clear_errors():

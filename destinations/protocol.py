@@ -52,7 +52,7 @@ class Destination(Protocol):
         """Return the names of the tables in schema landing. One that has a cursor and is not there was dropped.
 
         A destination that can fill such a table again without a replay has `set_back(table)` too: it makes the
-        table and moves its cursor, both or neither.
+        table and moves its cursor, both or neither; and `unfilled()`, the tables of which that filling did not end.
         """
 
     def watch_columns(self, loaded: ColumnsLoaded) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.compose import compose
+from engine.compose import pipelines_by_table
 from engine.errors import LakeError, TickhouseError
 from engine.ledger import Ledger
 from engine.load import another_lake
@@ -27,6 +27,11 @@ NEWEST = (
     " FROM landing._packages GROUP BY table_name) n ON p.table_name = n.table_name AND p.seq = n.seq"
 )
 """Where a cursor is what `_packages` says, and cannot be set back."""
+UNFILLED = (
+    "SELECT p.table_name, SUM(CASE WHEN p.seq <= c.seq THEN p.rows ELSE 0 END) FROM landing._packages p"
+    " JOIN landing._cursor c ON p.table_name = c.table_name GROUP BY p.table_name HAVING MAX(p.seq) > MAX(c.seq)"
+)
+"""The rows up to the cursor of each table that was set back and is not filled again up to where it had been."""
 
 
 class Compared(NamedTuple):
@@ -47,7 +52,7 @@ def compare(project: Project, name: str, opened: Any, lake: LakeReader) -> Compa
     error = another_lake(name, cursors, newest, lake)
     if error is not None:
         return Compared(ok=False, detail=error.reason, remedy=error.remedy)
-    pipelines = _pipelines(project, name)
+    pipelines = pipelines_by_table(project, name)
     heads = {table: head.seq for table in pipelines if (head := lake.head(table))}
     behind = {table: seq - cursors.get(table, 0) for table, seq in heads.items() if seq > cursors.get(table, 0)}
     if not behind:
@@ -101,6 +106,13 @@ def lost_books(
     return None
 
 
+def unfilled(opened: Any) -> dict[str, int]:
+    """Return how many rows each table should have by now that is filled again after it was dropped."""
+    if not hasattr(opened, "set_back"):
+        return {}
+    return {str(table): int(rows) for table, rows in ask(opened, UNFILLED)}
+
+
 def standing(opened: Any) -> tuple[Mapping[str, int], Mapping[str, str]]:
     """Return a destination's cursors, and the load ids of the packages where they stand."""
     if not hasattr(opened, "examine"):  # an embedded one, which is open
@@ -120,17 +132,6 @@ def ask(opened: Any, statement: str) -> Sequence[Sequence[Any]]:
         return list(opened.books(statement))
     with opened.reader() as connection:
         return list(connection.execute(statement).fetchall())
-
-
-def _pipelines(project: Project, destination: str) -> dict[str, list[str]]:
-    """Return the pipelines that load each table there, by table."""
-    found: dict[str, list[str]] = {}
-    for pipeline in project.file.pipelines:
-        composed = compose(project, pipeline)
-        if destination in composed.destinations:
-            for table in composed.tables:
-                found.setdefault(table.name, []).append(pipeline)
-    return found
 
 
 def _ended(project: Project, pipeline: str) -> datetime | None:

@@ -93,6 +93,17 @@ def every_table(project: Project) -> list[Table]:
     return list(tables.values())
 
 
+def pipelines_by_table(project: Project, destination: str) -> dict[str, list[str]]:
+    """Return the pipelines that load each table into a destination, by table; of others it lacks nothing."""
+    found: dict[str, list[str]] = {}
+    for pipeline in project.file.pipelines:
+        composed = compose(project, pipeline)
+        if destination in composed.destinations:
+            for table in composed.tables:
+                found.setdefault(table.name, []).append(pipeline)
+    return found
+
+
 def typed_alike(offered: Mapping[str, Sequence[Resource]]) -> dict[str, list[Resource]]:
     """Let every source of a table know the types that another one declares for it, whichever lands first.
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from engine.compose import every_table
+from engine.compose import every_table, pipelines_by_table
 from engine.config.models import S3Lake
 from engine.errors import LakeError, NotPublishedError, TickhouseError
 from engine.rebuilding import Rebuilding
@@ -158,18 +158,19 @@ def _landing(
         if lost is not None:
             yield Finding(f"destination {name}: books", lost.ok, lost.detail, lost.remedy)
         if lost is None or {"_packages", "_cursor"} <= columns.keys():
-            yield from _rows(name, opened, tables, sound=sound)
+            yield from _rows(project, name, opened, tables, sound=sound)
             yield from _columns(name, opened, columns, lake, tables)
             yield from _against(project, name, opened, lake)
 
 
-def _rows(name: str, opened: Any, tables: Collection[str], *, sound: bool) -> Iterator[Finding]:
+def _rows(project: Project, name: str, opened: Any, tables: Collection[str], *, sound: bool) -> Iterator[Finding]:
     """Compare landing tables with what was loaded into them: nothing of it may be gone."""
     from destinations.failures import DamagedError
+    from engine.behind import unfilled
 
     wrong, replay = [], not hasattr(opened, "set_back")
     try:
-        counts = opened.row_counts(tables)
+        counts, filled = opened.row_counts(tables), unfilled(opened)
     except DamagedError:
         if sound:
             raise
@@ -178,12 +179,18 @@ def _rows(name: str, opened: Any, tables: Collection[str], *, sound: bool) -> It
         if there is None:
             wrong.append(f"landing.{table} is gone ({counted(loaded, 'row')} had been loaded)")
         elif there != loaded:
-            wrong.append(f"landing.{table} has {there:,} of the {counted(loaded, 'row')} that were loaded")
-            replay = True
+            ended = there != filled.get(table)
+            told = "" if ended else ": it was gone, and is not filled again to its end"
+            wrong.append(f"landing.{table} has {there:,} of the {counted(loaded, 'row')} that were loaded{told}")
+            replay = replay or ended
     if counts:
         detail = "; ".join(wrong) or f"{counted(len(counts), 'table')} with every row that was loaded"
-        again = f"`engine replay --destination {name}` fills it from the lake again."
-        remedy = again if replay else "Run a pipeline that loads there: it fills what is gone from the lake again."
+        run = next(iter(pipelines_by_table(project, name).values()), [])
+        remedy = (
+            f"`engine replay --destination {name}` fills it from the lake again."
+            if replay or not run
+            else f"`engine run {run[0]}` fills what is gone from the lake again."
+        )
         yield Finding(f"destination {name}: rows", not wrong, detail, remedy)
 
 

@@ -128,16 +128,21 @@ def prepare(destination: Destination, lake: LakeReader, declared: Sequence[Table
     """Make the tables that are declared. What is wrong with one stops that one alone.
 
     A table that somebody dropped would come back empty behind a cursor that says all is loaded: it is made with its
-    cursor set back, if the lake is the one that it was loaded from, and refused where a destination cannot do that.
+    cursor set back, if the lake is the one that it was loaded from, and refused where a destination cannot do that. One
+    whose filling did not end then is lost still.
     Raises DestinationError for what concerns every table.
     """
     found = Prepared()
     cursors, newest, there = destination.cursors(), destination.newest(), destination.tables()
     destination.watch_columns(partial(loaded_columns, lake))
+    unfilled = destination.unfilled() if hasattr(destination, "unfilled") else ()
     for table in declared:
         if table.name in there and table.name in cursors and table.name not in newest:
             found.refused[table.name] = forgotten(destination.name, table.name)
         if table.name in there or table.name not in cursors:
+            if table.name in unfilled and table.name not in found.refused and _has_more(lake, table.name, cursors):
+                found.lost.append(table)
+                found.notes.append(f"landing.{table.name} is filled from the lake again: a run before did not end that")
             continue
         head = lake.head(table.name)
         load = TableLoad(table.name, head=head.seq if head else 0, seq=cursors[table.name])
@@ -162,6 +167,11 @@ def prepare(destination: Destination, lake: LakeReader, declared: Sequence[Table
             found.notes.append(f"{gone}: it is filled from the lake again")
     found.refused |= _make(destination, [table for table in declared if table.name not in found.refused])
     return found
+
+
+def _has_more(lake: LakeReader, table: str, cursors: Mapping[str, int]) -> bool:
+    head = lake.head(table)
+    return head is not None and head.seq > cursors.get(table, 0)
 
 
 def _make(destination: Destination, tables: Sequence[Table]) -> dict[str, TickhouseError]:

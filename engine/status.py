@@ -18,9 +18,16 @@ if TYPE_CHECKING:
     from engine.lake.lake import Lake
 
 FRESHNESS = (
+    "SELECT p.table_name, max(p.arrived_at) AS arrived_at, sum(p.rows) AS rows, max(c.seq) AS seq "
+    "FROM landing._packages p JOIN landing._cursor c ON c.table_name = p.table_name AND p.seq <= c.seq "
+    "GROUP BY p.table_name"
+)
+"""Up to the cursor: packages behind it belong to a table that somebody dropped and that is being filled again."""
+PACKAGES_ALONE = (
     "SELECT table_name, max(arrived_at) AS arrived_at, sum(rows) AS rows, max(seq) AS seq "
     "FROM landing._packages GROUP BY table_name"
 )
+"""Where a cursor is what `_packages` says, and cannot be set back."""
 
 
 def status(project: Project) -> dict[str, Any]:
@@ -94,7 +101,7 @@ def freshness(project: Project, name: str) -> Sequence[Sequence[Any]]:
 
     destination: Any = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
     if hasattr(destination, "books"):
-        return list(destination.books(FRESHNESS))
+        return list(destination.books(FRESHNESS if hasattr(destination, "set_back") else PACKAGES_ALONE))
     if name in project.warehouses:
         return query(destination, FRESHNESS).rows
     with destination.reader() as connection:

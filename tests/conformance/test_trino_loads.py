@@ -14,7 +14,7 @@ from destinations.trino import TrinoWarehouse
 from destinations.trino_settings import TrinoSettings
 from engine.checks import last_checks
 from engine.errors import DestinationError, NotPublishedError
-from engine.status import FRESHNESS
+from engine.status import PACKAGES_ALONE
 from engine.table import Column
 from tests.conformance.landed_packages import NOON, PRICES, FolderLake, price_rows
 from tests.servers.trino_server import BUCKET, GROUP, TrinoServer
@@ -276,7 +276,7 @@ def test_doctor_asks_beside_a_writer_and_makes_nothing(
 def test_its_books_are_read_beside_a_writer_and_nothing_is_made(warehouse: Warehouse, lake: FolderLake) -> None:
     destination = warehouse()
     with pytest.raises(NotPublishedError):
-        destination.books(FRESHNESS)
+        destination.books(PACKAGES_ALONE)
     with warehouse() as opened:
         opened.load("raw_prices", [lake.land(price_rows(0, 3))])
         opened.note_checks(
@@ -285,7 +285,7 @@ def test_its_books_are_read_beside_a_writer_and_nothing_is_made(warehouse: Wareh
                 ("r", NOON, "m", "b", True, "passed", 0, "[]", None),
             ]
         )
-        [[table, arrived, rows, seq]] = destination.books(FRESHNESS)
+        [[table, arrived, rows, seq]] = destination.books(PACKAGES_ALONE)
         assert (table, rows, seq) == ("raw_prices", 3, 1)
         assert arrived.utcoffset() is not None
         assert [(c["check"], c["status"], c["failed_rows"]) for c in last_checks(destination)] == [

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from destinations import open_destination
+from destinations.landing import Landing
+from destinations.protocol import Loaded
 from engine.doctor import Finding, examine
-from engine.errors import LakeError
+from engine.errors import DestinationError, LakeError
 from engine.lake.lake import Lake
+from engine.lake.package import Package
 from engine.ledger import Ledger
+from engine.metrics.stores import held
 from engine.progress import Silent
 from engine.rebuilding import Rebuilding
 from engine.run import Runner
+from engine.status import status as state_of
 from tests.faults.small_project import SMALL, SmallProject, small_project
 
 TWO = SMALL.replace("warehouse}\n", "warehouse}\n    second: {type: duckdb, path: second.duckdb}\n").replace(
@@ -97,6 +103,41 @@ def test_a_column_that_somebody_dropped_is_told_and_stays_gone_until_it_is_resto
         assert "`engine replay --destination second`" in told[1].remedy
     assert Runner(project, Silent()).replay(None).failures == []
     assert of(shop, ": columns") == []
+
+
+def test_filling_a_dropped_table_again_goes_on_in_a_run_of_any_pipeline(
+    shop: SmallProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that stopped half-way is told: by its cursor a table has less than its packages that had arrived."""
+    shop.write(f"{TWO}  notes: {{extract: [shop.raw_notes], load: [warehouse, second], transform: false}}\n")
+    shop.orders(2)
+    assert shop.run().failures == []
+    project = shop.project()
+    for name, settings in project.destinations.items():
+        with open_destination(name, settings, project.project_dir, project.data_dir) as opened:
+            opened._writer.execute("DROP TABLE landing.raw_orders")
+    load = Landing.load
+
+    def full(self: Landing, table: str, packages: Sequence[Package]) -> Loaded:
+        if packages[-1].entry.seq > stands:
+            raise DestinationError("any", "no space left", "Free some.")
+        return load(self, table, packages)
+
+    monkeypatch.setattr(Landing, "load", full)
+    for stands in (0, 1):  # dead before anything came, or half-way; the second run is another pipeline's
+        assert all("no space left" in line for line in shop.run("daily" if stands == 0 else "notes").failures)
+        tables = [row for row in state_of(project)["tables"] if row["table"] == "raw_orders"]
+        assert [(row["rows"], row["packages_behind"]) for row in tables] == [(stands * 3, 2 - stands)] * 2
+        answers = held(project, "second").tables
+        assert answers.get("raw_orders", (None, 0, 0))[1:] == (stands * 3, stands)
+        told = of(shop, ": rows")
+        detail = f"landing.raw_orders has {stands * 3} of the 6 rows that were loaded"
+        assert [found.detail for found in told] == [f"{detail}: it was gone, and is not filled again to its end"] * 2
+        assert {found.remedy for found in told} == {"`engine run daily` fills what is gone from the lake again."}
+    monkeypatch.undo()
+    again = "landing.raw_orders is filled from the lake again: a run before did not end that"
+    assert shop.run("notes").told_notices == [f"{name}: {again}" for name in project.destinations]
+    assert [found.ok for found in of(shop, ": rows")] == [True, True]
 
 
 @pytest.mark.parametrize("book", ["_cursor", "_packages", "_quarantine"])
