@@ -30,6 +30,7 @@ from destinations.series_rows import (
     landed,
     restore,
 )
+from destinations.timescale_edition import APACHE, NOTHING, is_community
 from engine.errors import DestinationError
 from engine.sql import identifier, literal, qualified
 from engine.table import LINEAGE_COLUMNS, Table
@@ -82,8 +83,10 @@ class Hypertables:
         filled = {table: seq for table, _, seq, _ in rows}
         filenodes = {table: filenode for table, _, _, filenode in rows}
         cursors = dict(execute("SELECT table_name, seq FROM landing._cursor"))
-        if not self.extension and MISSING not in self._notes:
-            self._notes.append(MISSING)
+        lacking = [] if self.extension else [MISSING]
+        if self.extension and not self.community and any(self._declared_parts(table) != NOTHING for table in tables):
+            lacking = [APACHE]
+        self._notes += [note for note in lacking if note not in self._notes]
         for declared in tables:
             columns = self._columns(SCHEMA, declared.name) if declared.name not in ours else {}
             if columns and self._is_made_here(declared, columns):
@@ -96,11 +99,11 @@ class Hypertables:
                 )
             before = applied.get(declared.name)
             table = _in_order(declared, before)
-            wanted = self._wanted(table)
             if self._older and before and before["extension"] and self.extension and self._columns(SCHEMA, table.name):
                 self._chunks.find_gone(table.name, before["time"], before["key"])
             with self._session.transaction():
                 before = self._mend(table, before, filled.get(table.name))
+                wanted = self._wanted(table, before)
                 if before != wanted or not self._columns(SCHEMA, table.name):
                     self._apply(table, before, wanted)
                 emptied = before is not None and self._is_emptied(
@@ -137,7 +140,7 @@ class Hypertables:
         assert series is not None  # noqa: S101
         if self.extension:
             late = self._chunks.count_gone(table.name, series.hypertable, incoming)
-            if late and series.candles:
+            if late and series.candles and self.community:
                 self._notes.append(
                     f"{counted(late, 'late row')} of {SCHEMA}.{table.name} lie where chunks were dropped: they are in "
                     "the table, and candles there stay as they were. `engine replay` makes all of them anew."
@@ -167,7 +170,7 @@ class Hypertables:
 
         Raises DestinationError, after all that could be brought up, with what kept others back.
         """
-        if tables and self.extension:
+        if tables and self.extension and self.community:
             self._candles.refresh(tables)
 
     @cached_property
@@ -186,6 +189,11 @@ class Hypertables:
             self._notes.append(f"CREATE EXTENSION timescaledb failed: {str(error).splitlines()[0]}")
             return False
         return True
+
+    @cached_property
+    def community(self) -> bool:
+        """Whether TimescaleDB has more here than hypertables."""
+        return is_community(self._session)
 
     def _mend(self, table: Table, before: Mapping[str, Any] | None, filled: int | None) -> Mapping[str, Any] | None:
         """Put back columns and the key of a table that were dropped by hand; return what is applied.
@@ -211,7 +219,8 @@ class Hypertables:
             self._notes.append(f"{SCHEMA}.{table.name} had lost its primary key: it is put back")
         there = self._relations(table.name)
         lost = [view for view in before["candles"] if self.extension and view not in there]
-        self._notes += [f"{SCHEMA}.{view} was gone: it is made anew" for view in lost]
+        if not self.extension or self.community:
+            self._notes += [f"{SCHEMA}.{view} was gone: it is made anew" for view in lost]
         return {**before, "candles": {view: query for view, query in before["candles"].items() if view not in lost}}
 
     def _put_key_back(self, table: Table, key: Sequence[str]) -> None:
@@ -263,14 +272,26 @@ class Hypertables:
             [seq, table, seq],
         )
 
-    def _wanted(self, table: Table) -> dict[str, Any]:
+    def _wanted(self, table: Table, before: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What is to be applied; of community features, where they are not there, what is applied already."""
         series = table.timeseries
         assert series is not None  # noqa: S101
+        parts = self._declared_parts(table)
+        if self.extension and not self.community:
+            parts = {name: before[name] if before else nothing for name, nothing in NOTHING.items()}
         return {
             "key": key_of(table),
             "time": series.hypertable,
             "extension": self.extension,
             "chunk": _seconds(series.chunk),
+            **parts,
+        }
+
+    @staticmethod
+    def _declared_parts(table: Table) -> dict[str, Any]:
+        series = table.timeseries
+        assert series is not None  # noqa: S101
+        return {
             "compress_after": _seconds(series.compress_after),
             "retain": _seconds(series.retain),
             "candles": candle_views(table),
@@ -288,7 +309,9 @@ class Hypertables:
         else:
             before = None
             self._make(table)
-        before = before or {"chunk": wanted["chunk"], "compress_after": None, "retain": None, "candles": {}}
+            if self.extension and not self.community:
+                wanted = {**wanted, **NOTHING}
+        before = before or {"chunk": wanted["chunk"], **NOTHING}
         if self.extension:
             if before["chunk"] != wanted["chunk"]:
                 self._session.execute(
@@ -356,7 +379,7 @@ class Hypertables:
         """Give the table the columns that landing has got; one whose type has widened there is made anew."""
         widened, missing = self._compare_columns(table)
         if widened:
-            self._apply(table, None, self._wanted(table))
+            self._apply(table, None, self._wanted(table, None))
             return
         for statement in missing:
             self._session.execute(statement)
@@ -392,7 +415,9 @@ class Hypertables:
 
     def _policy(self, kind: str, word: str, table: str, after: int | None) -> None:
         execute, target = self._session.execute, _regclass(table)
-        execute(f"SELECT remove_{kind}_policy({target}, if_exists => true)")
+        jobs = "timescaledb_information.jobs WHERE hypertable_schema = %s AND hypertable_name = %s AND proc_name = %s"
+        if execute(f"SELECT 1 FROM {jobs}", [SCHEMA, table, f"policy_{kind}"]):  # ours, or a person's own
+            execute(f"SELECT remove_{kind}_policy({target})")
         if after is not None:
             execute(f"SELECT add_{kind}_policy({target}, {word} => {_seconds_sql(after)})")
 

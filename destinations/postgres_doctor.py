@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from destinations.postgres_session import PostgresSession
 from destinations.series_doctor import examine_series
+from destinations.timescale_edition import is_community
 from engine.examined import Examined
 from engine.sql import identifier, qualified
 from engine.words import counted
@@ -114,7 +115,8 @@ def _space(session: PostgresSession) -> Examined:
 def _extension(session: PostgresSession) -> Examined:
     found = session.execute("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
     if found:
-        return Examined("timescaledb", ok=True, detail=f"version {found[0][0]}")
+        without = "" if is_community(session) else ", the Apache edition: without compression, retention and candles"
+        return Examined("timescaledb", ok=True, detail=f"version {found[0][0]}{without}")
     at_hand = session.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'")
     remedy = "CREATE EXTENSION timescaledb; as a superuser." if at_hand else "Install TimescaleDB on the server."
     detail = "not in this database: tables of schema timeseries are plain ones, without chunks and candles"
