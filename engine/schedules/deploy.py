@@ -18,7 +18,7 @@ from prefect.runner.storage import LocalStorage
 from prefect.workers.process import ProcessWorker
 
 from engine.errors import UsageError
-from engine.schedules.deployments import deployed, deployments, take_away
+from engine.schedules.deployments import deployed, deployments, is_paused, take_away
 from engine.schedules.flow_file import FILE_VARIABLE
 from engine.schedules.named_server import asking, told
 from engine.schedules.owner import owner_tag
@@ -55,12 +55,13 @@ def deploy(project: Project, target: Target, say: Callable[[str], None]) -> None
         before = deployed(client, project, target.name, owner)
         made, online = _pool(client, target)
         ids = {}
-        lines = timetable(project)
+        paused = {name for name, one in before.pipelines.items() if is_paused(one)}
+        lines = timetable(project, paused)
         for deployment in deployments(project, target.name, owner, before, **served_by(project, target)):
             with told(target.server):
                 ids[str(deployment.flow_name)] = deployment.apply()
             known = "updated" if deployment.flow_name in before.pipelines else "deployed"
-            say(f"{deployment.full_name}: {known}, {lines[str(deployment.flow_name)]}{_paused(deployment)}")
+            say(f"{deployment.full_name}: {known}, {lines[str(deployment.flow_name)]}")
         for line in take_away(client, project, ids, before):
             say(line)
         ensure_watchdogs(client)
@@ -80,11 +81,6 @@ def served_by(project: Project, target: Target) -> dict[str, Any]:
         "job_variables": {"env": environment},
         "storage": LocalStorage(str(target.folder)),
     }
-
-
-def _paused(deployment: Any) -> str:
-    stopped = deployment.paused or any(not one.active for one in deployment.schedules or ())
-    return " (paused on Prefect's page, and stays so)" if stopped else ""
 
 
 def _pool(client: SyncPrefectClient, target: Target) -> tuple[bool, bool]:

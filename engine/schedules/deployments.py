@@ -88,6 +88,11 @@ def _deployment(
     return deployment
 
 
+def is_paused(deployment: DeploymentResponse) -> bool:
+    """Whether somebody paused it on Prefect's page, or its schedule."""
+    return bool(deployment.paused) or any(one.slug == SLUG and not one.active for one in deployment.schedules)
+
+
 def deployed(client: SyncPrefectClient, project: Project, name: str, owner: str, *, alone: bool = False) -> Deployed:
     """Ask the server what it has; `alone`: it is this project's only, whatever tags its deployments have.
 

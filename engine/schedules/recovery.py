@@ -18,9 +18,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 
 from engine.schedule import parse_schedule
+from engine.schedules.deployments import is_paused
 from engine.schedules.overdue import keep_newest, overdue
 from engine.words import counted
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from engine.config.project import Project
 
 UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-INTERRUPTED = {StateType.CRASHED, StateType.CANCELLED}
+RUNNER_ENDS = "Runner is shutting down."
+"""What Prefect's runner says of a run that it cancelled because it was told to end itself."""
 
 
 def recover(project: Project, deployments: Mapping[str, UUID], *, own: bool) -> list[str]:
@@ -57,14 +59,22 @@ def _owed(client: SyncPrefectClient, project: Project, pipeline: str, deployment
     cron = project.file.pipelines[pipeline].schedule
     if not cron or overdue(client, [deployment]):
         return ""
+    known = client.read_deployment(deployment)
+    if is_paused(known):
+        return ""
     due = parse_schedule(cron).last_run(datetime.now(UTC), project.file.timezone)
     last = _last_started(client, deployment)
     if last is None or last.start_time is None:
-        known_since = client.read_deployment(deployment).created
-        return f"it missed {due:%Y-%m-%d %H:%M %Z}" if known_since and known_since < due else ""
-    if last.state_type in INTERRUPTED:
+        return f"it missed {due:%Y-%m-%d %H:%M %Z}" if known.created and known.created < due else ""
+    if _interrupted(last):
         return "its last run was interrupted"
     return f"it missed {due:%Y-%m-%d %H:%M %Z}" if last.start_time < due else ""
+
+
+def _interrupted(run: FlowRun) -> bool:
+    """Whether it ended with its `engine up`; one that somebody cancelled on Prefect's page is not wanted again."""
+    ended_with_runner = run.state is not None and run.state.message == RUNNER_ENDS
+    return run.state_type == StateType.CRASHED or (run.state_type == StateType.CANCELLED and ended_with_runner)
 
 
 def _last_started(client: SyncPrefectClient, deployment: UUID) -> FlowRun | None:
@@ -84,5 +94,6 @@ def _crash(client: SyncPrefectClient, deployments: list[UUID]) -> int:
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY))),
     )
     for run in stale:
-        client.set_flow_run_state(run.id, Crashed(message="its process died with an earlier `engine up`"), force=True)
+        ended = Cancelled if run.state_type == StateType.CANCELLING else Crashed  # somebody had asked for its end
+        client.set_flow_run_state(run.id, ended(message="its process died with an earlier `engine up`"), force=True)
     return len(stale)

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
 from engine.errors import TickhouseError, UsageError
-from engine.schedules.deployments import Deployed, deployed, deployments, take_away
+from engine.schedules.deployments import Deployed, deployed, deployments, is_paused, take_away
 from engine.schedules.flow_file import modified
 from engine.schedules.named_server import asking, told
 from engine.schedules.owner import owner_tag
@@ -38,6 +38,7 @@ class Serving:
     ) -> None:
         """Begin nothing yet."""
         self.project = project
+        self.paused: frozenset[str] = frozenset()
         self._name = name
         self._say = say
         self._load = load
@@ -74,6 +75,7 @@ class Serving:
 
     async def _register(self) -> dict[str, UUID]:
         before = await asyncio.to_thread(self._before)
+        self.paused = frozenset(name for name, one in before.pipelines.items() if is_paused(one))
         ids = {}
         with told(self._server):
             for each in deployments(self.project, self._name, self._owner, before, work_pool_name=None):

@@ -64,7 +64,7 @@ async def _until_told(serving: Serving, say: Callable[[str], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, tell)
     await serving.begin()
-    for name, when in timetable(serving.project).items():
+    for name, when in timetable(serving.project, serving.paused).items():
         say(f"  {name}: {when}")
     working, asking = asyncio.create_task(serving.work()), asyncio.create_task(told.wait())
     await asyncio.wait({working, asking}, return_when=asyncio.FIRST_COMPLETED)
