@@ -26,6 +26,8 @@ KEPT = 7
 STATE, PROJECT = "state", "project"
 NOT_KEPT = ("sqlmesh-cache", "rebuilding-")
 """What is of this machine or of this moment only; so is `.machine`: two with one name would hold one lease."""
+IDENTITY = "project-id"
+"""Whose deployments on a Prefect server are (engine/schedules/owner.py): a copy with it would take the original's."""
 TRIES, PAUSE_SECONDS, QUIET_SECONDS = 100, 0.2, 0.05
 
 
@@ -80,11 +82,14 @@ def write(
 
 
 def put_back(found: Path, snapshot: Snapshot, state: Path) -> tuple[list[str], list[str]]:
-    """Copy state files that are missing; return the names put back, and those kept because there is one already."""
+    """Copy state files that are missing; return the names put back, and those kept because there is one already.
+
+    What does not belong into a snapshot is not taken from one of an earlier version either.
+    """
     back, kept = [], []
     for name, checksum in snapshot.files.items():
         kind, _, relative = name.partition("/")
-        if kind != STATE:
+        if kind != STATE or not _belongs(Path(relative)):
             continue
         source, target = found / name, state / relative
         if not target.resolve().is_relative_to(state.resolve()):
@@ -159,6 +164,7 @@ def _files(folder: Path) -> Iterator[Path]:
 def _belongs(relative: Path) -> bool:
     return not (
         relative.parts[0].startswith(NOT_KEPT)
+        or relative.as_posix() == IDENTITY
         or relative.suffix in {".lock", ".wal", ".machine"}  # a .wal is copied with its database
         or relative.name.endswith(("-wal", "-shm", "-journal"))
         or relative.name.startswith(".")

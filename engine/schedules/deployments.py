@@ -39,10 +39,14 @@ VERSION = "prefect:simple"
 
 @dataclass(frozen=True)
 class Deployed:
-    """What a server has of a project's deployments; `gone` are those of no pipeline of the file (PIPELINE/NAME: id)."""
+    """What a server has of a project's deployments of one name.
+
+    `gone` are those of no pipeline of the file (PIPELINE/NAME: id), `renamed` those of another name (PIPELINE/NAME).
+    """
 
     pipelines: dict[str, DeploymentResponse] = field(default_factory=dict)
     gone: dict[str, UUID] = field(default_factory=dict)
+    renamed: list[str] = field(default_factory=list)
 
 
 def deployments(
@@ -94,7 +98,7 @@ def is_paused(deployment: DeploymentResponse) -> bool:
 
 
 def deployed(client: SyncPrefectClient, project: Project, name: str, owner: str, *, alone: bool = False) -> Deployed:
-    """Ask the server what it has; `alone`: it is this project's only, whatever tags its deployments have.
+    """Ask the server what it has; `alone`: it is this data folder's own, and a name on it is ours to take.
 
     Raises UsageError where another project has a deployment of the same name: it would be taken from it.
     """
@@ -111,25 +115,30 @@ def deployed(client: SyncPrefectClient, project: Project, name: str, owner: str,
                 "Give these deployments another name: --name NAME. Or remove that one on Prefect's page, if it is to "
                 "be replaced.",
             )
-    tags = DeploymentFilterTags(all_=[TAG] if alone else [TAG, owner])
-    ours = client.read_deployments(deployment_filter=DeploymentFilter(tags=tags))
+    tagged = client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG, owner])))
     kept = {one.id for one in found.values()}
-    gone = {
-        f"{str(one.entrypoint).rpartition('.')[2]}/{one.name}": one.id
-        for one in ours
-        if one.id not in kept and (alone or one.parameters.get("profile") == project.profile_name)
-    }
-    return Deployed(found, gone)
+    ours = [one for one in tagged if one.id not in kept and one.parameters.get("profile") == project.profile_name]
+    return Deployed(
+        found,
+        gone={_full_name(one): one.id for one in ours if one.name == name},
+        renamed=sorted(_full_name(one) for one in ours if one.name != name),
+    )
+
+
+def _full_name(deployment: DeploymentResponse) -> str:
+    return f"{str(deployment.entrypoint).rpartition('.')[2]}/{deployment.name}"
 
 
 def take_away(client: SyncPrefectClient, project: Project, ids: dict[str, UUID], before: Deployed) -> list[str]:
-    """Remove what the file has no more: schedules, and deployments; say which of the latter."""
+    """Remove what the file has no more: schedules, and deployments; say which of the latter, and what has two names."""
     for pipeline, deployment in ids.items():
         if not project.file.pipelines[pipeline].schedule:
             _drop_schedule(client, deployment)
     for deployment in before.gone.values():
         client.delete_deployment(deployment)
-    return [f"{name} is not in {project.path.name} any more: its deployment is removed" for name in before.gone]
+    removed = [f"{name} is not in {project.path.name} any more: its deployment is removed" for name in before.gone]
+    both = f"{', '.join(before.renamed)}: of this project too, under another name, and left alone; remove what is not "
+    return removed + ([f"{both}meant to run beside these on Prefect's page"] if before.renamed else [])
 
 
 def _drop_schedule(client: SyncPrefectClient, deployment: UUID) -> None:

@@ -26,6 +26,7 @@ def state(tmp_path: Path) -> Path:
     (folder / "produced.lock").touch()
     (folder / "rebuilding-warehouse").touch()
     (folder / "trino-warehouse.writer.machine").touch()
+    (folder / "project-id").write_text("0123456789ab\n")
     (folder / "sqlmesh-cache").mkdir()
     (folder / "sqlmesh-cache" / "x").touch()
     with closing(sqlite3.connect(folder / "runs.sqlite")) as db, db:
@@ -125,6 +126,20 @@ def test_only_what_is_missing_comes_back(state: Path, tmp_path: Path) -> None:
     assert (state / "plans" / "daily.json").read_text() == "newer"
     with closing(sqlite3.connect(state / "runs.sqlite")) as db:
         assert db.execute("SELECT n FROM runs").fetchall() == [(1,)]
+
+
+def test_a_copy_elsewhere_is_another_owner_of_deployments(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "IDENTITY", "")  # as earlier versions wrote them
+    taken(state, tmp_path / "backup")
+    monkeypatch.undo()
+    found = snapshot.newest(tmp_path / "backup")
+    assert found is not None
+    assert "state/project-id" in found[1].files
+    back, kept = snapshot.put_back(*found, tmp_path / "copy" / "state")
+    assert (len(back), kept) == (3, [])
+    assert not (tmp_path / "copy" / "state" / "project-id").exists()
 
 
 @pytest.mark.parametrize(
