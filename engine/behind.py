@@ -27,6 +27,15 @@ NEWEST = (
     " FROM landing._packages GROUP BY table_name) n ON p.table_name = n.table_name AND p.seq = n.seq"
 )
 """Where a cursor is what `_packages` says, and cannot be set back."""
+HOLES = (
+    "SELECT c.table_name, MAX(c.seq) - COUNT(*), MAX(c.seq) FROM landing._cursor c JOIN landing._packages p"
+    " ON p.table_name = c.table_name AND p.seq <= c.seq GROUP BY c.table_name HAVING COUNT(*) < MAX(c.seq)"
+)
+HOLES_ALONE = (
+    "SELECT table_name, MAX(seq) - COUNT(*), MAX(seq) FROM landing._packages GROUP BY table_name"
+    " HAVING COUNT(*) < MAX(seq)"
+)
+"""How many rows each table lacks of those up to its cursor: packages are numbered from 1, and none is left out."""
 UNFILLED = (
     "SELECT p.table_name, SUM(CASE WHEN p.seq <= c.seq THEN p.rows ELSE 0 END) FROM landing._packages p"
     " JOIN landing._cursor c ON p.table_name = c.table_name GROUP BY p.table_name HAVING MAX(p.seq) > MAX(c.seq)"
@@ -88,9 +97,10 @@ def lost_books(
     if missing:
         return Compared(ok=False, detail=f"gone: {', '.join(missing)}", remedy=replay)
     cursors, newest = standing(opened)
-    if forgotten := sorted(set(cursors) - set(newest)):
-        detail = f"landing._packages has lost the packages of {', '.join(forgotten)}"
-        return Compared(ok=False, detail=detail, remedy=replay)
+    forgotten = sorted(set(cursors) - set(newest))
+    lost = f"the packages of {', '.join(forgotten)}" if forgotten else _holes(opened)
+    if lost:
+        return Compared(ok=False, detail=f"landing._packages has lost {lost}", remedy=replay)
     loaded = {str(table) for (table,) in ask(opened, "SELECT DISTINCT table_name FROM landing._packages")}
     uncounted = loaded.intersection(there) - set(cursors)
     if unknown := sorted(table for table, (_, rows) in opened.row_counts(uncounted).items() if rows):
@@ -104,6 +114,12 @@ def lost_books(
                 detail = f"landing.{QUARANTINE} is empty, though rows of {table} were set aside"
                 return Compared(ok=False, detail=detail, remedy=replay)
     return None
+
+
+def _holes(opened: Any) -> str:
+    """Say how many packages below its cursor each table has lost from `_packages`, by which models read them."""
+    holes = sorted(map(tuple, ask(opened, HOLES if hasattr(opened, "set_back") else HOLES_ALONE)))
+    return ", ".join(f"{int(lost):,} of the {counted(int(seq), 'package')} of {table}" for table, lost, seq in holes)
 
 
 def unfilled(opened: Any) -> dict[str, int]:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.compose import Composed, every_table
+from engine.compose import Composed, every_table, pipelines_by_table
 from engine.config.models import FilesystemLake
 from engine.errors import EXIT_USAGE, DestinationError, LakeError, TickhouseError
 from engine.lake.at_once import at_once
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from engine.config.project import Project
     from engine.lake.lake import Lake
     from engine.lake.package import Entry
+    from engine.table import Table
 
 log = logging.getLogger(__name__)
 MAINTENANCE_SECONDS = 86_400
@@ -87,12 +88,11 @@ class Delivery:
                 self._make_openable(opened())
             with opened() as destination:
                 rebuilding = Rebuilding(self._data_dir, name, settings)
+                wanted = composed.tables
+                if composed.rebuild or rebuilding.under_way:
+                    wanted = self._filled_again(destination, rebuilding)
                 if composed.rebuild or (rebuilding.under_way and not rebuilding.emptied):
-                    self._check_rebuild(name, destination.cursors())
-                    rebuilding.note(emptied=False)
-                    report.notes += self._not_filled_again(destination)
-                    destination.reset([table.name for table in every_table(self.project)])
-                    rebuilding.note(emptied=True)
+                    report.notes += self._empty(destination, rebuilding, wanted)
                 if rebuilding.under_way:  # by this run, or by a replay that was interrupted and that this one finishes
                     everything = every_table(self.project)
                     composed = replace(composed, only=everything, select=[], transform=True, on=[], rebuild=True)
@@ -104,7 +104,7 @@ class Delivery:
                 loaded = catch_up(
                     destination,
                     self._lake,
-                    list({table.name: table for table in [*prepared.lost, *composed.tables]}.values()),
+                    list({table.name: table for table in [*prepared.lost, *wanted]}.values()),
                     lambda text: self.progress.update(step, text),
                     prepared.refused,
                 )
@@ -130,6 +130,22 @@ class Delivery:
             self.progress.end(step, report.errors[-1], ok=False, seconds=report.seconds)
         return report, transformed
 
+    def _empty(self, destination: Any, rebuilding: Rebuilding, wanted: Sequence[Table]) -> list[str]:
+        """Forget what a destination has, which can all be loaded again; return what to say of it."""
+        self._check_rebuild(destination.name, destination.cursors(), wanted)
+        names = [table.name for table in wanted]
+        rebuilding.note(emptied=False, tables=names)
+        told = self._not_filled_again(destination)
+        destination.reset([table.name for table in every_table(self.project)])
+        rebuilding.note(emptied=True, tables=names)
+        return told
+
+    def _filled_again(self, destination: Any, rebuilding: Rebuilding) -> list[Table]:
+        """Return what a replay fills: what pipelines load there, and what it has, or had when the replay began."""
+        names = {*pipelines_by_table(self.project, destination.name), *rebuilding.tables}
+        names |= {*destination.cursors(), *destination.arrivals()}
+        return [table for table in every_table(self.project) if table.name in names]
+
     def _not_filled_again(self, destination: Any) -> list[str]:
         """One line for each table that a replay empties for good, for no resource has it any more."""
         known = {table.name for table in every_table(self.project)}
@@ -152,18 +168,18 @@ class Delivery:
                 self._lake.head(table.name) for table in self._composed.tables
             ):
                 raise
-            self._check_rebuild(destination.name, {})
+            self._check_rebuild(destination.name, {}, every_table(self.project))
             destination.set_aside()
             log.warning("%s: it is kept under another name and made anew", error.reason)
 
-    def _check_rebuild(self, name: str, cursors: Mapping[str, int]) -> None:
+    def _check_rebuild(self, name: str, cursors: Mapping[str, int], wanted: Sequence[Table]) -> None:
         """Before anything is emptied: the lake must have, whole, every package that the destination has and more.
 
         And each must go into the table that is declared now.
         """
         from destinations.landing_rules import refuse_other_types
 
-        declared = {table.name: table for table in every_table(self.project)}
+        declared = {table.name: table for table in wanted}
         tables = list(declared)
         for table in sorted({*cursors, *tables}):
             head = self._lake.head(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,17 @@ class Rebuilding:
         """Whether it came so far that everything was forgotten: what is there since then is new."""
         return self._read().get("emptied") is True
 
-    def note(self, *, emptied: bool) -> None:
-        """Note that a replay is under way, and how far it is."""
+    @property
+    def tables(self) -> list[str]:
+        """The tables that it fills, as far as the note has them (it was to fill what the destination had then)."""
+        found = self._read().get("tables")
+        return [str(table) for table in found] if isinstance(found, list) else []
+
+    def note(self, *, emptied: bool, tables: Sequence[str] = ()) -> None:
+        """Note that a replay is under way, how far it is, and which tables it fills."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self._path.with_name(f".{self._path.name}")
-        scratch.write_text(json.dumps({"place": self._place, "emptied": emptied}))
+        scratch.write_text(json.dumps({"place": self._place, "emptied": emptied, "tables": list(tables)}))
         scratch.replace(self._path)
 
     def end(self) -> None:

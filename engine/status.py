@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from engine.compose import every_table
+from engine.compose import every_table, pipelines_by_table
 from engine.errors import NotPublishedError, TickhouseError
 from engine.ledger import Ledger
 from engine.locks import is_held
@@ -115,6 +115,7 @@ def _tables(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], list[st
     rows = []
     for name in project.destinations:
         found: dict[str, Any] | None = None
+        wanted = pipelines_by_table(project, name)
         try:
             found = {row[0]: row for row in freshness(project, name)}
         except NotPublishedError:
@@ -125,7 +126,10 @@ def _tables(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], list[st
             if head is None:
                 continue
             row = found.get(table) if found else None
+            if row is None and table not in wanted:  # no pipeline loads it there, and none did
+                continue
             known = found is not None  # else the server is away: what it holds is not known
+            behind = max(head.seq - (int(row[3]) if row else 0), 0)
             rows.append(
                 {
                     "destination": name,
@@ -133,7 +137,7 @@ def _tables(project: Project, lake: Lake) -> tuple[list[dict[str, Any]], list[st
                     "rows": int(row[2]) if row else 0 if known else None,
                     "arrived_at": row[1].isoformat() if row else None,
                     "age_seconds": _since(row[1], datetime.now(UTC)) if row else None,
-                    "packages_behind": head.seq - (int(row[3]) if row else 0) if known else None,
+                    "packages_behind": behind if known and table in wanted else None,
                     "landed_at": head.committed_at.isoformat(),
                 }
             )

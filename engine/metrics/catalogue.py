@@ -112,7 +112,7 @@ METRICS = (
         "tickhouse_table_packages_behind",
         "gauge",
         TABLE,
-        "Packages in the lake that the destination does not have yet.",
+        "Packages in the lake that the destination does not have yet, of tables that a pipeline loads there.",
     ),
     Metric("tickhouse_lake_up", "gauge", (), "1 if the lake answered, 0 if it did not."),
     Metric(

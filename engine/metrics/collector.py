@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from engine.compose import pipelines_by_table
 from engine.ledger import Ledger
 from engine.metrics.probes import REFRESH_SECONDS, Probe, settle
 from engine.metrics.runs import free_space, from_ledger
@@ -52,6 +53,7 @@ class Metrics(Collector):
         self._of: Project | None = None
         self._lake: Probe[Any] | None = None
         self._destinations: dict[str, Probe[Held]] = {}
+        self._wanted: dict[str, Collection[str]] = {}
         self._topics: dict[tuple[str, str], Probe[Any]] = {}
         self._found: list[Metric] = []
         self._found_at: float | None = None
@@ -99,6 +101,7 @@ class Metrics(Collector):
             name: Probe(f"destination {name}", partial(held, project, name), self._refresh)
             for name in project.destinations
         }
+        self._wanted = {name: pipelines_by_table(project, name).keys() for name in project.destinations}
         topics = {
             (source, resource.name): resource
             for pipeline in project.file.pipelines
@@ -131,6 +134,8 @@ class Metrics(Collector):
             yield Sample("tickhouse_table_age_seconds", max(now.timestamp() - seconds(arrived_at), 0.0), here)
         landed = self._lake.answer if self._lake is not None and self._lake.answer else {}
         for table, (head, _) in landed.items():
+            if table not in self._wanted[name]:
+                continue
             _, _, cursor = probe.answer.tables.get(table, (None, 0, 0))
             here = {"destination": name, "table": table}
             yield Sample("tickhouse_table_packages_behind", max(head - cursor, 0), here)

@@ -327,6 +327,9 @@ def test_a_table_that_somebody_dropped_is_filled_again(warehouse: Opener, lake: 
             assert report.rows == 2, "the other table is loaded"
             with pytest.raises(DestinationError, match="no model can read it"):
                 opened.provide([PRICES])
+            assert lost_books("warehouse", opened, opened.columns(), lake, []) is None
+            opened._ask("DELETE FROM landing._packages WHERE table_name = 'raw_prices' AND seq = 1")
+            assert "lost 1 of the 2 packages" in lost_books("warehouse", opened, opened.columns(), lake, []).detail
             return
         notes, report = run(opened, lake, PRICES)
         assert notes == [
@@ -337,6 +340,10 @@ def test_a_table_that_somebody_dropped_is_filled_again(warehouse: Opener, lake: 
         assert rows(opened, "select count(*) from landing._quarantine") == [(1,)]
         assert rows(opened, arrivals)[:2] == before
         assert run(opened, lake, PRICES)[0] == []
+        assert lost_books("warehouse", opened, opened.columns(), lake, ["raw_prices"]) is None
+        opened._landing._session.change("DELETE FROM landing._packages WHERE seq = 2")
+        [_, detail, _] = lost_books("warehouse", opened, opened.columns(), lake, ["raw_prices"])
+        assert detail == "landing._packages has lost 1 of the 3 packages of raw_prices"
 
 
 @swift

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +17,14 @@ from engine.errors import DestinationError, LakeError
 from engine.lake.lake import Lake
 from engine.lake.package import Package
 from engine.ledger import Ledger
+from engine.metrics import exposition
 from engine.metrics.stores import held
 from engine.progress import Silent
 from engine.rebuilding import Rebuilding
 from engine.run import Runner
 from engine.status import status as state_of
 from tests.faults.small_project import SMALL, SmallProject, small_project
+from tests.unit.metrics.test_metrics_collected import values
 
 TWO = SMALL.replace("warehouse}\n", "warehouse}\n    second: {type: duckdb, path: second.duckdb}\n").replace(
     "load: [warehouse]", "load: [warehouse, second]"
@@ -138,6 +141,54 @@ def test_filling_a_dropped_table_again_goes_on_in_a_run_of_any_pipeline(
     again = "landing.raw_orders is filled from the lake again: a run before did not end that"
     assert shop.run("notes").told_notices == [f"{name}: {again}" for name in project.destinations]
     assert [found.ok for found in of(shop, ": rows")] == [True, True]
+
+
+def test_packages_that_somebody_deleted_from_the_books_are_told(shop: SmallProject) -> None:
+    """Their rows are there, and no model reads them."""
+    shop.orders(2)
+    assert shop.run().failures == []
+    project = shop.project()
+    assert of(shop, ": books") == []
+    for name, settings in project.destinations.items():
+        with open_destination(name, settings, project.project_dir, project.data_dir) as opened:
+            opened._writer.execute("DELETE FROM landing._packages WHERE table_name = 'raw_orders' AND seq = 1")
+    detail = "landing._packages has lost 1 of the 2 packages of raw_orders"
+    assert [(found.ok, found.detail) for found in of(shop, ": books")] == [(False, detail)] * 2
+    assert Runner(project, Silent()).replay(None).failures == []
+    assert of(shop, ": books") == []
+    max((shop.lake / "_log" / "raw_orders").rglob("*.json")).unlink()  # as another lake, which has less
+    shutil.rmtree(shop.data / "cache")
+    assert {row["packages_behind"] for row in state_of(project)["tables"]} == {0}
+
+
+def test_what_no_pipeline_loads_there_is_not_behind_and_not_replayed(shop: SmallProject) -> None:
+    """Unless it was loaded once: a replay takes nothing away. That holds for the run that finishes one, too."""
+    less = TWO.replace("load: [warehouse, second]", "load: [second]")
+    shop.write(f"{less}  notes: {{extract: [shop.raw_notes], load: [warehouse], transform: false}}\n")
+    shop.deliver("notes1", [{"id": 1, "note": "x"}])
+    shop.orders(2)
+    assert [shop.run(name).failures for name in ("daily", "notes")] == [[], []]
+    project = shop.project()
+
+    def behind() -> dict[str, int | None]:
+        rows = [row for row in state_of(project)["tables"] if row["destination"] == "warehouse"]
+        return {row["table"]: row["packages_behind"] for row in rows}
+
+    loaded_once = {"raw_assets": 0, "raw_notes": 0, "raw_orders": None}
+    assert behind() == loaded_once
+    told = values(exposition(project), "tickhouse_table_packages_behind")
+    assert {table for name, table in told if name == "warehouse"} == {"raw_assets", "raw_notes"}
+    with open_destination("warehouse", project.destinations["warehouse"], shop.folder, shop.data) as opened:
+        opened.reset(["raw_assets", "raw_notes", "raw_orders"])
+        opened.publish()
+    Rebuilding(shop.data, "warehouse", project.destinations["warehouse"]).note(emptied=True, tables=["raw_orders"])
+    assert shop.run("notes").failures == []
+    assert behind() == loaded_once, "what it had when the replay began"
+    with open_destination("warehouse", project.destinations["warehouse"], shop.folder, shop.data) as opened:
+        opened.reset(["raw_assets", "raw_notes", "raw_orders"])
+        opened.publish()
+    assert Runner(project, Silent()).replay("warehouse").failures == []
+    assert behind() == {"raw_assets": 0, "raw_notes": 0}, "what is loaded into a new one"
 
 
 @pytest.mark.parametrize("book", ["_cursor", "_packages", "_quarantine"])
