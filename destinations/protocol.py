@@ -48,6 +48,9 @@ class Destination(Protocol):
     def newest(self) -> Mapping[str, str]:
         """The load id of the package at which each table's cursor stands: it tells this lake from another."""
 
+    def arrivals(self) -> Mapping[str, int]:
+        """Return when the last package of each table arrived, in whole milliseconds since 1970 (cut off)."""
+
     def tables(self) -> Collection[str]:
         """Return the names of the tables in schema landing. One that has a cursor and is not there was dropped.
 
@@ -124,9 +127,6 @@ class Warehouse(Destination, Protocol):
 
     def set_aside(self) -> None:
         """Keep what cannot be opened, because it is damaged, under another name; the next open makes a new one."""
-
-    def arrivals(self) -> Mapping[str, int]:
-        """Return when the last package of each table arrived, in whole milliseconds since 1970 (cut off)."""
 
     def begin_models(self) -> tuple[datetime, datetime] | None:
         """Fence off what has arrived; return the first arrival and the instant up to which the models may read.
