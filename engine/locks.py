@@ -14,24 +14,32 @@ from pathlib import Path
 from engine.errors import BusyError
 
 POLL_SECONDS = 0.2
+QUEUE = "Let it finish, or run again with --wait SECONDS to queue behind it."
+AGAIN = "Let it finish, then run again."
+"""What to do where a command has no --wait."""
 GLANCE_SECONDS = 0.5
 """Nobody is refused sooner: `is_held` takes the lock for an instant."""
 
 
 @contextmanager
 def hold(
-    path: Path, what: str, *, wait_seconds: float = 0.0, waiting: Callable[[str], None] | None = None
+    path: Path,
+    what: str,
+    *,
+    wait_seconds: float = 0.0,
+    waiting: Callable[[str], None] | None = None,
+    remedy: str = QUEUE,
 ) -> Iterator[None]:
     """Hold the lock `path` while the block runs; wait for it at most `wait_seconds`.
 
     `waiting` is called once, with a sentence, when there is something to wait for. The file keeps who holds
     it (pid, since), for the sentence of the one that waits or is refused; the lock itself is the kernel's. Raises
-    BusyError naming the holder.
+    BusyError naming the holder, with the remedy.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        _acquire(handle, what, wait_seconds, waiting)
+        _acquire(handle, what, wait_seconds, waiting, remedy)
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat()}).encode(), 0)
         yield
@@ -53,7 +61,7 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _acquire(handle: int, what: str, wait_seconds: float, waiting: Callable[[str], None] | None) -> None:
+def _acquire(handle: int, what: str, wait_seconds: float, waiting: Callable[[str], None] | None, remedy: str) -> None:
     started = time.monotonic()
     deadline = started + max(wait_seconds, GLANCE_SECONDS)
     while True:
@@ -63,7 +71,7 @@ def _acquire(handle: int, what: str, wait_seconds: float, waiting: Callable[[str
             if time.monotonic() >= deadline:
                 raise BusyError(
                     f"{what} is busy: {_holder(handle)} holds it",
-                    "Let it finish, or run again with --wait SECONDS to queue behind it.",
+                    remedy,
                 ) from None
             if waiting is not None and time.monotonic() - started >= GLANCE_SECONDS:
                 waiting(f"waiting up to {wait_seconds:.0f} s: {_holder(handle)} holds {what}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
-from engine.locks import hold
+from engine.locks import AGAIN, hold
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -87,7 +87,7 @@ def produce(
     if not assets:
         raise UsageError("there are no assets to trade", "Add an asset list under `assets` in pipelines.yaml.")
     state = State(project.data_dir / "state" / f"produced-{maker}.json")
-    with hold(state.path.with_suffix(".lock"), f"the stream of {maker}"):
+    with hold(state.path.with_suffix(".lock"), f"the stream of {maker}", remedy=AGAIN):
         from sources.faker.stream import Stream
         from sources.kafka.sending import Sender, create_topics
 

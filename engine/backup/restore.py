@@ -12,7 +12,7 @@ from engine.backup import snapshot
 from engine.backup.take import lake_in, lake_of
 from engine.errors import UsageError
 from engine.lake.causes import named
-from engine.locks import hold
+from engine.locks import AGAIN, hold
 from engine.progress import Progress
 from engine.words import counted
 
@@ -49,9 +49,9 @@ def restore(project: Project, folder: Path, progress: Progress) -> RestoreReport
     locks = project.data_dir / "locks"
     with ExitStack() as stack, named(f"backup {folder}", str(folder)):
         if os.access(folder, os.W_OK):  # nobody writes to one that is mounted for reading
-            stack.enter_context(hold(folder / "backup.lock", f"the backup {folder}"))
+            stack.enter_context(hold(folder / "backup.lock", f"the backup {folder}", remedy=AGAIN))
         for pipeline in project.file.pipelines:
-            stack.enter_context(hold(locks / f"pipeline-{pipeline}.lock", f"pipeline {pipeline}"))
+            stack.enter_context(hold(locks / f"pipeline-{pipeline}.lock", f"pipeline {pipeline}", remedy=AGAIN))
         lake, copy = stack.enter_context(lake_of(project)), stack.enter_context(lake_in(folder))
         for table in copy.tables():
             step = f"restore {table}"

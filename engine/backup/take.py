@@ -13,7 +13,7 @@ from engine.backup import snapshot
 from engine.config.models import FilesystemLake
 from engine.errors import LakeError, UsageError
 from engine.lake.causes import named
-from engine.locks import hold
+from engine.locks import AGAIN, hold
 from engine.progress import Progress
 from engine.words import counted
 
@@ -46,7 +46,7 @@ def back_up(project: Project, folder: Path, progress: Progress) -> BackupReport:
     report = BackupReport(str(folder))
     with named(f"backup {folder}", str(folder.parent)):
         folder.mkdir(parents=True, exist_ok=True)
-        locked = hold(folder / "backup.lock", f"the backup {folder}")
+        locked = hold(folder / "backup.lock", f"the backup {folder}", remedy=AGAIN)
         with locked, lake_of(project) as lake, lake_in(folder) as copy:
             _copy(lake, copy, report, progress)
             files = {

@@ -35,6 +35,7 @@ class Lookout:
         for pipeline, block in project.file.pipelines.items():
             state = state_of(project, ledger, pipeline)
             if not block.schedule:
+                wrong += tell(project, pipeline, {}, set[str]().__contains__, now)  # what a run could not tell
                 continue
             broken = {}
             if state.died:

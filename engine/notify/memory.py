@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from engine.locks import hold
+from engine.locks import AGAIN, hold
+from engine.notify.webhook import WHOLE_SECONDS
 
-LOCK_SECONDS = 2.0
-"""How long one waits for another process that is telling something."""
+LOCK_SECONDS = 6 * WHOLE_SECONDS
+"""How long one waits for others that are telling something: a slow webhook takes each WHOLE_SECONDS."""
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ class Memory:
         if not broken and not self._path.exists():
             yield Change()
             return
-        with hold(self._lock, "telling people", wait_seconds=LOCK_SECONDS):
+        with hold(self._lock, "telling people", wait_seconds=LOCK_SECONDS, remedy=AGAIN):
             known = {thing.key: thing for thing in self._read()}
             again = [thing for key, thing in known.items() if key not in broken and works(key)]
             for key, why in broken.items():
@@ -76,6 +77,28 @@ class Memory:
             gone = {thing.key for thing in again if change.sent or thing not in change.works}
             self._write(thing for key, thing in known.items() if key not in gone)
 
+    def untold(self, pipeline: str) -> dict[str, str]:
+        """Return what was `put_off` for a pipeline: why by key."""
+        try:
+            found = json.loads(self._untold(pipeline).read_text(encoding="utf-8"))
+            return {str(key): str(why) for key, why in found.items()}
+        except (FileNotFoundError, ValueError, AttributeError):
+            return {}
+
+    def put_off(self, pipeline: str, broken: Mapping[str, str]) -> None:
+        """Note what could not be told because others were telling all the while; with nothing, forget it.
+
+        Raises OSError.
+        """
+        path = self._untold(pipeline)
+        if broken:
+            _replace(path, json.dumps(dict(broken)))
+        else:
+            path.unlink(missing_ok=True)
+
+    def _untold(self, pipeline: str) -> Path:
+        return self._path.with_name(f"untold-{pipeline}.json")
+
     def _read(self) -> list[Broken]:
         try:
             rows = json.loads(self._path.read_text(encoding="utf-8"))
@@ -89,10 +112,14 @@ class Memory:
             return []
 
     def _write(self, things: Iterable[Broken]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = self._path.with_suffix(".new")
-        scratch.write_text(json.dumps([asdict(thing) for thing in things], default=_text), encoding="utf-8")
-        os.replace(scratch, self._path)  # noqa: PTH105 - Path.replace is the same, os names what happens
+        _replace(self._path, json.dumps([asdict(thing) for thing in things], default=_text))
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".new")
+    scratch.write_text(text, encoding="utf-8")
+    os.replace(scratch, path)  # noqa: PTH105 - Path.replace is the same, os names what happens
 
 
 def _instant(text: str) -> datetime:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from engine.errors import BusyError, TickhouseError, UsageError
-from engine.notify.memory import Change, Memory
+from engine.notify.memory import LOCK_SECONDS, Change, Memory
 from engine.notify.texts import message
 from engine.notify.webhook import NotSentError, post
 from engine.redact import Redactor
@@ -57,6 +57,8 @@ def tell(
     hidden = Redactor(project.secrets)
     broken = {key: hidden(why) for key, why in broken.items()}
     memory = Memory(project.data_dir, timedelta(hours=settings.remind_hours))
+    untold = memory.untold(pipeline)
+    broken = {key: why for key, why in untold.items() if not works(key)} | broken
     try:
         with memory.change(broken, works, now) as change:
             wanted = _wanted(change, settings.on)
@@ -68,10 +70,24 @@ def tell(
                 return [f"nobody was told of this: {error}; the next run tries again"]
             for thing in (*wanted.broke, *wanted.still):
                 thing.told_at = now
+            if untold:
+                memory.put_off(pipeline, {})
+    except BusyError:
+        return [_put_off(memory, pipeline, broken)]
     except Exception as error:
         log.info("nobody was told", exc_info=True)
         return [f"nobody was told of this: {type(error).__name__}"]
     return []
+
+
+def _put_off(memory: Memory, pipeline: str, broken: Mapping[str, str]) -> str:
+    """Keep what nobody could be told of, for whoever looks next; return that in one line."""
+    why = f"others have been telling people for {LOCK_SECONDS:.0f} s, and the webhook answers slowly"
+    try:
+        memory.put_off(pipeline, broken)
+    except OSError as error:
+        return f"nobody was told of this: {why}; and it could not be noted: {error}"
+    return f"nobody was told of this yet: {why}; `engine up` tells it within a minute, or the next run does"
 
 
 def broken_by(report: RunReport) -> dict[str, str]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from engine.config.project import Project
     from engine.schedules.serving import Serving
 
+ONE = "One runs all pipelines of a data folder, and follows edits by itself: end that one if this is to take its place."
+
 
 def up(project: Project, port: int, name: str, say: Callable[[str], None], load: Callable[[], Project]) -> None:
     """Serve every pipeline until SIGINT or SIGTERM; `load` reads the file anew when it was edited.
@@ -38,7 +40,8 @@ def up(project: Project, port: int, name: str, say: Callable[[str], None], load:
     if current() is not None:
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS"] = f"{PrefectConsole.__module__}.{PrefectConsole.__name__}"
     os.environ.update(named_server(named) if named else own_server(folder, port))
-    with hold(project.data_dir / "locks" / "up.lock", "engine up"), ExitStack() as stack:
+    lock = hold(project.data_dir / "locks" / "up.lock", f"`engine up` of {project.data_dir}", remedy=ONE)
+    with lock, ExitStack() as stack:
         if named:
             say(f"Prefect's server: {shown(named).removesuffix('/api')}")
         else:

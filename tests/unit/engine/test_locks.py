@@ -3,11 +3,14 @@ import os
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
 from engine.errors import BusyError
 from engine.locks import hold, is_held
+from engine.schedules.up import up
 
 
 def _hold_until_killed(path, ready):
@@ -88,3 +91,15 @@ def test_waiting_is_said_once_and_only_when_there_is_something_to_wait_for(tmp_p
     [line] = said
     assert line.startswith(f"waiting up to 2 s: process {holder.pid} (since ")
     assert line.endswith("holds pipeline x")
+
+
+def test_a_second_engine_up_is_told_what_it_can_do(tmp_path, holder):
+    project = SimpleNamespace(
+        file=SimpleNamespace(pipelines={"daily": None}), data_dir=tmp_path, path=tmp_path / "p.yaml", profile_name="x"
+    )
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "up.lock").hardlink_to(tmp_path / "a.lock")
+    with mock.patch.dict(os.environ), pytest.raises(BusyError) as refused:
+        up(project, 4200, "x", print, lambda: project)
+    assert f"`engine up` of {tmp_path} is busy: process {holder.pid} " in refused.value.reason
+    assert refused.value.remedy.startswith("One runs all pipelines of a data folder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from engine.config.problems import ConfigError
 from engine.doctor import examine
 from engine.ledger import Ledger
 from engine.locks import hold
-from engine.notify import Lookout
+from engine.notify import Lookout, memory, runs
 from engine.notify.memory import Broken, Change
 from engine.notify.runs import broken_by, tell_run
 from engine.notify.texts import message
@@ -152,6 +153,45 @@ def test_a_webhook_that_is_away_or_silent_delays_a_run_by_seconds(told: ToldProj
     (note,) = tell_run(told.project(), failed("daily", "other"), NOON)
     assert "127.0.0.1 cannot be reached" in note
     assert time.monotonic() - began < 2
+
+
+def test_failures_of_the_same_second_are_told_one_after_the_other(
+    told: ToldProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: list[str] = []
+
+    def slowly(_url: str, text: str) -> None:
+        time.sleep(2.6)
+        texts.append(text)
+
+    monkeypatch.setattr(runs, "post", slowly)
+    project = told.project()
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(tell_run, project, failed("daily", name), NOON) for name in ("timeseries", "warehouse")]
+    assert [each.result() for each in both] == [[], []]
+    assert sorted(text.split()[4] for text in texts) == ["timeseries:", "warehouse:"]
+    assert memory.LOCK_SECONDS >= 5 * WHOLE_SECONDS
+
+
+def test_what_could_not_be_told_in_time_is_told_by_who_looks_next(
+    told: ToldProject, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = told.project()
+    monkeypatch.setattr(memory, "LOCK_SECONDS", 0.0)
+    with hold(told.data / "locks" / "notify.lock", "telling people"):
+        for pipeline in ("daily", "land", "mended"):
+            (note,) = tell_run(project, failed(pipeline, f"of-{pipeline}"), NOON)
+            assert note.startswith("nobody was told of this yet: others have been telling people for 33 s, and ")
+            assert note.endswith("`engine up` tells it within a minute, or the next run does")
+    assert tell_run(project, worked("mended", "of-mended"), NOON) == []
+    assert webhook.texts == []
+    for _ in range(2):
+        assert Lookout(lambda: project).look(NOON) == []
+    assert [text.split("\n")[0] for text in webhook.texts] == ["FAILED: land", "FAILED: daily"]
+    assert [text.split("\n")[1] for text in webhook.texts] == [
+        f"• destination of-{name}: is away" for name in ("land", "daily")
+    ]
+    assert list((told.data / "state").glob("untold-*")) == []
 
 
 def test_a_late_pipeline_is_told_once_and_when_it_runs_again(told: ToldProject, webhook: Webhook) -> None:
