@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from engine.errors import UsageError
 
@@ -39,8 +39,17 @@ def own_server(folder: Path, port: int) -> dict[str, str]:
 
 
 def named_server(address: str) -> dict[str, str]:
-    """Settings of clients of a server that runs already."""
-    return {"PREFECT_API_URL": address, **client()}
+    """Settings of clients of a server that runs already.
+
+    A user and a password in the address become Prefect's own setting for them: what logs an address would show them.
+    """
+    parts = urlsplit(address)
+    key, _, host = parts.netloc.rpartition("@")
+    found = {"PREFECT_API_URL": urlunsplit(parts._replace(netloc=host)), **client()}
+    if key and not os.environ.get("PREFECT_API_AUTH_STRING"):
+        user, _, password = key.partition(":")
+        found["PREFECT_API_AUTH_STRING"] = f"{unquote(user)}:{unquote(password)}"
+    return found
 
 
 def client() -> dict[str, str]:

@@ -49,7 +49,7 @@ def up(project: Project, port: int, name: str, say: Callable[[str], None], load:
             say(f"Prefect: {server.address} (its data: {folder})")
         from engine.schedules.serving import Serving  # Prefect itself: it reads its settings when it is imported
 
-        serving = Serving(project, name, say, load, named=named)
+        serving = Serving(project, name, say, load, named=os.environ["PREFECT_API_URL"] if named else "")
         # what is served beside the schedules, as long as they are
         stack.enter_context(attended(lambda: serving.project, say))
         asyncio.run(_until_told(serving, say))
