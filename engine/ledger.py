@@ -31,6 +31,7 @@ TABLES = """
     );
     CREATE TABLE IF NOT EXISTS backfills (run_id TEXT PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS schedules (pipeline TEXT PRIMARY KEY, schedule TEXT NOT NULL, since TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS paused (pipeline TEXT PRIMARY KEY, since TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS totals (name TEXT, labels TEXT, value REAL NOT NULL, PRIMARY KEY (name, labels));
     CREATE TABLE IF NOT EXISTS requests (source TEXT, day TEXT, requests INTEGER NOT NULL, PRIMARY KEY (source, day))
 """
@@ -170,6 +171,23 @@ class Ledger:
             row = db.execute(
                 "SELECT since FROM schedules WHERE pipeline = ? AND schedule = ?", (pipeline, schedule)
             ).fetchone()
+        return datetime.fromisoformat(row[0]) if row else None
+
+    def pause(self, paused: Mapping[str, bool], at: datetime) -> None:
+        """Note which pipelines somebody has paused; one that goes on is waited for from `at`."""
+        with self._connect() as db:
+            for pipeline, stopped in paused.items():
+                if stopped:
+                    db.execute("INSERT OR IGNORE INTO paused VALUES (?, ?)", (pipeline, at.isoformat()))
+                elif db.execute("DELETE FROM paused WHERE pipeline = ?", (pipeline,)).rowcount:
+                    db.execute("UPDATE schedules SET since = ? WHERE pipeline = ?", (at.isoformat(), pipeline))
+
+    def paused_since(self, pipeline: str) -> datetime | None:
+        """Return when a pipeline was first seen to be paused; None: it is not."""
+        if not self._path.exists():
+            return None
+        with self._connect() as db:
+            row = db.execute("SELECT since FROM paused WHERE pipeline = ?", (pipeline,)).fetchone()
         return datetime.fromisoformat(row[0]) if row else None
 
     def totals(self) -> dict[tuple[str, Labels], float]:

@@ -49,11 +49,11 @@ def next_due(
 ) -> Due | None:
     """Return when a run is due behind the newest one, or behind the day the schedule was deployed if that is later.
 
-    None: it has no schedule, or nobody waits for it: it never ran, and no process has begun to run it by its schedule
-    (without one, `since` counts).
+    None: it has no schedule, or nobody waits for it: it is paused, or it never ran, and no process has begun to run it
+    by its schedule (without one, `since` counts).
     """
     schedule = project.file.pipelines[pipeline].schedule
-    if not schedule:
+    if not schedule or ledger.paused_since(pipeline):
         return None
     deployed = ledger.deployed_since(pipeline, _named(project, schedule))
     began = datetime.fromisoformat(standing.started_at) if standing else None
@@ -71,6 +71,7 @@ def note_deployed(project: Project, ledger: Ledger, only: str | None, now: datet
         ledger.deploy(found, now, others_end=True)
     elif only in found:
         ledger.deploy({only: found[only]}, now, others_end=False)
+        ledger.pause({only: False}, now)  # a pause is `engine up`'s
 
 
 def _named(project: Project, schedule: str) -> str:

@@ -41,6 +41,7 @@ def status(project: Project) -> dict[str, Any]:
         state = None if last is None else last.status
         if state == "running" and not running:
             state = "died"
+        paused = ledger.paused_since(name)
         expected = next_due(project, ledger, name, ledger.standing(name))
         pipelines.append(
             {
@@ -51,6 +52,7 @@ def status(project: Project) -> dict[str, Any]:
                 "started_at": last and last.started_at,
                 "ended_at": last and last.ended_at,
                 "backfill": bool(last and last.backfill),
+                "paused_since": paused and paused.isoformat(),
                 "due_at": expected and expected.at.isoformat(),
                 "late_seconds": _since(expected.at, now) if expected and now >= expected.late_at else None,
                 "failures": last.report.get("failures", []) if last else [],

@@ -76,11 +76,11 @@ def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
     rows = [[p["pipeline"], _last_run(p), p["started_at"], p["ended_at"]] for p in found["pipelines"]]
     print_table("", ["pipeline", "last run", "started (UTC)", "ended (UTC)"], rows)
     for p in found["pipelines"]:
+        if p["paused_since"]:
+            click.echo(f"  {p['pipeline']}: paused on Prefect's page since {_minute(p['paused_since'])}: no run is due")
         if p["late_seconds"] is not None:
             late = length(timedelta(seconds=p["late_seconds"]))
-            click.echo(
-                f"  {p['pipeline']}: late: a run was due at {p['due_at'][:16].replace('T', ' ')} UTC, {late} ago"
-            )
+            click.echo(f"  {p['pipeline']}: late: a run was due at {_minute(p['due_at'])}, {late} ago")
         for line in [*p["failures"], *p["notices"]][:5]:
             click.echo(visible(redact(f"  {p['pipeline']}: {line}")))
     click.echo()
@@ -101,6 +101,10 @@ def status(project: Project, as_json: bool) -> None:  # noqa: FBT001
             click.echo(visible(redact(f"  {_told(check)}")))
     for note in found["notes"]:
         click.echo(visible(redact(f"note: {note}")))
+
+
+def _minute(instant: str) -> str:
+    return f"{instant[:16].replace('T', ' ')} UTC"
 
 
 def _last_run(pipeline: dict[str, Any]) -> str:

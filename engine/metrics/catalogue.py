@@ -74,7 +74,7 @@ METRICS = (
         "tickhouse_schedule_due_timestamp_seconds",
         "gauge",
         PIPELINE,
-        "When the run after the newest one is due by the schedule; no backfill stands for it.",
+        "When the run after the newest one is due by the schedule; no backfill stands for it. None while it is paused.",
     ),
     # what was landed and loaded
     Metric("tickhouse_landed_rows_total", "counter", RESOURCE, "Rows landed in the lake."),

@@ -43,7 +43,8 @@ class Lookout:
             late = _late(project, ledger, pipeline, state, now)
             if late:
                 broken[f"{SCHEDULE}{pipeline}"] = late
-            wrong += tell(project, pipeline, broken, {f"{SCHEDULE}{pipeline}"}.__contains__, now)
+            seen = set() if ledger.paused_since(pipeline) else {f"{SCHEDULE}{pipeline}"}
+            wrong += tell(project, pipeline, broken, seen.__contains__, now)
         return wrong
 
 

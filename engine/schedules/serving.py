@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL
 
 from engine.errors import TickhouseError, UsageError
+from engine.ledger import Ledger
 from engine.schedules.deployments import Deployed, deployed, deployments, is_paused, take_away
 from engine.schedules.flow_file import modified
 from engine.schedules.named_server import asking, told
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 AT_ONCE = 4
 """Pipelines that run at a time in one `engine up`."""
 LOOK_SECONDS = 2.0
+PAUSES_SECONDS = 30.0
+"""How often one asks what is paused: it is not late."""
+log = logging.getLogger(__name__)
 
 
 class Serving:
@@ -39,6 +47,7 @@ class Serving:
         """Begin nothing yet."""
         self.project = project
         self.paused: frozenset[str] = frozenset()
+        self._ids: dict[str, UUID] = {}
         self._name = name
         self._say = say
         self._load = load
@@ -75,13 +84,15 @@ class Serving:
 
     async def _register(self) -> dict[str, UUID]:
         before = await asyncio.to_thread(self._before)
-        self.paused = frozenset(name for name, one in before.pipelines.items() if is_paused(one))
+        found = {name: is_paused(one) for name, one in before.pipelines.items()}
+        await asyncio.to_thread(self._note_paused, dict.fromkeys(self.project.file.pipelines, False) | found)
         ids = {}
         with told(self._server):
             for each in deployments(self.project, self._name, self._owner, before, work_pool_name=None):
                 ids[str(each.flow_name)] = await self._runner.aadd_deployment(each)
         for line in await asyncio.to_thread(self._take_away, ids, before):
             self._say(line)
+        self._ids = ids
         return ids
 
     def _before(self) -> Deployed:
@@ -94,12 +105,38 @@ class Serving:
 
     async def _follow(self) -> None:
         """Take an edit of the file: its schedules from now on, all the rest with the next run anyway."""
+        asked = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            if time.monotonic() - asked >= PAUSES_SECONDS:
+                await asyncio.to_thread(self._ask_paused)
+                asked = time.monotonic()
             at = modified(self.project.path)
             if at != self._read:
                 self._read = at
                 await self._take_edit()
+
+    def _ask_paused(self) -> None:
+        names = {deployment: pipeline for pipeline, deployment in self._ids.items()}
+        try:
+            with get_client(sync_client=True) as client:
+                found = client.read_deployments(
+                    deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=list(names)))
+                )
+        except Exception:  # the server is away, say: one asks again soon
+            log.info("nobody asked what is paused", exc_info=True)
+            return
+        now = {names[one.id]: is_paused(one) for one in found}
+        if any(stopped != (name in self.paused) for name, stopped in now.items()):
+            self._note_paused(now)
+
+    def _note_paused(self, found: Mapping[str, bool]) -> None:
+        try:
+            Ledger(self.project.data_dir).pause(found, datetime.now(UTC))
+        except TickhouseError:  # a ledger that is locked or broken, say: one asks again soon
+            log.info("nobody noted what is paused", exc_info=True)
+        else:
+            self.paused = frozenset(name for name, stopped in found.items() if stopped)
 
     async def _take_edit(self) -> None:
         name = self.project.path.name

@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from engine import notify
 from engine.attend import attended
+from engine.cli import cli
 from engine.config.load import load_project
 from engine.config.problems import ConfigError
 from engine.doctor import examine
@@ -24,6 +26,7 @@ from engine.notify.texts import message
 from engine.notify.webhook import WHOLE_SECONDS
 from engine.report import DestinationReport, ResourceReport, RunReport, TransformReport
 from engine.standing import note_deployed
+from engine.status import status as standing_of
 from engine.words import length
 from tests.unit.notify.conftest import SECRET, ToldProject, Webhook
 
@@ -254,6 +257,31 @@ def test_a_schedule_is_waited_for_from_the_edit_that_made_it(told: ToldProject, 
     assert webhook.texts == []
     Lookout(lambda: project).look(minutes_after(90))
     assert "due at 2026-03-01 13:00 UTC, 30 min ago" in webhook.texts[0]
+
+
+def test_what_is_paused_is_not_late_and_is_waited_for_from_when_it_goes_on(told: ToldProject, webhook: Webhook) -> None:
+    project, ledger = told.project(), Ledger(told.data)
+    note_deployed(project, ledger, None, NOON)
+    ledger.pause({"daily": True, "land": False}, minutes_after(1))
+    ledger.pause({"daily": True}, minutes_after(60))
+    lookout = Lookout(lambda: project)
+    assert lookout.look(minutes_after(60)) == []
+    stands = {each["pipeline"]: each for each in standing_of(project)["pipelines"]}
+    daily, land = stands["daily"], stands["land"]
+    assert (daily["paused_since"], daily["due_at"], daily["late_seconds"]) == (minutes_after(1).isoformat(), None, None)
+    assert land["paused_since"] is None
+    shown = CliRunner().invoke(cli, ["status", "--file", str(told.folder / "pipelines.yaml")])
+    assert "  daily: paused on Prefect's page since 2026-03-01 12:01 UTC: no run is due\n" in shown.output
+    ledger.pause({"daily": False}, minutes_after(61))
+    assert lookout.look(minutes_after(64)) == []
+    assert webhook.texts == []
+    lookout.look(minutes_after(71))
+    assert webhook.texts[0].startswith("LATE: daily\n• schedule: a run was due at 2026-03-01 13:05 UTC")
+    ledger.pause({"daily": True}, minutes_after(72))
+    lookout.look(minutes_after(73))
+    assert len(webhook.texts) == 1, "a pause is no recovery"
+    note_deployed(project, ledger, "daily", minutes_after(74))  # `engine run daily --repeat`
+    assert ledger.paused_since("daily") is None
 
 
 def test_who_repeats_one_pipeline_waits_for_that_one(told: ToldProject) -> None:
