@@ -109,18 +109,18 @@ class Serving:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if time.monotonic() - asked >= PAUSES_SECONDS:
-                await asyncio.to_thread(self._ask_paused)
+                await self._ask_paused()
                 asked = time.monotonic()
             at = modified(self.project.path)
             if at != self._read:
                 self._read = at
                 await self._take_edit()
 
-    def _ask_paused(self) -> None:
+    async def _ask_paused(self) -> None:
         names = {deployment: pipeline for pipeline, deployment in self._ids.items()}
         try:
-            with get_client(sync_client=True) as client:
-                found = client.read_deployments(
+            async with get_client() as client:  # no thread: while the server is away, an end need not wait for it
+                found = await client.read_deployments(
                     deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=list(names)))
                 )
         except Exception:  # the server is away, say: one asks again soon
@@ -128,7 +128,7 @@ class Serving:
             return
         now = {names[one.id]: is_paused(one) for one in found}
         if any(stopped != (name in self.paused) for name, stopped in now.items()):
-            self._note_paused(now)
+            await asyncio.to_thread(self._note_paused, now)
 
     def _note_paused(self, found: Mapping[str, bool]) -> None:
         try:

@@ -132,6 +132,8 @@ def test_o02_a_killed_server_and_a_killed_engine_up_leave_nothing_stuck(shop: tu
     with project.up("--port", str(port), env=env, name="second") as up:
         up.ready()
         assert "long runs now: its last run was interrupted" in up.said()
+        assert "minutely runs now" not in up.said(), "what is paused is not made up for"
+        assert "plain runs now" not in up.said()
         assert prefect.run(run)["state_type"] == "CRASHED"
         assert prefect.deployment("minutely")["paused"], "what an operator paused stays so through a restart"
         assert [each["active"] for each in prefect.deployment("plain")["schedules"]] == [False]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from engine.config.load import load_project
@@ -22,24 +24,29 @@ def test_a_pause_is_noted_while_it_lasts(tmp_path: Path, monkeypatch: pytest.Mon
     ledger = Ledger(project.data_dir)
     schedule = SimpleNamespace(slug=SLUG, active=True)
     daily = SimpleNamespace(id=uuid4(), paused=False, schedules=[schedule])
-    server: Any = SimpleNamespace(read_deployments=lambda **_: [daily])
+    away: list[bool] = []
 
     class Client:
-        def __enter__(self) -> Any:
-            return server
+        async def __aenter__(self) -> Self:
+            return self
 
-        def __exit__(self, *_: object) -> None:
+        async def __aexit__(self, *_: object) -> None:
             pass
+
+        async def read_deployments(self, **_: object) -> list[Any]:
+            if away:
+                raise httpx.ConnectError("it is away")
+            return [daily]
 
     monkeypatch.setattr(serving, "get_client", lambda **_: Client())
     served = serving.Serving(project, "local", print, lambda: project, named="http://127.0.0.1:9/api")
     served._ids = {"daily": daily.id}
     for stopped, active in ((False, True), (False, False), (True, True), (False, True)):
         daily.paused, schedule.active = stopped, active
-        served._ask_paused()
+        asyncio.run(served._ask_paused())
         paused = stopped or not active
         assert (ledger.paused_since("daily") is not None, "daily" in served.paused) == (paused, paused)
     daily.paused = True
-    server.read_deployments = lambda **_: 1 / 0  # it is away
-    served._ask_paused()
+    away.append(True)
+    asyncio.run(served._ask_paused())
     assert served.paused == frozenset()
