@@ -1,7 +1,7 @@
 """Cron schedules: are they right, when do they fire, how often at most, how many runs in a month.
 
 Frequencies are counted on the wall clock of a 30-day month; a change to or from summer time is left out of them,
-`next_runs` follows it.
+`next_runs` follows it as Prefect's scheduler does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,9 @@ WEEK_DAYS = 7
 BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 PLAIN = re.compile(r"(\*|[0-9]{1,2}(-[0-9]{1,2})?)(/[0-9]{1,2})?(,[0-9]{1,2}(-[0-9]{1,2})?(/[0-9]{1,2})?)*\Z")
 """Fields that need no croniter, whose import takes a tenth of `engine validate`."""
+
+CHANGE = timedelta(hours=3)
+"""No zone's clock is set on or back by more at once."""
 
 
 class ScheduleError(ValueError):
@@ -53,18 +56,39 @@ class Schedule:
         return max(1, len(self._days_fired(MONTH_DAYS))) * len(self.minutes)
 
     def next_runs(self, after: datetime, timezone: str, count: int = 1) -> list[datetime]:
-        """The next runs after an instant (with a zone), in the given zone."""
+        """The next runs after an instant (with a zone), in the given zone: when Prefect's scheduler starts them.
+
+        A time of the wall clock that comes twice (the end of summer time) is the first of the two; one that is left out
+        is counted from behind the gap.
+        """
         from croniter import croniter
 
-        runs = croniter(self.cron, after.astimezone(ZoneInfo(timezone)))
-        return [runs.get_next(datetime) for _ in range(count)]
+        zone = ZoneInfo(timezone)
+        walls = croniter(self.cron, _wall(after, zone))
+        found: list[datetime] = []
+        last = after
+        while len(found) < count:
+            at = _instant(walls.get_next(datetime), zone)
+            if at > last:
+                found.append(at.astimezone(zone))
+                last = at
+        return found
 
     def last_run(self, before: datetime, timezone: str) -> datetime:
-        """The last time that it gives before an instant (with a zone), in the given zone."""
+        """The last time that it gives before an instant (with a zone), in the given zone; as `next_runs` has it."""
         from croniter import croniter
 
-        last: datetime = croniter(self.cron, before.astimezone(ZoneInfo(timezone))).get_prev(datetime)
-        return last
+        zone = ZoneInfo(timezone)
+        here = _wall(before, zone)
+        walls = croniter(self.cron, here + CHANGE)
+        last: datetime | None = None
+        while True:
+            wall = walls.get_prev(datetime)
+            if last is not None and wall < here - CHANGE:
+                return last.astimezone(zone)
+            at = _instant(wall, zone)
+            if at < before:
+                last = at if last is None else max(last, at)
 
     def _days_fired(self, length: int) -> list[int]:
         """Days of the busiest month of that length on which it fires."""
@@ -78,6 +102,15 @@ class Schedule:
             if in_days or in_week or (self.days is None and self.weekdays is None):
                 fired.append(day)
         return fired
+
+
+def _wall(instant: datetime, zone: ZoneInfo) -> datetime:
+    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
+
+
+def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The earlier of what a time of the wall clock may be, in UTC."""
+    return min(wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
 
 
 def parse_schedule(cron: str) -> Schedule:
