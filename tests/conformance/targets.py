@@ -113,7 +113,8 @@ class Target:
 
     def recovers(self, lake: FolderLake) -> None:
         """One ordinary run, and every row is there once."""
-        assert self.run(lake).errors == []
+        errors = self.run(lake).errors
+        assert errors == [], errors
         assert self.findings(lake) == []
 
 
