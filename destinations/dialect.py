@@ -62,6 +62,9 @@ class Dialect:
     wait_for_loads: str = ""
     """The statement that waits until loads that have moved a cursor ended: where these may come from other machines."""
 
+    seed_cursor: str = "INSERT INTO landing._cursor VALUES ({0}, 0)"
+    """The statement that puts the cursor of the table {0} before its first package, where it has none."""
+
     def spelled(self, word: str) -> str:
         """Return a type word of SQL_TYPES as this database spells it."""
         return self.types.get(word, word)

@@ -128,7 +128,7 @@ class Landing:
                 for statement in statements:
                     self._session.execute(statement)
                 for table_name in strangers:
-                    self._session.change(f"INSERT INTO landing._cursor VALUES ({self._dialect.mark}, 0)", [table_name])
+                    self._session.change(self._dialect.seed_cursor.format(self._dialect.mark), [table_name])
 
     def tables(self) -> set[str]:
         """Return the names of the tables in schema landing."""
@@ -327,7 +327,7 @@ class Landing:
         """Move the cursor by compare-and-swap, so that a second writer's transaction cannot commit as well."""
         session, mark = self._session, self._dialect.mark
         if not session.execute(f"SELECT 1 FROM landing._cursor WHERE table_name = {mark}", [table]):
-            session.change(f"INSERT INTO landing._cursor VALUES ({mark}, 0)", [table])
+            session.change(self._dialect.seed_cursor.format(mark), [table])
         moved = session.change(
             f"UPDATE landing._cursor SET seq = {mark} WHERE table_name = {mark} AND seq = {mark}",
             [after, table, before],

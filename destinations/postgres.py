@@ -27,6 +27,17 @@ from engine.sql import qualified
 if TYPE_CHECKING:
     from psycopg import Connection
 
+TWO_CURSORS = (
+    "SELECT 1 FROM pg_class c WHERE c.oid = 'landing._cursor'::regclass AND pg_has_role(c.relowner, 'USAGE')"
+    " AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique)"
+)
+"""A row where a table may get two cursors, which no load would move: behind a pooler two writers may both make one."""
+ONE_CURSOR = (
+    "LOCK TABLE landing._cursor IN SHARE ROW EXCLUSIVE MODE",
+    "DELETE FROM landing._cursor a USING landing._cursor b WHERE a.table_name = b.table_name AND a.ctid < b.ctid",
+    "CREATE UNIQUE INDEX IF NOT EXISTS _cursor_of_table ON landing._cursor (table_name)",
+)
+
 
 def destination(
     name: str,
@@ -84,6 +95,9 @@ class PostgresDestination(LandingDestination):
             with session.transaction():
                 for statement in self._bookkeeping(session):
                     session.execute(statement)
+                if session.execute(TWO_CURSORS):
+                    for statement in ONE_CURSOR:
+                        session.execute(statement)
             self._session = session
             self._landing = Landing(
                 self.name, session, POSTGRES, self._add, bring=self._make_ready, alter=session.alter

@@ -31,6 +31,7 @@ WRITER_LOCK = 0x7469636B686F7573
 POSTGRES = Dialect(
     name="postgres",
     mark="%s",
+    seed_cursor="INSERT INTO landing._cursor VALUES ({0}, 0) ON CONFLICT DO NOTHING",
     types={"VARCHAR": "text", "DOUBLE": "double precision", "DECIMAL(38,18)": "numeric(38,18)"},
     stored={
         "text": "VARCHAR",

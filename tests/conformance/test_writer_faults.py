@@ -100,9 +100,6 @@ def test_writers_at_once_on_a_new_destination(target: Target, six_packages: Fold
         thread.join()
     assert len(outcomes) == count
     assert all(isinstance(outcome, int) or outcome.startswith("warehouse: ") for outcome in outcomes), outcomes
-    if target.kind == "timescaledb":  # of the one session, a run may still meet what a refused writer left under way
-        refused = target.run(six_packages).errors
-        assert all("another program loaded this table" in error for error in refused), refused
     target.recovers(six_packages)
 
 
