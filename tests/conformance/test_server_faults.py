@@ -335,13 +335,13 @@ def test_a_user_without_rights_and_a_read_only_server_say_so(
         admin.execute("CREATE TABLE timeseries.raw_prices ()")
     with connect(poor) as connection:
         session = PostgresSession(connection)
-        assert {each.what for each in examine(session, "x", timescale=False) if not each.ok} == set()
-        [rights] = [each for each in examine(session, "x", timescale=True) if each.what == "rights"]
+        assert {each.what for each in examine(session, "warehouse", "x", timescale=False) if not each.ok} == set()
+        [rights] = [each for each in examine(session, "warehouse", "x", timescale=True) if each.what == "rights"]
     assert (rights.ok, "timeseries.raw_prices belongs to" in rights.detail) == (False, True)
     with connect(dsn) as admin:
         admin.execute(rights.remedy.partition(": ")[2].partition(";")[0].encode())
     with connect(poor) as connection:
-        [rights] = [each for each in examine(PostgresSession(connection), "x", timescale=True) if each.what == "rights"]
+        [rights] = [each for each in examine(PostgresSession(connection), "warehouse", "x", timescale=True) if each.what == "rights"]
     assert rights.ok
 
 
