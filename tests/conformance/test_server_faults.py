@@ -341,7 +341,11 @@ def test_a_user_without_rights_and_a_read_only_server_say_so(
     with connect(dsn) as admin:
         admin.execute(rights.remedy.partition(": ")[2].partition(";")[0].encode())
     with connect(poor) as connection:
-        [rights] = [each for each in examine(PostgresSession(connection), "warehouse", "x", timescale=True) if each.what == "rights"]
+        [rights] = [
+            each
+            for each in examine(PostgresSession(connection), "warehouse", "x", timescale=True)
+            if each.what == "rights"
+        ]
     assert rights.ok
 
 
