@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.errors import UniqueViolation
 
 from destinations import postgres_copy, postgres_session
 from destinations.postgres import PostgresDestination
@@ -307,6 +308,19 @@ def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPat
         with pytest.raises(GoneError, match="does not answer in time"):
             PostgresDestination("warehouse", dsn).__enter__()
         assert time.monotonic() - started < 10
+
+
+def test_two_cursors_of_one_table_are_one_again(database: Dsn, lake: FolderLake) -> None:
+    """As an older release may have left them behind a pooler, which kept two writers from seeing each other's lock."""
+    dsn = database()
+    with PostgresDestination("warehouse", dsn) as opened:
+        opened.ensure([PRICES])
+    with connect(dsn) as admin:
+        admin.execute("DROP INDEX landing._cursor_of_table")
+        admin.execute("INSERT INTO landing._cursor VALUES ('raw_prices', 0)")
+    finished(dsn, lake)
+    with connect(dsn) as admin, pytest.raises(UniqueViolation):
+        admin.execute("INSERT INTO landing._cursor VALUES ('raw_prices', 0)")
 
 
 def test_a_user_without_rights_and_a_read_only_server_say_so(
