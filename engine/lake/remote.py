@@ -110,7 +110,7 @@ class Remote:
     def size(self, path: str) -> int | None:
         """Return an object's size in bytes, None if there is none."""
         try:
-            answer = self.call("head_object", Key=self.prefix + path)
+            answer = self._head("head_object", Key=self.prefix + path)
         except LakeError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
@@ -157,7 +157,7 @@ class Remote:
     def make_bucket(self) -> None:
         """Create the bucket unless it is there. LakeError if that is not allowed."""
         try:
-            self.call("head_bucket")
+            self._head("head_bucket")
         except LakeError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
@@ -177,6 +177,15 @@ class Remote:
         """Make one S3 request on the bucket."""
         with self._said():
             return self._fs.call_s3(request, Bucket=self.bucket, **arguments)
+
+    def _head(self, request: str, **arguments: Any) -> Any:
+        """Make a HEAD request. S3 refuses one without a reason, so that a request which is told one is made then."""
+        try:
+            return self.call(request, **arguments)
+        except LakeError as error:
+            if isinstance(error.__cause__, PermissionError):
+                self.call("list_objects_v2", Prefix=self.prefix, MaxKeys=1)
+            raise
 
     def _key(self, path: str) -> str:
         return f"{self.bucket}/{self.prefix}{path}"

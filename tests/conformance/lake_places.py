@@ -16,7 +16,7 @@ from engine.config.models import FilesystemLake, S3Lake
 from engine.lake.lake import Lake, new_load_id, open_lake
 from engine.lake.package import Entry
 from engine.table import Column, Table
-from tests.conformance.s3_server import S3Server, s3_server
+from tests.conformance.s3_server import S3Server, prefix_of, s3_server
 from tests.servers.minio_server import minio_server
 
 PRICES = Table(
@@ -97,7 +97,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     settings = S3Lake(
         type="s3",
         bucket="raw-data",
-        prefix=tmp_path.name,
+        prefix=prefix_of(tmp_path),
         endpoint=server.url,
         access_key=server.access_key,
         secret_key=server.secret_key,

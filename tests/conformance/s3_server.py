@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -43,6 +44,17 @@ class S3Server:
         """End the server in mid-air, as a power cut would."""
         self.process.kill()
         self.process.wait()
+
+
+def prefix_of(tmp_path: Path) -> str:
+    """Name a place in a shared bucket for the one test whose folder this is.
+
+    The folder's own name will not do: pytest removes the folders of tests that passed, and gives their names again.
+    """
+    named = tmp_path / ".bucket-prefix"
+    if not named.exists():
+        named.write_text(uuid.uuid4().hex)
+    return named.read_text()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -21,7 +21,7 @@ from engine.lake import bucket, bucket_doctor, remote
 from engine.lake.bucket_doctor import examine
 from engine.lake.lake import Lake, new_load_id, open_lake
 from engine.table import Column, Table
-from tests.conformance.s3_server import READER, S3Server, s3_server
+from tests.conformance.s3_server import READER, S3Server, prefix_of, s3_server
 from tests.servers.minio_server import minio_server
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ def settings_of(server: S3Server, tmp_path: Path, **changes: Any) -> S3Lake:
     settings = {
         "type": "s3",
         "bucket": "faults",
-        "prefix": tmp_path.name,
+        "prefix": prefix_of(tmp_path),
         "endpoint": server.url,
         "access_key": server.access_key,
         "secret_key": server.secret_key,
@@ -135,7 +135,8 @@ def test_a_clock_that_is_off(server: S3Server, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(auth, "get_current_datetime", lambda **_: datetime.now() - timedelta(hours=1))  # noqa: DTZ005
     with pytest.raises(LakeError) as caught:
         land(lake_on(server, tmp_path))
-    assert "clock" in str(caught.value)
+    assert "refuses this machine's clock" in caught.value.reason
+    assert "chrony" in caught.value.remedy
 
 
 def test_a_server_that_is_away(server: S3Server, tmp_path: Path) -> None:
