@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import URLError
@@ -49,6 +50,30 @@ def started(command: list[str], folder: Path, log: str) -> subprocess.Popen[byte
         ).result()
 
 
+@contextmanager
+def pushgateway(folder: Path) -> Iterator[str]:
+    """Run a real Pushgateway (Debian's package) that remembers in memory; gives its address."""
+    program, port = require_program("prometheus-pushgateway"), Port()
+    process = started([program, f"--web.listen-address=127.0.0.1:{port.number}"], folder, "pushgateway.log")
+    try:
+        _wait(port.number, folder / "pushgateway.log")
+        yield f"http://127.0.0.1:{port.number}"
+    finally:
+        end(process, signal.SIGTERM)
+        port.close()
+
+
+def _wait(port: int, log: Path) -> None:
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(log.read_text()[-2000:])
+
+
 class PrometheusServer:
     """Scrapes `targets` (job: host:port) twice a second, or as often as `scrape` says."""
 
@@ -80,15 +105,12 @@ class PrometheusServer:
             self._folder,
             "prometheus.log",
         )
-        until = time.monotonic() + READY_SECONDS
-        while time.monotonic() < until:
-            try:
-                with urlopen(f"http://127.0.0.1:{self._port.number}/-/ready", timeout=2):
-                    return self
-            except OSError:
-                time.sleep(0.1)
-        self.__exit__()
-        raise TimeoutError((self._folder / "prometheus.log").read_text()[-2000:])
+        try:
+            _wait(self._port.number, self._folder / "prometheus.log")
+        except TimeoutError:
+            self.__exit__()
+            raise
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:

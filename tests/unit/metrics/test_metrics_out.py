@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 
 from engine.attend import attended
 from engine.errors import TickhouseError, UsageError
-from engine.metrics import push, serve, write_textfile
+from engine.metrics import serve, write_textfile
 from tests.faults.small_project import SMALL, SmallProject
+from tests.servers.prometheus_server import pushgateway
 
 
 def test_a_server_is_started_and_closed(shop: SmallProject) -> None:
@@ -66,27 +67,25 @@ def test_the_command_writes_a_text_file(shop: SmallProject, tmp_path: Path) -> N
     assert "tickhouse_runs_total" in (tmp_path / "tickhouse.prom").read_text()
 
 
-def test_a_push_replaces_what_this_profile_pushed(shop: SmallProject) -> None:
-    taken: list[tuple[str, str, bytes]] = []
+def test_a_push_replaces_what_this_profile_pushed(shop: SmallProject, tmp_path: Path) -> None:
+    """On a real Pushgateway, which refuses what Prometheus would not take."""
+    with pushgateway(tmp_path) as address:
+        push_to_gateway(address, job="tickhouse", registry=one_gauge("stale"), grouping_key={"instance": "local"})
+        push_to_gateway(address, job="tickhouse", registry=one_gauge("other"), grouping_key={"instance": "compose"})
+        done = shop.engine("metrics", "--push", address)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        with urlopen(f"{address}/metrics", timeout=10) as answer:  # noqa: S310 - a loopback server of this test
+            text = answer.read().decode()
+    assert re.search(r'^tickhouse_info\{instance="local",job="tickhouse",', text, re.MULTILINE)
+    assert "# TYPE tickhouse_runs_total counter" in text
+    assert "\nstale{" not in text
+    assert '\nother{instance="compose",job="tickhouse"} 1\n' in text
 
-    class Gateway(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            taken.append((self.command, self.path, self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Gateway) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        push(shop.project(), f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
-        thread.join()
-    ((method, path, body),) = taken
-    assert (method, path) == ("PUT", "/metrics/job/tickhouse/instance/local")
-    assert b"tickhouse_runs_total" in body
+def one_gauge(name: str) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    Gauge(name, "A gauge.", registry=registry).set(1)
+    return registry
 
 
 def test_a_pushgateway_that_is_away_is_one_clear_error(shop: SmallProject) -> None:
