@@ -11,8 +11,8 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from engine.arrow_alone import use_arrow_alone
 from engine.backfill import windows as windows_of
 from engine.compose import Composed, compose, every_table
 from engine.deliver import Delivery
-from engine.errors import UsageError
+from engine.errors import TickhouseError, UsageError
 from engine.extract import Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
@@ -29,7 +29,7 @@ from engine.notify.runs import telling
 from engine.plan import keep
 from engine.progress import Progress
 from engine.redact import Redactor
-from engine.report import DestinationReport, ResourceReport, RunReport, TransformReport
+from engine.report import STOPPED, DestinationReport, ResourceReport, RunReport, TransformReport
 from engine.steps import Outcome, Steps, Threads
 from engine.transform import warm_up
 from sources.assets import SOURCE as ASSETS
@@ -51,6 +51,10 @@ MOCKED_MESSAGES = 3_000
 """Of a broker within the run, people included."""
 SCRUBBED = 20
 """Packages whose files every run checks against their checksums: the newest first, then all others in turn."""
+
+
+NOTE_SECONDS = 2.0
+STOPPED_LINE = f"{STOPPED}: what was landed stays, the next run goes on from there"
 
 
 class Runner:
@@ -76,6 +80,7 @@ class Runner:
         self._steps = steps
         self._sound: Sequence[Entry] = ()
         self._data_dir = project.data_dir
+        self._note_stopped: Callable[[], None] = _nothing_to_note
 
     def follow(self, project: Project) -> None:
         """Run an edited file's pipelines from here on. Raises UsageError where its data lies in another folder."""
@@ -111,6 +116,9 @@ class Runner:
 
         def leave() -> None:
             sys.stderr.write("stopped; what was landed stays, the next run goes on from there\n")
+            noting = threading.Thread(target=self._note_stopped, name="note the end", daemon=True)
+            noting.start()
+            noting.join(NOTE_SECONDS)  # a disk that hangs holds up no end
             os._exit(1)
 
         timer = threading.Timer(grace_seconds, leave)
@@ -156,13 +164,14 @@ class Runner:
             self._replay_url = self._market(stack, composed)
             report.notes += self._topics(composed)
             ledger.start(run_id, pipeline, started, backfill=backfill is not None)
+            stack.enter_context(self._ends_when_told(ledger, run_id))
             scrub = lake.scrub(SCRUBBED)
             report.errors += [str(problem) for problem in scrub.problems]
             self._sound = scrub.sound
             report.simulated = self._replay_url is not None
             report.resources = extraction(composed, lake, run_id)
             if self.stop.is_set():
-                report.errors.append("the run was stopped: what was landed stays, the next run goes on from there")
+                report.errors.append(STOPPED_LINE)
             else:
                 self._load_and_transform(composed, lake, report)
             if report.status != "failed" and not composed.rebuild:
@@ -171,6 +180,24 @@ class Runner:
             secretless = Redactor(self.project.secrets).tree(report.as_json())
             ledger.finish(run_id, datetime.now(UTC), "stopped" if report.stopped else report.status, secretless)
         return report
+
+    @contextmanager
+    def _ends_when_told(self, ledger: Ledger, run_id: str) -> Iterator[None]:
+        """Have a run that leaves in mid-step, because it was told to end, noted as stopped: it has not died."""
+
+        def note() -> None:
+            with suppress(TickhouseError):
+                ledger.finish(run_id, datetime.now(UTC), "stopped", {"failures": [STOPPED_LINE]})
+
+        self._note_stopped = note
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or hasattr(error, "signal"):  # as a scheduler raises SIGTERM
+                note()
+            raise
+        finally:
+            self._note_stopped = _nothing_to_note
 
     def _lake(self) -> Lake:
         from engine.lake.lake import open_lake
@@ -319,6 +346,10 @@ class Runner:
             report.destinations.append(loaded)
             if transformed is not None:
                 report.transforms.append(transformed)
+
+
+def _nothing_to_note() -> None:
+    """No run is under way."""
 
 
 def _no_notice(message: str, *, item: str | None = None) -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from engine.lateness import Due, due
 from engine.locks import is_held
 
 if TYPE_CHECKING:
     from engine.config.project import Project
-    from engine.ledger import Ledger, Standing
+    from engine.ledger import Ledger, RunRecord, Standing
+
+
+class Noted(Protocol):
+    """What the ledger says of a run."""
+
+    @property
+    def status(self) -> str:
+        """As a RunRecord has it."""
+
+
+N = TypeVar("N", bound=Noted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +44,30 @@ class State:
 
 
 def state_of(project: Project, ledger: Ledger, pipeline: str) -> State:
-    """Look at the lock before and after the ledger: a run that begins or ends meanwhile has not died."""
+    """Return how a pipeline stands by the runs that bring what is new."""
+    return State(*_looked_at(project, pipeline, lambda: ledger.standing(pipeline)))
+
+
+def last_run(project: Project, ledger: Ledger, pipeline: str) -> tuple[RunRecord | None, str | None]:
+    """Return a pipeline's newest run, a backfill too, and its status: one that did not end is running or died."""
+    last, running, died = _looked_at(project, pipeline, lambda: next(iter(ledger.last(pipeline, 1)), None))
+    status = last.status if last else None
+    return last, "running" if running else "died" if died else status
+
+
+def _looked_at(project: Project, pipeline: str, look: Callable[[], N | None]) -> tuple[N | None, bool, bool]:
+    """Return what the ledger notes, whether a run is under way, and whether the noted one has died.
+
+    The lock is looked at before and after the ledger: a run that begins or ends meanwhile has not died.
+    """
     lock = project.data_dir / "locks" / f"pipeline-{pipeline}.lock"
     running = is_held(lock)
-    standing = ledger.standing(pipeline)
-    if running or standing is None or standing.status != "running":
-        return State(standing, running)
+    noted = look()
+    if running or noted is None or noted.status != "running":
+        return noted, running, False
     running = is_held(lock)
-    again = ledger.standing(pipeline)
-    died = not running and again is not None and again == standing
-    return State(again, running, died)
+    again = look()
+    return again, running, not running and again == noted
 
 
 def next_due(

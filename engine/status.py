@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.compose import every_table, pipelines_by_table
 from engine.errors import NotPublishedError, TickhouseError
 from engine.ledger import Ledger
-from engine.locks import is_held
-from engine.standing import next_due
+from engine.standing import last_run, next_due
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -36,18 +35,14 @@ def status(project: Project) -> dict[str, Any]:
     now = datetime.now(UTC)
     pipelines = []
     for name, block in project.file.pipelines.items():
-        last = next(iter(ledger.last(name, 1)), None)
-        running = is_held(project.data_dir / "locks" / f"pipeline-{name}.lock")
-        state = None if last is None else last.status
-        if state == "running" and not running:
-            state = "died"
+        last, state = last_run(project, ledger, name)
         paused = ledger.paused_since(name)
         expected = next_due(project, ledger, name, ledger.standing(name))
         pipelines.append(
             {
                 "pipeline": name,
                 "schedule": block.schedule,
-                "status": "running" if running else state,
+                "status": state,
                 "run_id": last and last.run_id,
                 "started_at": last and last.started_at,
                 "ended_at": last and last.ended_at,
