@@ -10,24 +10,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from destinations import LOCK_WAIT_SECONDS
 from destinations.dialect import DUCKDB
-from destinations.failures import clear_errors, keep_aside
+from destinations.embedded import EmbeddedWarehouse
+from destinations.failures import keep_aside
 from destinations.landing import Landing
-from destinations.landing_destination import LandingWarehouse
 from destinations.landing_rules import bookkeeping
 from destinations.links import replace_text, sync_directory, sync_file
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
 from destinations.session import DuckdbSession, check_room, connect, lock_down
 from destinations.settings import DuckdbSettings
 from engine.errors import DestinationError, NotPublishedError
-from engine.locks import hold
 from engine.sql import identifier, literal
 
 if TYPE_CHECKING:
@@ -53,8 +52,10 @@ def destination(
     return DuckdbWarehouse(name, project_dir / settings.path, data_dir, wait_seconds=wait_seconds, waiting=waiting)
 
 
-class DuckdbWarehouse(LandingWarehouse):
+class DuckdbWarehouse(EmbeddedWarehouse):
     """The one-file warehouse. `with` opens it for writing; `reader()` works at any time, on the published copy."""
+
+    kind = "duckdb"
 
     def __init__(
         self,
@@ -66,13 +67,8 @@ class DuckdbWarehouse(LandingWarehouse):
         waiting: Callable[[str], None] | None = None,
     ) -> None:
         """Keep the warehouse in file `path`; wait at most `wait_seconds` for another writer, saying so by `waiting`."""
-        super().__init__(name)
-        self.path = path.absolute()
-        self._data_dir = data_dir.absolute()
-        self._wait_seconds = wait_seconds
-        self._waiting = waiting
+        super().__init__(name, path, data_dir, wait_seconds=wait_seconds, waiting=waiting)
         self._pointer = self._beside("published.json")
-        self._connection: DuckDBPyConnection | None = None
 
     def __enter__(self) -> Self:
         """Take the writer's lock, open the file; make it if it is missing."""
@@ -104,22 +100,6 @@ class DuckdbWarehouse(LandingWarehouse):
         """Keep a file that cannot be opened under another name: the next open makes a new one. Readers' copy stays."""
         with self._clear_errors(), self._locked():
             keep_aside([self._beside("wal"), self.path])
-
-    def columns(self) -> Mapping[str, Collection[str]]:
-        """Return the columns of each table in schema landing."""
-        with self._clear_errors():
-            return self._opened.columns()
-
-    def ask(self, statement: str) -> Sequence[Sequence[Any]]:
-        """Ask landing's bookkeeping, while it is open."""
-        with self._clear_errors():
-            rows: list[tuple[Any, ...]] = self._writer.execute(statement).fetchall()
-            return rows
-
-    def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
-        """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
-        with self._clear_errors():
-            return self._opened.row_counts(declared)
 
     def publish(self) -> None:
         """Copy the file for readers, all at once; copies that readers still have open live until they close them."""
@@ -190,17 +170,8 @@ class DuckdbWarehouse(LandingWarehouse):
             return sum(path.stat().st_size for path in self.path.parent.glob(f"{self.path.name}*"))
 
     @property
-    def _writer(self) -> DuckDBPyConnection:
-        return self._while_open(self._connection)
-
-    def _locked(self) -> AbstractContextManager[None]:
-        what = f"destination {self.name}"
-        return hold(self._beside("writer.lock"), what, wait_seconds=self._wait_seconds, waiting=self._waiting)
-
-    @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        with clear_errors(self.name, "duckdb", self.path):
-            yield
+    def _lock(self) -> Path:
+        return self._beside("writer.lock")
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(f"{self.path.name}.{suffix}")

@@ -11,8 +11,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Self
 from destinations import LOCK_WAIT_SECONDS
 from destinations import ducklake_housekeeping as housekeeping
 from destinations.dialect import DUCKDB
-from destinations.failures import clear_errors, keep_aside
+from destinations.embedded import EmbeddedWarehouse
+from destinations.failures import keep_aside
 from destinations.landing import Landing
-from destinations.landing_destination import LandingWarehouse
 from destinations.landing_rules import bookkeeping
 from destinations.links import link, put_back, replace_text, sync_directory, sync_file
 from destinations.package_rows import LandedFile, csv_rows, fit_of_file
@@ -30,12 +30,9 @@ from destinations.protocol import Loaded
 from destinations.session import DuckdbSession, connect, extension_directory, lock_down
 from destinations.settings import DucklakeSettings
 from engine.errors import NotPublishedError
-from engine.locks import hold
 from engine.sql import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from duckdb import DuckDBPyConnection
 
     from engine.lake.package import Package
@@ -58,8 +55,10 @@ def destination(
     return DucklakeWarehouse(name, project_dir / settings.path, data_dir, wait_seconds=wait_seconds, waiting=waiting)
 
 
-class DucklakeWarehouse(LandingWarehouse):
+class DucklakeWarehouse(EmbeddedWarehouse):
     """The default warehouse. `with` opens it for writing; `reader()` works at any time, beside a writer too."""
+
+    kind = "ducklake"
 
     def __init__(
         self,
@@ -71,16 +70,11 @@ class DucklakeWarehouse(LandingWarehouse):
         waiting: Callable[[str], None] | None = None,
     ) -> None:
         """Keep the warehouse in folder `path`; wait `wait_seconds` for another writer, saying so by `waiting`."""
-        super().__init__(name)
-        self.path = path.absolute()
-        self._data_dir = data_dir.absolute()
-        self._wait_seconds = wait_seconds
-        self._waiting = waiting
+        super().__init__(name, path, data_dir, wait_seconds=wait_seconds, waiting=waiting)
         self._catalog = self.path / "catalog.sqlite"
         self._data = self.path / "data"
         self._intent = self.path / "loading.json"
         self._published = self.path / "published.json"
-        self._connection: DuckDBPyConnection | None = None
 
     def __enter__(self) -> Self:
         """Take the writer's lock, create what is missing, remove what a killed load left."""
@@ -111,22 +105,6 @@ class DucklakeWarehouse(LandingWarehouse):
         with self._clear_errors(), self._locked():
             beside = [self._catalog.with_name(f"{self._catalog.name}{suffix}") for suffix in ("-wal", "-shm")]
             keep_aside([*beside, self._intent, self._published, self._catalog])
-
-    def columns(self) -> Mapping[str, Collection[str]]:
-        """Return the columns of each table in schema landing."""
-        with self._clear_errors():
-            return self._opened.columns()
-
-    def ask(self, statement: str) -> Sequence[Sequence[Any]]:
-        """Ask landing's bookkeeping, while it is open."""
-        with self._clear_errors():
-            rows: list[tuple[Any, ...]] = self._writer.execute(statement).fetchall()
-            return rows
-
-    def row_counts(self, declared: Collection[str]) -> Mapping[str, tuple[int, int | None]]:
-        """Return how many rows were loaded into each of these tables, and how many are there (None: no table)."""
-        with self._clear_errors():
-            return self._opened.row_counts(declared)
 
     def load(self, table: str, packages: Sequence[Package]) -> Loaded:
         """Load consecutive packages in one transaction; their Parquet files become the table's data as they are."""
@@ -220,17 +198,8 @@ class DucklakeWarehouse(LandingWarehouse):
             return int(found[0] or 0 if found else 0) + self._catalog.stat().st_size
 
     @property
-    def _writer(self) -> DuckDBPyConnection:
-        return self._while_open(self._connection)
-
-    def _locked(self) -> AbstractContextManager[None]:
-        what = f"destination {self.name}"
-        return hold(self.path / "writer.lock", what, wait_seconds=self._wait_seconds, waiting=self._waiting)
-
-    @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        with clear_errors(self.name, "ducklake", self.path):
-            yield
+    def _lock(self) -> Path:
+        return self.path / "writer.lock"
 
     def _attach(self, connection: DuckDBPyConnection, catalog: Path, options: str) -> None:
         """Attach as catalog `lake`, whatever folder the project was in when the catalog was made."""
