@@ -27,4 +27,6 @@ def without_tracebacks_of_states() -> None:
 def _is_news(record: logging.LogRecord) -> bool:
     if record.exc_info == NONE:  # asked for where there is no exception: it would show as `NoneType: None`
         record.exc_info = None
+    if record.name == "prefect.engine" and record.msg.endswith("is paused."):  # it waits, and has said for what
+        return False
     return not (record.exc_info and isinstance(record.exc_info[1], TOLD))
