@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import TickhouseError
-from engine.schedule import parse_schedule
+from engine.standing import due_behind
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 LOOKED_BACK = 3
 """Runs in which a lag must not have shrunk to be told."""
-LATE_INTERVALS = 2
-"""Of the schedule, without a run: then nobody seems to run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def lags(project: Project, lake: Lake, ledger: Ledger, now: datetime) -> tuple[l
         all_runs = [run for pipeline in pipelines for run in ledger.last(pipeline, LOOKED_BACK + 1)]
         all_runs.sort(key=lambda run: run.started_at)
         runs = [run for run in all_runs if run.ended_at][-LOOKED_BACK:]
-        late = died(all_runs) or _late(project, pipelines, runs, now)
+        late = died(all_runs) or _late(project, ledger, pipelines, runs, now)
         try:
             partitions = resource.behind(source, state)
         except TickhouseError as error:
@@ -110,13 +108,15 @@ def _left(runs: Sequence[RunRecord], source: str, resource: str, partition: int)
     ]
 
 
-def _late(project: Project, pipelines: Sequence[str], runs: Sequence[RunRecord], now: datetime) -> str:
-    """Say so when no pipeline that reads it has run when its schedule wanted it to, for a while."""
-    schedules = [project.file.pipelines[name].schedule for name in pipelines]
-    intervals = [parse_schedule(schedule).shortest_interval for schedule in schedules if schedule]
-    if not intervals or not runs:
+def _late(
+    project: Project, ledger: Ledger, pipelines: Sequence[str], runs: Sequence[RunRecord], now: datetime
+) -> str:
+    """Say so when two times of a schedule have passed since any pipeline read it: then nobody seems to run it."""
+    if not runs:
         return ""
-    ago = now - max(datetime.fromisoformat(run.ended_at or run.started_at) for run in runs).astimezone(UTC)
-    if ago <= LATE_INTERVALS * min(intervals):
+    read = max(datetime.fromisoformat(run.ended_at or run.started_at) for run in runs).astimezone(UTC)
+    expected = [due_behind(project, ledger, pipeline, read) for pipeline in pipelines]
+    if not any(one is not None and now >= one.at + one.interval for one in expected):
         return ""
+    ago = now - read
     return f"stuck: no run has read it for {ago - timedelta(microseconds=ago.microseconds)}"

@@ -73,7 +73,15 @@ def _looked_at(project: Project, pipeline: str, look: Callable[[], N | None]) ->
 def next_due(
     project: Project, ledger: Ledger, pipeline: str, standing: Standing | None, since: datetime | None = None
 ) -> Due | None:
-    """Return when a run is due behind the newest one, or behind the day the schedule was deployed if that is later.
+    """Return when a run is due behind the newest one, as `due_behind` has it."""
+    began = datetime.fromisoformat(standing.started_at) if standing else None
+    return due_behind(project, ledger, pipeline, began, since)
+
+
+def due_behind(
+    project: Project, ledger: Ledger, pipeline: str, run: datetime | None, since: datetime | None = None
+) -> Due | None:
+    """Return when a run is due behind one at `run`, or behind the day the schedule was deployed if that is later.
 
     None: it has no schedule, or nobody waits for it: it is paused, or it never ran, and no process has begun to run it
     by its schedule (without one, `since` counts).
@@ -82,8 +90,7 @@ def next_due(
     if not schedule or ledger.paused_since(pipeline):
         return None
     deployed = ledger.deployed_since(pipeline, _named(project, schedule))
-    began = datetime.fromisoformat(standing.started_at) if standing else None
-    after = [at for at in (began, deployed) if at is not None]
+    after = [at for at in (run, deployed) if at is not None]
     if not after and since is not None:
         after.append(since)
     return due(schedule, project.file.timezone, max(after)) if after else None
