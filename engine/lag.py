@@ -108,9 +108,7 @@ def _left(runs: Sequence[RunRecord], source: str, resource: str, partition: int)
     ]
 
 
-def _late(
-    project: Project, ledger: Ledger, pipelines: Sequence[str], runs: Sequence[RunRecord], now: datetime
-) -> str:
+def _late(project: Project, ledger: Ledger, pipelines: Sequence[str], runs: Sequence[RunRecord], now: datetime) -> str:
     """Say so when two times of a schedule have passed since any pipeline read it: then nobody seems to run it."""
     if not runs:
         return ""

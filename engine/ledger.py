@@ -18,7 +18,7 @@ from engine.errors import TickhouseError
 from engine.totals import Labels, totals_of
 
 KEEP_RUNS = 500
-"""Runs remembered for each pipeline."""
+"""Runs remembered for each pipeline, and those on which its standing rests, however old they are."""
 KEEP_DAYS = 62
 """Days for which the requests to each source are remembered: this month's and the last one's."""
 COLUMNS = "run_id, pipeline, started_at, ended_at, status, report, run_id IN (SELECT run_id FROM backfills)"
@@ -29,6 +29,7 @@ TABLES = """
         run_id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, started_at TEXT NOT NULL, ended_at TEXT, status TEXT NOT NULL,
         report TEXT NOT NULL
     );
+    CREATE INDEX IF NOT EXISTS runs_of_pipeline ON runs (pipeline, started_at);
     CREATE TABLE IF NOT EXISTS backfills (run_id TEXT PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS schedules (pipeline TEXT PRIMARY KEY, schedule TEXT NOT NULL, since TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS paused (pipeline TEXT PRIMARY KEY, since TEXT NOT NULL);
@@ -99,14 +100,8 @@ class Ledger:
             )
             for (pipeline,) in db.execute("SELECT pipeline FROM runs WHERE run_id = ?", (run_id,)).fetchall():
                 _add(db, totals_of(pipeline, status, report))
+                _forget(db, pipeline)
             _add_requests(db, at, report)
-            db.execute(
-                "DELETE FROM runs WHERE pipeline = (SELECT pipeline FROM runs WHERE run_id = ?) AND run_id NOT IN ("
-                "SELECT run_id FROM runs WHERE pipeline = (SELECT pipeline FROM runs WHERE run_id = ?) "
-                "ORDER BY started_at DESC LIMIT ?)",
-                (run_id, run_id, KEEP_RUNS),
-            )
-            db.execute("DELETE FROM backfills WHERE run_id NOT IN (SELECT run_id FROM runs)")
 
     def last(self, pipeline: str | None = None, limit: int = 20) -> list[RunRecord]:
         """Return the newest runs, newest first."""
@@ -114,8 +109,9 @@ class Ledger:
             return []
         with self._connect() as db:
             rows = db.execute(
-                f"SELECT {COLUMNS} FROM runs WHERE ? IS NULL OR pipeline = ? ORDER BY started_at DESC LIMIT ?",
-                (pipeline, pipeline, limit),
+                f"SELECT {COLUMNS} FROM runs {'' if pipeline is None else 'WHERE pipeline = ?'} "
+                "ORDER BY started_at DESC LIMIT ?",
+                (limit,) if pipeline is None else (pipeline, limit),
             ).fetchall()
         return [_record(row) for row in rows]
 
@@ -227,6 +223,16 @@ class Ledger:
 def _record(row: Sequence[Any]) -> RunRecord:
     run_id, pipeline, started_at, ended_at, status, report, backfill = row
     return RunRecord(run_id, pipeline, started_at, ended_at, status, json.loads(report), bool(backfill))
+
+
+def _forget(db: sqlite3.Connection, pipeline: str) -> None:
+    """Remove the oldest runs of a pipeline, but for what `standing` tells: the newest, that ended, that went well."""
+    newest = "SELECT run_id FROM runs WHERE pipeline = :pipeline{} ORDER BY started_at DESC LIMIT {}"
+    kept = [newest.format("", KEEP_RUNS)]
+    kept += [newest.format(f" AND {OF_NOW}{but}", 1) for but in ("", " AND ended_at NOT NULL", " AND status = 'ok'")]
+    among = " UNION ALL ".join(f"SELECT run_id FROM ({one})" for one in kept)
+    db.execute(f"DELETE FROM runs WHERE pipeline = :pipeline AND run_id NOT IN ({among})", {"pipeline": pipeline})
+    db.execute("DELETE FROM backfills WHERE run_id NOT IN (SELECT run_id FROM runs)")
 
 
 def _add(db: sqlite3.Connection, increments: Mapping[tuple[str, Labels], float]) -> None:

@@ -1,3 +1,5 @@
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,6 +38,60 @@ def test_old_runs_of_a_pipeline_are_forgotten_and_others_kept(tmp_path, monkeypa
         ledger.finish(f"r{number}", at, "ok", {})
     assert [run.run_id for run in ledger.last("a")] == ["r5", "r4", "r3"]
     assert [run.run_id for run in ledger.last("b")] == ["other"]
+
+
+def many(ledger: Ledger, count: int, status: str, *, backfill: bool = False, first: int = 1) -> None:
+    for number in range(first, first + count):
+        at = START + timedelta(minutes=number)
+        ledger.start(f"{status}{number}", "a", at, backfill=backfill)
+        ledger.finish(f"{status}{number}", at, status, {})
+
+
+def test_the_last_success_is_kept_however_many_runs_failed_since(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "KEEP_RUNS", 3)
+    ledger = Ledger(tmp_path)
+    many(ledger, 2, "ok")
+    many(ledger, 6, "failed", first=3)
+    assert [run.run_id for run in ledger.last("a")] == ["failed8", "failed7", "failed6", "ok2"]
+    standing = ledger.standing("a")
+    assert (standing.ok_at, standing.failed_in_a_row) == ((START + timedelta(minutes=2)).isoformat(), 3)
+    many(ledger, 1, "ok", first=9)
+    assert [run.run_id for run in ledger.last("a")] == ["ok9", "failed8", "failed7"]
+
+
+def test_the_last_runs_that_bring_what_is_new_outlive_backfills(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "KEEP_RUNS", 2)
+    ledger = Ledger(tmp_path)
+    many(ledger, 1, "ok")
+    many(ledger, 1, "failed", first=2)
+    ledger.start("died", "a", START + timedelta(minutes=3))
+    many(ledger, 4, "ok", backfill=True, first=10)
+    assert [run.run_id for run in ledger.last("a")] == ["ok13", "ok12", "died", "failed2", "ok1"]
+    standing = ledger.standing("a")
+    assert (standing.started_at, standing.status) == ((START + timedelta(minutes=3)).isoformat(), "died")
+    assert (standing.ended.run_id, standing.failed_in_a_row) == ("ok13", 2)
+    assert standing.ok_at == (START + timedelta(minutes=1)).isoformat()
+
+
+def test_questions_about_a_pipeline_read_its_runs_alone(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path)
+    many(ledger, 1, "ok")
+    asked = []
+
+    def traced(*args, **options):
+        db = connect(*args, **options)
+        db.set_trace_callback(asked.append)
+        return db
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(module.sqlite3, "connect", traced)
+    ledger.last("a", 1)
+    ledger.standing("a")
+    with closing(connect(tmp_path / "state" / "runs.sqlite")) as db:
+        read = [sql for sql in asked if sql.startswith("SELECT")]
+        plans = [[step[3] for step in db.execute(f"EXPLAIN QUERY PLAN {sql}")] for sql in read]
+    assert len(plans) == 5
+    assert [step for plan in plans for step in plan if "runs" in step and "runs_of_pipeline" not in step] == []
 
 
 def test_a_ledger_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
