@@ -232,7 +232,15 @@ def _messages(project: Project) -> Iterator[Finding]:
     if project.silent:
         yield Finding("notify", ok=True, detail=f"off: {project.silent}")
     elif project.notify is not None:
-        yield Finding("notify", ok=True, detail=f"tells of {', '.join(project.notify.on)}")
+        from engine.notify.heard import unheard, unreachable
+
+        wrong = unheard(project) or unreachable(project.notify.webhook)
+        yield Finding(
+            "notify",
+            not wrong,
+            wrong or f"tells of {', '.join(project.notify.on)}; the webhook's host answers",
+            "Correct the webhook of `notify:`, or let this machine reach it; the next message tries again.",
+        )
 
 
 def _sources(project: Project) -> Iterator[Finding]:

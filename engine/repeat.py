@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import TickhouseError, UsageError
 from engine.schedule import parse_schedule
+from engine.schedules.flow_file import modified
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -36,7 +37,7 @@ def repeated(
     it cannot be read, that is said and the last good one is run. Raises UsageError: there is no such pipeline, or it
     has no schedule.
     """
-    cron, read = _schedule(runner.project, pipeline), _modified(runner.project)
+    cron, read = _schedule(runner.project, pipeline), modified(runner.project.path)
     began = datetime.now(UTC)
     while not runner.stop.is_set():
         _attempt(once, pipeline, say)
@@ -50,7 +51,7 @@ def repeated(
             say(f"next run at {due:%H:%M:%S %Z}")
             runner.stop.wait((due - began).total_seconds())
             began = max(due.astimezone(UTC), datetime.now(UTC))
-        edited = _modified(runner.project)
+        edited = modified(runner.project.path)
         if edited != read and not runner.stop.is_set():
             try:
                 project = load()
@@ -75,14 +76,6 @@ def _schedule(project: Project, pipeline: str) -> Schedule:
             'Give it one in pipelines.yaml, such as schedule: "*/5 * * * *".',
         )
     return parse_schedule(block.schedule)
-
-
-def _modified(project: Project) -> int:
-    """Return when the file was changed last; 0 while there is none, as between two steps of an editor."""
-    try:
-        return project.path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _attempt(once: Callable[[], object], pipeline: str, say: Callable[[str], None]) -> None:

@@ -58,7 +58,10 @@ def status(project: Project) -> dict[str, Any]:
     from engine.lake.lake import open_lake
 
     lake = open_lake(project.profile.lake, project.project_dir, project.data_dir / "cache")
+    from engine.notify.heard import unheard
+
     tables, notes = _tables(project, lake)
+    notes += [f"messages: {said}"] if (said := unheard(project)) else []
     partitions, unknown = lags(project, lake, ledger, now)
     return {
         "profile": project.profile_name,

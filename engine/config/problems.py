@@ -96,7 +96,15 @@ class ConfigError(UsageError):
         self.problems = sorted(problems, key=lambda problem: (problem.text.name, problem.at.line, problem.at.column))
         names = sorted({problem.text.name for problem in self.problems})
         remedy = f"Fix {' and '.join(names)}, then run `engine validate`."
-        super().__init__(Redactor(secrets)("\n".join(_layout(self.problems))), remedy)
+        self._redact = Redactor(secrets)
+        super().__init__(self._redact("\n".join(_layout(self.problems))), remedy)
+
+    @property
+    def line(self) -> str:
+        """The first mistake on one line, and how many more there are."""
+        first, more = self.problems[0], len(self.problems) - 1
+        told = f"{first.place}: {first.reason}{f' — {first.remedy}' if first.remedy else ''}"
+        return self._redact(" ".join(told.split())) + (f" (and {more} more)" if more else "")
 
     def __str__(self) -> str:
         """Everything a person needs to mend the file."""

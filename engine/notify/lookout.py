@@ -1,4 +1,7 @@
-"""From a long-running process: pipelines whose run is late or has never come, or died without a word."""
+"""From a long-running process: pipelines whose run is late or has never come, or died without a word.
+
+And a pipelines file that cannot be read any more: its runs fail before they know whom to tell.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.ledger import Ledger
 from engine.notify.runs import tell
-from engine.notify.texts import SCHEDULE
+from engine.notify.texts import EDIT, SCHEDULE
 from engine.standing import State, next_due, state_of
 from engine.words import length
 
@@ -22,16 +25,22 @@ EVERY_SECONDS = 30.0
 class Lookout:
     """Looks at every pipeline with a schedule that has ever run, or is served: who starts it does not matter."""
 
-    def __init__(self, project: Callable[[], Project]) -> None:
-        """Follow the project that `project()` returns at the time."""
+    def __init__(self, project: Callable[[], Project], unread: Callable[[], str] | None = None) -> None:
+        """Follow the project that `project()` returns at the time.
+
+        `unread()` says why its file cannot be read as it is now ('' if it can); None: nobody knows.
+        """
         self._project = project
+        self._unread = unread
 
     def look(self, now: datetime | None = None) -> list[str]:
         """Tell what has changed by `now`; return what went wrong with telling."""
         project = self._project()
+        if project.notify is None:
+            return []
         now = now or datetime.now(UTC)
         ledger = Ledger(project.data_dir)
-        wrong: list[str] = []
+        wrong = self._look_at_the_file(project, now)
         for pipeline, block in project.file.pipelines.items():
             state = state_of(project, ledger, pipeline)
             if not block.schedule:
@@ -46,6 +55,13 @@ class Lookout:
             seen = set() if ledger.paused_since(pipeline) else {f"{SCHEDULE}{pipeline}"}
             wrong += tell(project, pipeline, broken, seen.__contains__, now)
         return wrong
+
+    def _look_at_the_file(self, project: Project, now: datetime) -> list[str]:
+        if self._unread is None:
+            return []
+        key, why = f"{EDIT}{project.path.name}", self._unread()
+        broken = {key: f"it cannot be read, and every run fails until it is corrected: {why}"} if why else {}
+        return tell(project, project.path.name, broken, {key}.__contains__, now)
 
 
 def _late(project: Project, ledger: Ledger, pipeline: str, state: State, now: datetime) -> str:

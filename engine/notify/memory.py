@@ -92,7 +92,7 @@ class Memory:
         """
         path = self._untold(pipeline)
         if broken:
-            _replace(path, json.dumps(dict(broken)))
+            replace(path, json.dumps(dict(broken)))
         else:
             path.unlink(missing_ok=True)
 
@@ -112,10 +112,11 @@ class Memory:
             return []
 
     def _write(self, things: Iterable[Broken]) -> None:
-        _replace(self._path, json.dumps([asdict(thing) for thing in things], default=_text))
+        replace(self._path, json.dumps([asdict(thing) for thing in things], default=_text))
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
+    """Write a small file in one step: who reads it never sees half of it. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
     scratch.write_text(text, encoding="utf-8")

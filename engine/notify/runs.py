@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from engine.errors import BusyError, TickhouseError, UsageError
+from engine.notify.heard import note_sent
 from engine.notify.memory import LOCK_SECONDS, Change, Memory
 from engine.notify.texts import message
 from engine.notify.webhook import NotSentError, post
@@ -64,9 +65,10 @@ def tell(
             wanted = _wanted(change, settings.on)
             try:
                 if text := message(project, pipeline, wanted, now):
-                    post(settings.webhook, text)
+                    note_sent(project, post(settings.webhook, text), now)
             except NotSentError as error:
                 change.sent = False
+                note_sent(project, str(error), now)
                 return [f"nobody was told of this: {error}; the next run tries again"]
             for thing in (*wanted.broke, *wanted.still):
                 thing.told_at = now

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SCHEDULE = "schedule of "
 """How the key of a late pipeline begins."""
+EDIT = "edit of "
+"""How the key of a file that cannot be read begins."""
 SHOWN = 8
 """Things that one message names."""
 LONGEST = 600
@@ -49,16 +51,19 @@ def _part(
         lasted = length(now - thing.since)
         what = thing.key.rpartition(" of ")[0] or thing.key
         if works:
-            caught_up = (
-                "a run has begun" if thing.key.startswith(SCHEDULE) else "this run has caught up, nothing is left to do"
-            )
-            lines.append(f"• {what}, after {lasted}: {caught_up}")
+            lines.append(f"• {what}, after {lasted}: {_works(thing.key)}")
         else:
             why = visible(" ".join(thing.why.split()))[:LONGEST]
             lines.append(f"• {what}, for {lasted} now: {why}" if since else f"• {what}: {why}")
     if len(things) > SHOWN:
         lines.append(f"• and {len(things) - SHOWN} more")
     return [title, *lines]
+
+
+def _works(key: str) -> str:
+    if key.startswith(EDIT):
+        return "it can be read again, and every run goes by it"
+    return "a run has begun" if key.startswith(SCHEDULE) else "this run has caught up, nothing is left to do"
 
 
 def _escaped(text: str) -> str:

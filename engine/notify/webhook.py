@@ -18,20 +18,22 @@ class NotSentError(Exception):
     """The message did not arrive; the message of this error never shows the address's path, which is a secret."""
 
 
-def post(url: str, text: str) -> None:
-    """Post. Raises NotSentError where it surely did not arrive.
+def post(url: str, text: str) -> str:
+    """Post; return '', or why it is not known to have arrived. Raises NotSentError where it surely did not.
 
     No answer in time counts as arrived, so that nobody is told twice.
     """
     failed: list[str] = []
-    done = threading.Thread(target=_post, args=(url, text, failed), name="notify", daemon=True)
+    answered: list[int] = []
+    done = threading.Thread(target=_post, args=(url, text, failed, answered), name="notify", daemon=True)
     done.start()
     done.join(WHOLE_SECONDS)
     if failed:
         raise NotSentError(failed[0])
+    return "" if answered else f"{urlsplit(url).hostname} does not answer in time; the message may have arrived"
 
 
-def _post(url: str, text: str, failed: list[str]) -> None:
+def _post(url: str, text: str, failed: list[str], answered: list[int]) -> None:
     import requests
 
     host = urlsplit(url).hostname
@@ -44,5 +46,6 @@ def _post(url: str, text: str, failed: list[str]) -> None:
     except Exception as error:
         failed.append(f"{host} cannot be reached ({type(error).__name__})")
     else:
+        answered.append(answer.status_code)
         if answer.status_code >= REFUSED:
             failed.append(f"{host} answered {answer.status_code}")

@@ -14,8 +14,13 @@ def pipelines_file() -> Path:
     return Path(os.environ.get(FILE_VARIABLE, "pipelines.yaml"))
 
 
-def modified(file: Path) -> int:
-    """Return when a file was changed last; 0 while there is none, as between two steps of an editor."""
+def modified(file: Path) -> tuple[int, int]:
+    """Return when the file was changed last, and .env beside it, whose values count as the file's."""
+    return _modified(file), _modified(file.with_name(".env"))
+
+
+def _modified(file: Path) -> int:
+    """0 while there is none, as between two steps of an editor."""
     try:
         return file.stat().st_mtime_ns
     except OSError:

@@ -46,6 +46,8 @@ class Serving:
     ) -> None:
         """Begin nothing yet."""
         self.project = project
+        self.unread = ""
+        """Why the file as it is now cannot be read, which keeps every run from running; '' if it can."""
         self.paused: frozenset[str] = frozenset()
         self._ids: dict[str, UUID] = {}
         self._name = name
@@ -56,6 +58,7 @@ class Serving:
         self._owner = owner_tag(project)
         self._runner = PatientRunner(f"engine-up-{project.profile_name}", say, self._server, AT_ONCE)
         self._read = modified(project.path)
+        self._told_of = ""
 
     async def begin(self) -> None:
         """Register the deployments, and put in order what an earlier `engine up` left."""
@@ -105,7 +108,7 @@ class Serving:
 
     async def _follow(self) -> None:
         """Take an edit of the file: its schedules from now on, all the rest with the next run anyway."""
-        asked = time.monotonic()
+        asked, behind = time.monotonic(), False
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if time.monotonic() - asked >= PAUSES_SECONDS:
@@ -114,7 +117,9 @@ class Serving:
             at = modified(self.project.path)
             if at != self._read:
                 self._read = at
-                await self._take_edit()
+                behind = await self._read_edit() or behind
+            if behind:
+                behind = not await self._take_edit()
 
     async def _ask_paused(self) -> None:
         names = {deployment: pipeline for pipeline, deployment in self._ids.items()}
@@ -138,26 +143,29 @@ class Serving:
         else:
             self.paused = frozenset(name for name, stopped in found.items() if stopped)
 
-    async def _take_edit(self) -> None:
+    async def _read_edit(self) -> bool:
+        """Read the edited file; whether there is something to follow."""
+        try:
+            self.project = await asyncio.to_thread(self._load)
+        except TickhouseError as error:
+            self.unread = error.line
+            self._say(f"the edited {self.project.path.name} is not followed, and every run fails until then: {error}")
+            return False
+        self.unread = self._told_of = ""
+        return True
+
+    async def _take_edit(self) -> bool:
+        """Give the server what the file says now; False where it is away: the edit is not forgotten."""
         name = self.project.path.name
         try:
-            project = await asyncio.to_thread(self._load)
-        except TickhouseError as error:
+            await self._register()
+        except UsageError as error:
             self._say(f"the edited {name} is not followed: {error}")
-            return
-        self.project = project
-        told_of = ""
-        while True:
-            try:
-                await self._register()
-            except UsageError as error:
-                self._say(f"the edited {name} is not followed: {error}")
-                return
-            except TickhouseError as error:  # the server is away: the edit is not forgotten
-                if error.line != told_of:
-                    self._say(f"the edited {name} is followed once Prefect's server takes it: {error.line}")
-                told_of = error.line
-                await asyncio.sleep(LOOK_SECONDS)
-            else:
-                self._say(f"{name} was edited: its schedules are as it says now")
-                return
+        except TickhouseError as error:
+            if error.line != self._told_of:
+                self._say(f"the edited {name} is followed once Prefect's server takes it: {error.line}")
+            self._told_of = error.line
+            return False
+        else:
+            self._say(f"{name} was edited: its schedules are as it says now")
+        return True

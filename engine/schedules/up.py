@@ -51,7 +51,7 @@ def up(project: Project, port: int, name: str, say: Callable[[str], None], load:
 
         serving = Serving(project, name, say, load, named=os.environ["PREFECT_API_URL"] if named else "")
         # what is served beside the schedules, as long as they are
-        stack.enter_context(attended(lambda: serving.project, say))
+        stack.enter_context(attended(lambda: serving.project, say, unread=lambda: serving.unread))
         asyncio.run(_until_told(serving, say))
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import requests
 from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 
 from engine.attend import attended
 from engine.errors import TickhouseError, UsageError
 from engine.metrics import serve, write_textfile
 from tests.faults.small_project import SMALL, SmallProject
+from tests.schedules.served_project import free_port
 from tests.servers.prometheus_server import pushgateway
 
 
@@ -45,8 +48,40 @@ def test_metrics_are_off_unless_the_profile_wants_them(shop: SmallProject) -> No
     said: list[str] = []
     before = threading.active_count()
     with attended(shop.project, said.append):
-        assert threading.active_count() == before
+        assert threading.active_count() == before + 1  # whoever looks whether an edit wants them
     assert said == []
+
+
+def test_metrics_that_an_edit_wants_are_served(shop: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.notify.lookout.EVERY_SECONDS", 0.05)
+    said: list[str] = []
+
+    def wait_for(lines: int) -> None:
+        until = time.monotonic() + 10
+        while len(said) < lines and time.monotonic() < until:
+            time.sleep(0.02)
+        assert len(said) == lines, said
+
+    def edit(metrics: str) -> None:
+        shop.write(SMALL.replace("    data: .data\n", f"    data: .data\n{metrics}"))
+
+    def address() -> str:
+        return said[-1].removeprefix("metrics for Prometheus: ")
+
+    with attended(shop.project, said.append):
+        edit(f"    metrics: {{port: {free_port()}}}\n")
+        wait_for(1)
+        first = address()
+        assert requests.get(first, timeout=10).ok
+        edit(f"    metrics: {{host: 127.0.0.2, port: {free_port()}}}\n")
+        wait_for(3)
+        second = address()
+        assert requests.get(second, timeout=10).ok
+        with pytest.raises(requests.ConnectionError):
+            requests.get(first, timeout=2)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(second, timeout=2)
+    assert said[1] == "the metrics are no longer served where they were"
 
 
 def test_a_text_file_is_replaced_whole(tmp_path: Path) -> None:

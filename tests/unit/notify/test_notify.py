@@ -163,9 +163,10 @@ def test_failures_of_the_same_second_are_told_one_after_the_other(
 ) -> None:
     texts: list[str] = []
 
-    def slowly(_url: str, text: str) -> None:
+    def slowly(_url: str, text: str) -> str:
         time.sleep(2.6)
         texts.append(text)
+        return ""
 
     monkeypatch.setattr(runs, "post", slowly)
     project = told.project()
