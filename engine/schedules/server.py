@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.errors import TickhouseError
@@ -19,6 +21,7 @@ START_SECONDS = 90.0
 STOP_SECONDS = 8.0
 LOOK_SECONDS = 0.5
 AGAIN_SECONDS = 2.0
+LOG_BYTES = 10_000_000
 MODULE = "engine.schedules.server_process"
 
 
@@ -66,6 +69,7 @@ class LocalServer:
             process.wait()
 
     def _spawn(self) -> None:
+        bound(self._log)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter
                 [sys.executable, "-m", MODULE],
@@ -88,6 +92,7 @@ class LocalServer:
 
     def _watch(self) -> None:
         while not self._ending.wait(LOOK_SECONDS):
+            bound(self._log)
             if self._process is not None and self._process.poll() is not None and not self._ending.is_set():
                 self._say(f"Prefect's server ended by itself; it is started again (its log: {self._log})")
                 self._ending.wait(AGAIN_SECONDS)
@@ -112,6 +117,14 @@ def local_server(folder: Path, port: int, say: Callable[[str], None]) -> Iterato
         yield server
     finally:
         server.end()
+
+
+def bound(log: Path) -> None:
+    """Begin a log anew that has become large, and keep the one before it beside it; who appends to it goes on."""
+    with suppress(OSError):  # no log yet, or a disk that is full: it is bounded the next time
+        if log.stat().st_size > LOG_BYTES:
+            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+            os.truncate(log, 0)
 
 
 def is_taken(port: int) -> bool:

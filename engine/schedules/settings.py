@@ -13,6 +13,8 @@ from engine.errors import UsageError
 
 HOST = "127.0.0.1"
 HEARTBEAT_SECONDS = 30
+KEEP_DAYS = 30
+"""Runs that ended so long ago are removed from our own server, with their tasks, logs and pages; events after 7."""
 
 
 def own_server(folder: Path, port: int) -> dict[str, str]:
@@ -25,6 +27,9 @@ def own_server(folder: Path, port: int) -> dict[str, str]:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # a start after a long stop finds many runs overdue; to mark each as late, every five seconds, locks the SQLite
         "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "60",
+        # runs, tasks, logs, pages and events would be kept for ever
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "true",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(KEEP_DAYS * 24 * 60 * 60),
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

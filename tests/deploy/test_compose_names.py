@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from engine.config.environment import read_env_file
 from engine.config.load import load_project
 from engine.init_env import init_env
+from engine.schedules.settings import own_server
 from tests.deploy.compose_file import ROOT, published, services
 from tests.servers.prometheus_server import require_program
 
@@ -94,6 +95,9 @@ def test_the_worker_reaches_prefect_and_both_are_of_the_version_that_is_locked(v
     assert asked["PREFECT_API_AUTH_STRING"] == server["environment"]["PREFECT_SERVER_API_AUTH_STRING"]
     (locked,) = re.findall(r"^prefect==(\S+)", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
     assert server["image"] == f"prefecthq/prefect:{locked}-python3.12"
+    vacuum = {name: value for name, value in own_server(Path(), 0).items() if "_DB_VACUUM_" in name}
+    assert vacuum
+    assert vacuum.items() <= server["environment"].items(), "it keeps runs as long as the one of `engine up`"
     assert server["environment"]["PREFECT_HOME"] in [mount.split(":")[1] for mount in server["volumes"]]
 
 

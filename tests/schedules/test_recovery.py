@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 from uuid import UUID, uuid4
@@ -12,13 +13,15 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.runner._cancellation_manager import CancellationManager
 
+from engine.ledger import Ledger
 from engine.schedules import recovery
 from engine.schedules.deployments import SLUG
 from engine.schedules.recovery import RUNNER_ENDS, recover
 from engine.schedules.timetable import timetable
 
 PIPELINES = {"daily": SimpleNamespace(schedule="0 4 * * *"), "asked": SimpleNamespace(schedule=None)}
-PROJECT: Any = SimpleNamespace(file=SimpleNamespace(pipelines=PIPELINES, timezone="UTC"))
+NOWHERE = Path("/nonexistent")
+PROJECT: Any = SimpleNamespace(file=SimpleNamespace(pipelines=PIPELINES, timezone="UTC"), data_dir=NOWHERE)
 
 
 class Server:
@@ -63,10 +66,10 @@ def _no_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "keep_newest", lambda *_: 0)
 
 
-def restart(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def restart(server: Server, monkeypatch: pytest.MonkeyPatch, project: Any = PROJECT) -> list[str]:
     """What a start says, and therefore does."""
     monkeypatch.setattr(recovery, "get_client", lambda **_: server)
-    said = recover(PROJECT, {"daily": uuid4()}, own=True)
+    said = recover(project, {"daily": uuid4()}, own=True)
     assert len(server.started) == sum("runs now" in line for line in said)
     return said
 
@@ -98,6 +101,15 @@ def test_a_run_that_somebody_cancelled_is_not_begun_again(
 ) -> None:
     server = Server().ran(timedelta(seconds=-60), state, message)  # behind every time that was due
     assert restart(server, monkeypatch) == (["daily runs now: its last run was interrupted"] if again else [])
+
+
+@pytest.mark.parametrize(("ago", "missed"), [(timedelta(0), False), (timedelta(days=2), True)])
+def test_a_run_that_the_server_has_forgotten_is_not_begun_again(
+    ago: timedelta, *, missed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Ledger(tmp_path).start("r1", "daily", datetime.now(UTC) - ago)
+    project = SimpleNamespace(file=PROJECT.file, data_dir=tmp_path)
+    assert len(restart(Server(), monkeypatch, project)) == missed
 
 
 def test_a_cancellation_that_was_under_way_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
