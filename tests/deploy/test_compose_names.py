@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -99,6 +99,28 @@ def test_the_worker_reaches_prefect_and_both_are_of_the_version_that_is_locked(v
     assert vacuum
     assert vacuum.items() <= server["environment"].items(), "it keeps runs as long as the one of `engine up`"
     assert server["environment"]["PREFECT_HOME"] in [mount.split(":")[1] for mount in server["volumes"]]
+
+
+def test_topics_are_those_of_the_file_that_the_worker_reads() -> None:
+    (mounted,) = [mount for mount in services()["worker"]["volumes"] if "pipelines.yaml" in mount]
+    assert mounted.split(":")[0] == "./pipelines.yaml"
+    makers = [each for each in services().values() if each.get("command") == ["topics"]]
+    assert len(makers) == 2
+    for each in makers:
+        program = PurePosixPath(each["entrypoint"][-1])
+        assert mounted.split(":")[1] == str(program.parent.parent / "pipelines.yaml")
+        assert mounted in each.get("volumes", ())
+
+
+def test_a_command_in_the_worker_finds_its_profile_and_its_history() -> None:
+    worker, image = services()["worker"], (ROOT / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")[-1]
+    (folder,) = re.findall(r"^WORKDIR (\S+)$", image, re.MULTILINE)
+    mounts = {target: source for source, target, *_ in (mount.split(":") for mount in worker["volumes"])}
+    assert mounts[f"{folder}/pipelines.yaml"] == "./pipelines.yaml"
+    name = worker["environment"]["ENGINE_PROFILE"]
+    data = PurePosixPath(yaml.safe_load((ROOT / "pipelines.yaml").read_text())["profiles"][name]["data"])
+    assert mounts[f"{folder}/{data.parent}"] == "worker"
+    assert "ENV PATH=/opt/venv/bin:$PATH" in image
 
 
 def test_the_worker_is_given_every_variable_of_its_profile() -> None:
