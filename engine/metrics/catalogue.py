@@ -135,6 +135,12 @@ METRICS = (
         PARTITION,
         "Messages of a partition that are not landed yet: asked of the brokers, or what the last run left.",
     ),
+    Metric(
+        "tickhouse_topic_last_landed_timestamp_seconds",
+        "gauge",
+        ("resource", "source"),
+        "When the newest package of a topic was landed.",
+    ),
     Metric("tickhouse_topic_landed_offset", "gauge", PARTITION, "Offset of a partition to land next."),
     Metric("tickhouse_topic_end_offset", "gauge", PARTITION, "Offset at which a partition ends."),
     # this machine

@@ -22,7 +22,7 @@ from engine.ledger import Ledger
 from engine.metrics.probes import REFRESH_SECONDS, Probe, settle
 from engine.metrics.runs import free_space, from_ledger
 from engine.metrics.samples import Sample, families, seconds
-from engine.metrics.stores import Held, ends, heads, held
+from engine.metrics.stores import Held, Landed, ends, held, in_lake
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -51,7 +51,7 @@ class Metrics(Collector):
         self._lock = threading.Lock()
         self._since = datetime.now(UTC)
         self._of: Project | None = None
-        self._lake: Probe[Any] | None = None
+        self._lake: Probe[Landed] | None = None
         self._destinations: dict[str, Probe[Held]] = {}
         self._wanted: dict[str, Collection[str]] = {}
         self._topics: dict[tuple[str, str], Probe[Any]] = {}
@@ -96,7 +96,6 @@ class Metrics(Collector):
     def _follow(self, project: Project) -> None:
         """Ask what this project has; answers about what it has no more go."""
         self._of = project
-        self._lake = Probe(LAKE, partial(heads, project), self._refresh)
         self._destinations = {
             name: Probe(f"destination {name}", partial(held, project, name), self._refresh)
             for name in project.destinations
@@ -108,6 +107,7 @@ class Metrics(Collector):
             for source, resource in project.resources_of(pipeline)
             if resource.behind is not None
         }
+        self._lake = Probe(LAKE, partial(in_lake, project, topics), self._refresh)
         self._topics = {
             (source, name): Probe(f"topic {source}.{name}", partial(ends, project, source, resource), self._refresh)
             for (source, name), resource in topics.items()
@@ -117,8 +117,13 @@ class Metrics(Collector):
         if self._lake is None or self._lake.up is None:
             return
         yield Sample("tickhouse_lake_up", float(self._lake.up))
-        for table, (_, landed_at) in (self._lake.answer or {}).items():
+        if self._lake.answer is None:
+            return
+        for table, (_, landed_at) in self._lake.answer.tables.items():
             yield Sample("tickhouse_table_last_landed_timestamp_seconds", seconds(landed_at), {"table": table})
+        for (source, resource), landed_at in self._lake.answer.topics.items():
+            here = {"source": source, "resource": resource}
+            yield Sample("tickhouse_topic_last_landed_timestamp_seconds", seconds(landed_at), here)
 
     def _destination_samples(self, name: str, probe: Probe[Held], now: datetime) -> Iterator[Sample]:
         if probe.up is not None:
@@ -132,8 +137,8 @@ class Metrics(Collector):
             yield Sample("tickhouse_table_rows", rows, here)
             yield Sample("tickhouse_table_last_load_timestamp_seconds", seconds(arrived_at), here)
             yield Sample("tickhouse_table_age_seconds", max(now.timestamp() - seconds(arrived_at), 0.0), here)
-        landed = self._lake.answer if self._lake is not None and self._lake.answer else {}
-        for table, (head, _) in landed.items():
+        heads = self._lake.answer.tables if self._lake is not None and self._lake.answer else {}
+        for table, (head, _) in heads.items():
             if table not in self._wanted[name]:
                 continue
             _, _, cursor = probe.answer.tables.get(table, (None, 0, 0))

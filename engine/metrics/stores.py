@@ -24,11 +24,26 @@ class Held:
     size: int | None
 
 
-def heads(project: Project) -> dict[str, tuple[int, datetime]]:
-    """Return number and time of each table's newest package. Raises LakeError."""
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What the lake has: (number, time) of each table's newest package, the time of each topic's."""
+
+    tables: Mapping[str, tuple[int, datetime]]
+    topics: Mapping[tuple[str, str], datetime]
+
+
+def in_lake(project: Project, topics: Mapping[tuple[str, str], Resource]) -> Landed:
+    """Ask the lake; of topics by source and resource. Raises LakeError."""
     lake = _lake(project)
-    found = {table.name: lake.head(table.name) for table in every_table(project)}
-    return {name: (head.seq, head.committed_at) for name, head in found.items() if head is not None}
+    heads = {table.name: lake.head(table.name) for table in every_table(project)}
+    newest = {}
+    for (source, name), resource in topics.items():  # its table may have packages of other sources too
+        head = heads.get(resource.table.name)
+        seq = head.last_by_source.get(f"{source}/{name}") if head else None
+        if seq:
+            (entry,) = lake.entries(resource.table.name, seq - 1, 1)
+            newest[source, name] = entry.committed_at
+    return Landed({name: (head.seq, head.committed_at) for name, head in heads.items() if head}, newest)
 
 
 def held(project: Project, name: str) -> Held:

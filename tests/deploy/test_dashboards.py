@@ -19,6 +19,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from engine.metrics.catalogue import METRICS
 from tests.deploy.compose_file import ROOT
+from tests.deploy.test_alert_rules import promtool
 
 GRAFANA = ROOT / "deploy" / "grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
@@ -102,3 +103,29 @@ def test_queries_ask_for_metrics_and_labels_that_there_are(path: Path) -> None:
             named |= names
             assert set(re.findall(r"\$(\w+)", target["expr"])) - {"__rate_interval", "__range", "1"} <= variables
     assert len(named) >= 7
+
+
+LANDED = "tickhouse_topic_last_landed_timestamp_seconds"
+SERIES = {
+    'up{job="tickhouse",instance="worker"}': "1+0x10 0+0x10",
+    LANDED + '{job="tickhouse",instance="worker",source="stream",resource="orders"}': "120+0x10 stale",
+    LANDED + '{job="tickhouse",instance="worker",source="other",resource="raw_orders"}': "540+0x10 stale",
+    'tickhouse_table_last_landed_timestamp_seconds{job="tickhouse",instance="worker",table="raw_orders"}': "599+0x20",
+    'tickhouse_table_last_landed_timestamp_seconds{job="tickhouse",instance="worker",table="raw_sales"}': "120+0x20",
+    'tickhouse_topic_lag_messages{job="tickhouse",instance="worker",source="stream",resource="orders",partition="0"}': (
+        "7+0x20"
+    ),
+}
+"""Of a topic `orders` that lands in raw_sales, and for the last ten minutes of nobody: the worker is away."""
+
+
+@pytest.mark.parametrize(("source", "at", "age"), [("stream", 10, 480), ("stream", 20, 1080), (".*", 20, 660)])
+def test_the_age_of_a_topic_is_its_own_and_no_table_s(source: str, at: int, age: int, tmp_path: Path) -> None:
+    panels = read(GRAFANA / "dashboards" / "streaming.json")["panels"]
+    (target,) = next(panel["targets"] for panel in panels if panel["title"] == "Newest message landed")
+    case = {"expr": target["expr"].replace("$source", source), "eval_time": f"{at}m"}
+    case["exp_samples"] = [{"labels": "{}", "value": age}]
+    series = [{"series": name, "values": values} for name, values in SERIES.items()]
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": [case]}
+    (tmp_path / "panel.yml").write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [test]}))
+    promtool("test", "rules", str(tmp_path / "panel.yml"))

@@ -115,7 +115,7 @@ def test_statements_that_alerts_name_can_be_run(demo: Demo) -> None:
     ]
     assert len(statements) >= 2
     for statement in statements:
-        demo.project.engine(*shlex.split(statement.replace("{{ $labels.resource }}", "raw_customers"))[1:])
+        demo.project.engine(*shlex.split(statement.replace("{{ $labels.source }}", "stream"))[1:])
 
 
 def test_promtool_finds_nothing_to_mend(demo: Demo, tmp_path: Path) -> None:

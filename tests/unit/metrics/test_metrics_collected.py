@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine import ledger as ledger_module
+from engine.lake.lake import open_lake
 from engine.ledger import Ledger
 from engine.metrics import Metrics, exposition, probes
 from engine.metrics.catalogue import METRICS
 from engine.metrics.collector import CACHED_SECONDS
+from engine.metrics.stores import Landed
 from tests.faults.small_project import SMALL, SmallProject
 
 Values = dict[tuple[str, ...], float]
@@ -68,6 +71,37 @@ def test_what_the_lake_has_and_a_destination_has_not_is_behind(shop: SmallProjec
     shop.run("land")
     text = exposition(shop.project())
     assert values(text, "tickhouse_table_packages_behind")["warehouse", "raw_orders"] == 1
+
+
+STORE = """\
+sources:
+  store:
+    type: files
+    path: in
+    settle_seconds: 0
+    resources:
+      raw_sales: {files: "sales*.jsonl", columns: {id: {type: bigint}, price: {type: decimal}, note: {}}}
+"""
+
+
+def test_the_newest_package_of_a_topic_is_its_own(shop: SmallProject) -> None:
+    yaml = SMALL.replace("raw_orders: {", "orders: {table: raw_sales, ").replace("\nsources:\n", f"\n{STORE}")
+    shop.write(f"{yaml}  more: {{extract: [store], load: [], transform: false}}\n")
+    shop.deliver("sales", [{"id": 1, "price": "1.5", "note": "x"}])
+    shop.run("land")
+    project = shop.project()
+    lake = open_lake(project.profile.lake, shop.folder, shop.data / "cache")
+    before = lake.head("raw_sales")
+    shop.run("more")
+    after = lake.head("raw_sales")
+    assert before is not None
+    assert after is not None
+    assert after.committed_at > before.committed_at
+    topics = [replace(one, behind=lambda *_: {0: (5, 7)}) for one in project.resources["shop"]]
+    text = exposition(replace(project, resources={**project.resources, "shop": topics}))
+    landed_at = before.committed_at.timestamp()
+    assert values(text, "tickhouse_topic_last_landed_timestamp_seconds")["orders", "shop"] == landed_at
+    assert values(text, "tickhouse_table_last_landed_timestamp_seconds")["raw_sales",] > landed_at
 
 
 def test_counters_outlive_the_runs_that_are_forgotten(shop: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +185,7 @@ def test_scrapes_that_follow_each_other_ask_nothing_again(shop: SmallProject, mo
     shop.run("timely")
     project = shop.project()
     asked = []
-    monkeypatch.setattr("engine.metrics.collector.heads", lambda _: asked.append(1) or {})
+    monkeypatch.setattr("engine.metrics.collector.in_lake", lambda *_: asked.append(1) or Landed({}, {}))
     metrics = Metrics(lambda: project)
     first = list(metrics.collect())
     assert list(metrics.collect()) == first
