@@ -231,7 +231,7 @@ class Runner:
             bounds = Bounds(rate=0, messages=MOCKED_MESSAGES, people=True)  # the topics begin empty in every run
             done = produce(self.project, bounds, target=name, stop=self.stop)
             notes.append(
-                f"source {name}: no Kafka is configured: librdkafka's mock broker within this run stands in, with "
+                f"source {name}: no Kafka is asked: librdkafka's mock broker within this run stands in, with "
                 f"{done.messages:,} SIMULATED messages"
             )
         return notes

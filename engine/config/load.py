@@ -209,15 +209,14 @@ class _Loader:
     def _source(self, name: str, block: YamlValue, path: KeyPath) -> YamlValue:
         profiles = self.document.value.get("profiles")
         active = profiles.get(self.profile) if isinstance(profiles, dict) else None
+        if isinstance(active, dict) and active.get("broker") == "mock":
+            block = with_mock(block)
         replay = isinstance(active, dict) and active.get("market") == "replay"
         lenient = isinstance(block, dict) and block.get("optional") is True
         replayed = replay and isinstance(block, dict) and str(block.get("type")) in REPLAYED
         if not (lenient or replayed):
             return self._strict(block, path)
         resolved = self.resolver.resolve(block, path)
-        mocked = isinstance(active, dict) and active.get("broker") == "mock"
-        if mocked and (value := with_mock(resolved)) is not None:
-            return value
         self.missing |= resolved.missing
         if resolved.missing and not replayed:
             self.skipped[name] = self._unset(resolved)
@@ -294,11 +293,8 @@ class _Loader:
         return self.document.problem(path, reason, "Check this source's settings.", key=True)
 
 
-def with_mock(block: Resolved) -> YamlValue:
-    """Return a kafka source's block with the mock in place of brokers whose variables are not set; None for others."""
-    value = block.value
-    if not isinstance(value, dict) or value.get("type") != "kafka" or not block.missing:
-        return None
-    if {at[2] for at in block.missing} - {"brokers", "security"}:
-        return None
-    return {key: item for key, item in value.items() if key != "security"} | {"brokers": MOCK}
+def with_mock(block: YamlValue) -> YamlValue:
+    """Return a kafka source's block with the mock in place of its brokers, whatever they are; any other as it is."""
+    if not isinstance(block, dict) or block.get("type") != "kafka":
+        return block
+    return {key: item for key, item in block.items() if key != "security"} | {"brokers": MOCK}

@@ -98,7 +98,7 @@ class Profile(BaseModel):
     )
     broker: Literal["live", "mock"] = Field(
         default="live",
-        description="mock: kafka sources whose variables are not set read simulated messages from a broker in the run",
+        description="mock: kafka sources read simulated messages from a broker in the run, whatever their brokers are",
     )
     lake: Lake = Field(description="where load packages land: every destination is filled from it")
     metrics: MetricsServer | None = Field(

@@ -39,6 +39,7 @@ def watched(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
     require_program("prometheus")
     folder = tmp_path_factory.mktemp("metrics")
     project: EngineProject = demo.project.copy(folder / "project", KAFKA_BROKERS=address())
+    project.replace("    broker: mock ", "    broker: live ")
     project.engine("produce", "--rate", "0", "--messages", "2000")
     port = Port()
     project.replace(DEMO, f"{DEMO}    metrics: {{port: {port.number}}}\n{AWAY}")

@@ -11,8 +11,11 @@ from click.testing import CliRunner
 
 from engine.cli import cli
 from engine.config.environment import read_env_file
+from engine.config.load import load_project
 from engine.errors import UsageError
 from engine.init_env import VARIABLES, init_env
+from sources.kafka.mock import MOCK
+from tests.deploy.compose_file import ROOT
 
 NAMES = [name for name, _make, _why in VARIABLES]
 SECRET = ("S3_ACCESS_KEY", "S3_SECRET_KEY", *(name for name in NAMES if name.endswith("PASSWORD")))
@@ -87,3 +90,28 @@ def test_the_command_says_names_and_shows_no_value(tmp_path: Path) -> None:
     assert not [name for name in SECRET if values[name] in done.output]
     again = CliRunner().invoke(cli, ["init-env", "--env-file", str(file), "--json"], catch_exceptions=False)
     assert '"added": []' in again.output
+
+
+def test_the_demo_beside_it_still_asks_no_server(tmp_path: Path) -> None:
+    init_env(tmp_path / ".env")
+    env = read_env_file(tmp_path / ".env")
+    project = load_project(ROOT / "pipelines.yaml", profile="demo", env=env)
+    assert project.sources["kafka"].brokers == MOCK
+    assert load_project(ROOT / "pipelines.yaml", profile="local", env=env).sources["kafka"].brokers == "127.0.0.1:9092"
+
+
+@pytest.mark.parametrize("more", ["", "security: {protocol: SSL}"], ids=["open", "secure"])
+@pytest.mark.parametrize("brokers", ["10.0.0.1:9092", "${BROKERS}"])
+@pytest.mark.parametrize("broker", ["mock", "live"])
+def test_a_profile_with_a_mock_has_it_whatever_the_brokers_are(
+    broker: str, brokers: str, more: str, tmp_path: Path
+) -> None:
+    source = f'type: kafka, brokers: "{brokers}", resources: {{orders: {{}}}}, {more}'
+    (tmp_path / "pipelines.yaml").write_text(
+        f"profiles: {{local: {{broker: {broker}, lake: {{type: filesystem, path: lake}}}}}}\n"
+        f"sources: {{stream: {{{source}}}}}\n"
+        "pipelines: {one: {extract: [stream]}}\n"
+    )
+    found = load_project(tmp_path / "pipelines.yaml", env={"BROKERS": "10.0.0.1:9092"}).sources["stream"]
+    expected = (MOCK, True) if broker == "mock" else ("10.0.0.1:9092", not more)
+    assert (found.brokers, found.security is None) == expected
