@@ -17,12 +17,17 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.redact import visible
 
+if TYPE_CHECKING:
+    from engine.errors import TickhouseError
+
 FORMAT_VARIABLE = "TICKHOUSE_LOG_FORMAT"
 NO_RUN: dict[str, Any] = {"run_id": None}
+SAID: dict[str, Any] = {"said": True}
+"""`extra` of a record for other handlers, whose object this process has written already."""
 OPENING = '{"time": '
 LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
 """From which of logging's numbers on a record has the word; a library may have levels of its own. Below: debug."""
@@ -44,6 +49,10 @@ class JsonLog:
         """Write one line. `more` are JSON values."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._put({"time": at, "level": level, **self.run, **more, "message": _shown(message)})
+
+    def refuse(self, error: TickhouseError) -> None:
+        """Write why something could not be done at all."""
+        self.write(error.reason, level="error", event="error", exit_code=error.exit_code, remedy=error.remedy)
 
     def pass_on(self, line: str) -> bool:
         """Write a line of a process of this one, whose output passes through here; False if it is no such line."""
@@ -122,9 +131,13 @@ class _Records(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record; a traceback is a text of its own."""
+        """Write the record; a traceback is a text of its own, and a task of Prefect's has its name."""
+        if hasattr(record, "said"):
+            return
         try:
-            more = {"traceback": logging.Formatter().formatException(record.exc_info)} if record.exc_info else {}
+            more = {"task": record.task_run_name} if hasattr(record, "task_run_name") else {}
+            if record.exc_info:
+                more["traceback"] = logging.Formatter().formatException(record.exc_info)
             level = next((word for least, word in LEVELS if record.levelno >= least), "debug")
             self._log.write(record.getMessage(), level=level, logger=record.name, **more)
         except Exception:

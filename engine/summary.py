@@ -12,6 +12,7 @@ from engine.words import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from engine.logs import JsonLog
     from engine.report import RunReport
 
 NOTICES_SHOWN = 8
@@ -42,7 +43,13 @@ def summary(report: RunReport, *, width: int = 110) -> str:
     return out.getvalue().rstrip()
 
 
-def totals(report: RunReport) -> dict[str, Any]:
+def log_end(log: JsonLog, report: RunReport) -> None:
+    """Write how a run ended, for machines."""
+    level = {"ok": "info", "partial": "warning"}.get(report.status, "error")
+    log.write(f"{report.pipeline}: {report.status}", level=level, event="run_end", **_totals(report))
+
+
+def _totals(report: RunReport) -> dict[str, Any]:
     """Return a run in one line of a log for machines: sums over its steps, and what a person has to know."""
     set_aside: dict[str, Counter[str]] = {}
     for r in report.resources:

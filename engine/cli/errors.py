@@ -57,15 +57,16 @@ def report_error(error: BaseException) -> int:
 
 def _log_error(log: JsonLog, error: BaseException) -> int:
     """Write the error as one JSON line and return the exit code."""
+    if isinstance(error, TickhouseError):
+        log.refuse(error)
+        return error.exit_code
     if isinstance(error, click.ClickException):
-        code, more, text = EXIT_USAGE, {}, error.format_message()
-    elif isinstance(error, TickhouseError):
-        code, more, text = error.exit_code, {"remedy": error.remedy}, error.reason
+        code, text = EXIT_USAGE, error.format_message()
     elif isinstance(error, OSError) and error.filename:
-        code, more, text = EXIT_FAILED, {}, f"{error.filename}: {error.strerror or error}"
+        code, text = EXIT_FAILED, f"{error.filename}: {error.strerror or error}"
     else:
-        code, more, text = EXIT_FAILED, {}, f"unexpected {type(error).__name__}: {error}"[:2000]
-    log.write(text, level="error", event="error", exit_code=code, **more)
+        code, text = EXIT_FAILED, f"unexpected {type(error).__name__}: {error}"[:2000]
+    log.write(text, level="error", event="error", exit_code=code)
     return code
 
 

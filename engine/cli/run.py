@@ -167,10 +167,9 @@ def finish(reports: list[RunReport], *, as_json: bool) -> None:
 
 def _show(report: RunReport, *, as_json: bool) -> None:
     if (log := current()) is not None:
-        from engine.summary import totals
+        from engine.summary import log_end
 
-        level = {"ok": "info", "partial": "warning"}.get(report.status, "error")
-        log.write(f"{report.pipeline}: {report.status}", level=level, event="run_end", **totals(report))
+        log_end(log, report)
         log.run = NO_RUN
     elif not as_json:
         from engine.summary import summary

@@ -1,11 +1,13 @@
 """A failed run's log without Prefect's own tracebacks: its state says what failed and what to do, and so does its page.
 
-Prefect raises the state, or the timeout, again to end the process with 1, and logs that as an unexpected exception.
+Prefect raises the state, or the timeout, again to end the process with 1, and logs that as an unexpected exception. Its
+last line of a run is information, however the run ended: of one that failed it becomes an error.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 
 from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
 from prefect.flow_engine import FlowRunTimeoutError
@@ -13,6 +15,7 @@ from prefect.flow_engine import FlowRunTimeoutError
 LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 TOLD = (FailedRun, CrashedRun, CancelledRun, FlowRunTimeoutError)
 """What the run's state says already."""
+FAILED = re.compile(r"Finished in state (Failed|Crashed)\(|Finished in state .*type=(FAILED|CRASHED)\)\Z", re.DOTALL)
 NONE = (None, None, None)
 
 
@@ -27,6 +30,8 @@ def without_tracebacks_of_states() -> None:
 def _is_news(record: logging.LogRecord) -> bool:
     if record.exc_info == NONE:  # asked for where there is no exception: it would show as `NoneType: None`
         record.exc_info = None
+    if record.levelno == logging.INFO and FAILED.match(str(record.msg)):
+        record.levelno, record.levelname = logging.ERROR, "ERROR"
     if record.name == "prefect.engine" and record.msg.endswith("is paused."):  # it waits, and has said for what
         return False
     return not (record.exc_info and isinstance(record.exc_info[1], TOLD))

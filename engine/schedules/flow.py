@@ -17,7 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from engine.config.load import load_project
 from engine.config.models import Pipeline
 from engine.errors import EXIT_OK, EXIT_USAGE, BusyError, TickhouseError
-from engine.logs import current
+from engine.logs import NO_RUN, SAID, current
 from engine.redact import Redactor, visible
 from engine.run import SOURCES_AT_ONCE, Runner
 from engine.schedules.failures_told import without_tracebacks_of_states
@@ -27,6 +27,7 @@ from engine.schedules.page import keep_page, outcome_line
 from engine.schedules.parent import when_orphaned
 from engine.schedules.tasks import RunLog, Tasks
 from engine.schedules.waiting import AGAIN_SECONDS, come_again
+from engine.summary import log_end
 from engine.words import counted
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from prefect.states import State
 
+    from engine.config.project import Project
     from engine.report import RunReport
 
 MESSAGE_LENGTH = 500
@@ -66,24 +68,25 @@ def _block(pipeline: str) -> Pipeline:
 
 def _run(pipeline: str, profile: str | None) -> State[Any]:
     without_tracebacks_of_states()
-    log = get_run_logger()
+    log, lines = get_run_logger(), current()
+    if lines is not None:
+        lines.run = {**NO_RUN, "pipeline": pipeline}
     try:
         project = load_project(pipelines_file(), profile=profile)
     except TickhouseError as error:
-        log.error(str(error))
-        return _refused(error, str)
+        return _refused(error, str, log)
     redact = Redactor(project.secrets)
-    if (lines := current()) is not None:
+    if lines is not None:
         lines.redact = redact
+    return _run_project(project, pipeline, redact, log)
+
+
+def _run_project(project: Project, pipeline: str, redact: Redactor, log: Any) -> State[Any]:
     block = project.file.pipelines.get(pipeline)
     tasks = Tasks(block or Pipeline(extract=["unknown"]), redact)
     runner = Runner(project, RunLog(log, redact), steps=tasks)
     when_orphaned(runner)
-    run = _scheduled()
-    if run is not None and run.deployment_id is not None:
-        covered = cover_overdue(run.deployment_id, run.id)
-        if covered:
-            log.info("in place of %s that came due too: it takes all that has come meanwhile", counted(covered, "run"))
+    run = _scheduled(log)
     try:
         report = _attempts(runner, pipeline, tasks, log.warning)
     except TickhouseError as error:
@@ -91,12 +94,13 @@ def _run(pipeline: str, profile: str | None) -> State[Any]:
             why = redact(visible(error.reason))
             log.info("%s: this run waits, and looks again in %d s", why, AGAIN_SECONDS)
             come_again(run, why)
-        log.error(redact(visible(error.line)))
-        return _refused(error, redact)
+        return _refused(error, redact, log)
     except BaseException:  # a cancellation or a timeout: what is under way ends at its next page
         runner.stop.set()
         runner.end_soon()
         raise
+    if (lines := current()) is not None:
+        log_end(lines, report)
     keep_page(project, report, redact)
     line = redact(visible(outcome_line(report)))[:MESSAGE_LENGTH]
     if runner.stop.is_set():
@@ -104,11 +108,16 @@ def _run(pipeline: str, profile: str | None) -> State[Any]:
     return Completed(message=line) if report.exit_code == EXIT_OK else Failed(message=line)
 
 
-def _scheduled() -> FlowRun | None:
-    """The run as the server knows it, if a deployment made it: then it can be started again later."""
+def _scheduled(log: Any) -> FlowRun | None:
+    """The run as the server knows it, in place of all that are due; None where no deployment made it."""
     context = FlowRunContext.get()
     run = context.flow_run if context is not None else None
-    return run if run is not None and run.deployment_id is not None else None
+    if run is None or run.deployment_id is None:
+        return None
+    covered = cover_overdue(run.deployment_id, run.id)
+    if covered:
+        log.info("in place of %s that came due too: it takes all that has come meanwhile", counted(covered, "run"))
+    return run
 
 
 def _attempts(runner: Runner, pipeline: str, tasks: Tasks, say: Any) -> RunReport:
@@ -124,6 +133,9 @@ def _attempts(runner: Runner, pipeline: str, tasks: Tasks, say: Any) -> RunRepor
     raise AssertionError
 
 
-def _refused(error: TickhouseError, redact: Any) -> State[Any]:
+def _refused(error: TickhouseError, redact: Any, log: Any) -> State[Any]:
+    if (lines := current()) is not None:
+        lines.refuse(error)
+    log.error(redact(str(error)), extra=SAID)
     again = "do not retry" if error.exit_code == EXIT_USAGE else "a retry may help"
     return Failed(message=f"exit code {error.exit_code} ({again}): {redact(visible(error.line))}"[:MESSAGE_LENGTH])

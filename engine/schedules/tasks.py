@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,16 +10,16 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from engine.logs import current
+from engine.logs import SAID, current
+from engine.progress import JsonProgress, Silent
 from engine.redact import Redactor, visible
 from engine.steps import Kind, Outcome
 
 if TYPE_CHECKING:
-    import logging
-
     from prefect.states import State
 
     from engine.config.models import Pipeline
+    from engine.progress import Progress
 
 T = TypeVar("T")
 MESSAGE_LENGTH = 500
@@ -75,34 +76,41 @@ class Tasks:
 
 
 class RunLog:
-    """A run's progress as lines of its log in Prefect; secrets hidden."""
+    """A run's progress as lines of its log in Prefect; secrets hidden.
+
+    Where the process talks JSON, it writes the objects that `engine run` writes, and Prefect's console skips these.
+    """
 
     def __init__(self, log: logging.Logger | logging.LoggerAdapter[Any], redact: Redactor) -> None:
         """Write to the flow run's log, from whatever thread."""
         self._log = log
         self._redact = redact
         self._run = ""
+        lines = current()
+        self._lines: Progress = Silent() if lines is None else JsonProgress(lines)
 
     def of_run(self, run_id: str, pipeline: str) -> None:
         """End every line from here on with the run's id."""
         self._run = f"  [run {run_id}]"
-        if (lines := current()) is not None:
-            lines.run = {"run_id": run_id, "pipeline": pipeline}
+        self._lines.of_run(run_id, pipeline)
 
     def begin(self, step: str) -> None:
-        """Say nothing: the task's own state shows it."""
+        """Log nothing: the task's own state shows it."""
+        self._lines.begin(step)
 
     def update(self, step: str, text: str) -> None:
-        """Say nothing: a log keeps what was said last, and this is passing."""
+        """Log nothing: a log keeps what was said last, and this is passing."""
+        self._lines.update(step, text)
 
     def say(self, step: str, text: str) -> None:
         """Log why a step does not go on."""
-        self._log.info(self._redact(visible(f"{step}: {text}{self._run}")))
+        self._lines.say(step, text)
+        self._tell(logging.INFO, step, text)
 
-    def end(self, step: str, text: str, *, ok: bool = True, **figures: float) -> None:  # noqa: ARG002
+    def end(self, step: str, text: str, *, ok: bool = True, **figures: float) -> None:
         """Log how a step ended."""
-        line = self._redact(visible(f"{step}: {text}{self._run}"))
-        if ok:
-            self._log.info(line)
-        else:
-            self._log.error(line)
+        self._lines.end(step, text, ok=ok, **figures)
+        self._tell(logging.INFO if ok else logging.ERROR, step, text)
+
+    def _tell(self, level: int, step: str, text: str) -> None:
+        self._log.log(level, self._redact(visible(f"{step}: {text}{self._run}")), extra=SAID)

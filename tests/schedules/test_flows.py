@@ -41,9 +41,14 @@ def test_a_run_is_a_task_for_each_source_and_destination_and_leaves_a_page(prefe
     assert SECRET not in page + prefect.log(run["id"]) + up.said()
     said = [json.loads(line) for line in up.said().splitlines()]
     [run_id] = {line["run_id"] for line in said if line["run_id"] and line["run_id"] in page}
-    assert "load warehouse: 1 row in " in next(
-        line["message"] for line in said if line["run_id"] == run_id and "load" in line["message"]
-    )
+    ends = {line["step"]: line for line in said if line["run_id"] == run_id and line.get("event") == "end"}
+    loaded = ends["load warehouse"]
+    assert (loaded["rows"] >= 1, loaded["bytes"] > 0, loaded["seconds"] >= 0) == (True, True, True)
+    assert (loaded["pipeline"], loaded["message"].partition(" ")[0]) == ("plain", str(loaded["rows"]))
+    [closing] = [line for line in said if line["run_id"] == run_id and line.get("event") == "run_end"]
+    assert (closing["status"], closing["exit_code"], closing["level"]) == ("ok", 0, "info")
+    assert {"extract steady", "load warehouse"} <= {line.get("task") for line in said if line["run_id"] == run_id}
+    assert f"[run {run_id}]" not in up.said()
     steps = [line for line in prefect.log(run["id"]).splitlines() if ": " in line and "extract " in line]
     assert steps
     assert all(f"[run {run_id}]" in line for line in steps), prefect.log(run["id"])
