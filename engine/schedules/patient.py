@@ -1,16 +1,39 @@
-"""Prefect's runner, patient with its server: Prefect's own ends, and its runs with it, after three polls in vain."""
+"""Prefect's runner, patient with its server: Prefect's own ends, and its runs with it, after three polls in vain.
+
+So is what asks it for runs that somebody cancelled; and an end that is told while the server is away asks nobody.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Self
 
-import httpx
-from prefect.runner import Runner
+from prefect._internal.observers import FlowRunCancellingObserver
+from prefect.runner import Runner, runner
 
+from engine.schedules.failures_told import AWAY, without_tracebacks_while_away
 from engine.schedules.settings import shown
 
-AWAY = (httpx.TransportError, httpx.HTTPStatusError)
+log = logging.getLogger(__name__)
+
+
+class PatientObserver(FlowRunCancellingObserver):  # type: ignore[misc]
+    """Looks for runs that somebody cancelled, again and again while the server is away."""
+
+    async def _check_for_cancelled_flow_runs(self) -> None:
+        try:
+            await super()._check_for_cancelled_flow_runs()
+        except AWAY:
+            log.debug("nobody asked what is cancelled", exc_info=True)
+
+    def _handle_polling_task_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():  # as an end does, of which Prefect's would make an error
+            super()._handle_polling_task_done(task)
+
+
+runner.FlowRunCancellingObserver = PatientObserver  # Prefect has no other way to give a runner one
 
 
 class PatientRunner(Runner):  # type: ignore[misc]
@@ -20,6 +43,7 @@ class PatientRunner(Runner):  # type: ignore[misc]
         """Begin nothing yet; `limit` runs go on at a time."""
         super().__init__(name=name, pause_on_shutdown=False, limit=limit)
         self.handle_sigterm = lambda *_: None  # it would leave without waiting for its runs
+        without_tracebacks_while_away()
         self._say = say
         self._server = server
         self._away = False
@@ -46,3 +70,11 @@ class PatientRunner(Runner):  # type: ignore[misc]
 
         self._client.get_scheduled_flow_runs_for_deployments = patiently
         return self
+
+    async def cancel_all(self) -> None:
+        """End runs under way; those of which the server cannot be asked, as Prefect does first, by a signal alone."""
+        await super().cancel_all()
+        for run in self._process_manager.flow_run_ids():
+            handle = self._process_manager.get(run)
+            if handle is not None and handle.is_alive():
+                await self._process_manager.kill(run)
