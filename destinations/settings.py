@@ -19,6 +19,8 @@ class DestinationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     runs_models: ClassVar[bool] = True
     """Whether it is a warehouse, on which the models run."""
+    answers_cost: ClassVar[bool] = False
+    """Whether each answer is billed, so that metrics ask seldom: one that is asked each minute never goes to sleep."""
 
     def filled_database(self) -> str | None:
         """Name the database that it fills, the same for two spellings of one; None where a path says it."""

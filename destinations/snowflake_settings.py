@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -28,6 +28,8 @@ class ExternalStage(BaseModel):
 
 class SnowflakeSettings(DestinationSettings):
     """Snowflake: schema landing, loaded through an internal stage; the models run there."""
+
+    answers_cost: ClassVar[bool] = True
 
     type: Literal["snowflake"] = Field(description="a database of a Snowflake account")
     account: str = Field(description="the account's identifier, ORGANIZATION-ACCOUNT", min_length=1)

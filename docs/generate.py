@@ -43,6 +43,8 @@ are forgotten, and whichever process of a profile is asked gives the same ones. 
 A scrape reads that file. The lake, destinations and brokers are asked in the background, each at most once a minute and
 only while somebody scrapes; a scrape shows their last answers, and waits at most two seconds for first ones. What does
 not answer within 15 seconds counts as down and delays nothing. No scrape opens what a run would have to wait for.
+Snowflake bills what wakes its warehouse: it is asked once an hour, and after each run that loads it, when it is awake
+anyway. `--textfile` and `--push` ask it each time.
 Labels are names of pipelines.yaml, tables, models and checks: no run ids, no values, no secrets.
 """
 METRICS_NOTES = """\

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from engine.compose import pipelines_by_table
 from engine.ledger import Ledger
-from engine.metrics.probes import REFRESH_SECONDS, Probe, settle
+from engine.metrics.probes import REFRESH_SECONDS, SELDOM_SECONDS, Probe, settle
 from engine.metrics.runs import free_space, from_ledger
 from engine.metrics.samples import Sample, families, seconds
 from engine.metrics.stores import Held, Landed, ends, held, in_lake
@@ -32,6 +32,8 @@ CACHED_SECONDS = 3.0
 """Scrapes that follow each other within so long get the same figures."""
 FIRST_WAIT_SECONDS = 2.0
 """How long a scrape waits for what was never answered yet."""
+NEWEST_RUNS = 20
+"""Newest runs in which one looks for what was left of a topic whose brokers are not asked, and for loads."""
 LAKE = "lake"
 
 
@@ -45,7 +47,10 @@ class Metrics(Collector):
         wait_seconds: float = FIRST_WAIT_SECONDS,
         refresh_seconds: float = REFRESH_SECONDS,
     ) -> None:
-        """Ask nothing yet. Wait `wait_seconds` for first answers; ask again after `refresh_seconds`."""
+        """Ask nothing yet. Wait `wait_seconds` for first answers; ask again after `refresh_seconds`.
+
+        One whose answers are billed is asked once an hour, and after a run that has loaded it.
+        """
         self._project = project
         self._wait, self._refresh = wait_seconds, refresh_seconds
         self._lock = threading.Lock()
@@ -53,6 +58,7 @@ class Metrics(Collector):
         self._of: Project | None = None
         self._lake: Probe[Landed] | None = None
         self._destinations: dict[str, Probe[Held]] = {}
+        self._loaded: dict[str, str] = {}
         self._wanted: dict[str, Collection[str]] = {}
         self._topics: dict[tuple[str, str], Probe[Any]] = {}
         self._found: list[Metric] = []
@@ -74,18 +80,20 @@ class Metrics(Collector):
         project, now = self._project(), datetime.now(UTC)
         if project is not self._of:
             self._follow(project)
+        ledger = Ledger(project.data_dir)
+        newest = ledger.last(limit=NEWEST_RUNS)
+        self._expire(newest)
         probes = [probe for probe in (self._lake, *self._destinations.values(), *self._topics.values()) if probe]
         for probe in probes:
             probe.refresh()
         settle([probe for probe in probes if probe.up is None], self._wait)
-        ledger = Ledger(project.data_dir)
         yield Sample("tickhouse_info", 1, {"profile": project.profile_name, "version": version("tickhouse")})
         yield from from_ledger(project, ledger, now, self._since)
         yield from free_space(project)
         yield from self._lake_samples()
         for name, probe in self._destinations.items():
             yield from self._destination_samples(name, probe, now)
-        yield from _left_samples(ledger.last(limit=LEFT_RUNS))
+        yield from _left_samples(newest)
         for (source, resource), probe in self._topics.items():
             yield from _topic_samples(probe, {"source": source, "resource": resource})
         for probe in probes:
@@ -97,8 +105,12 @@ class Metrics(Collector):
         """Ask what this project has; answers about what it has no more go."""
         self._of = project
         self._destinations = {
-            name: Probe(f"destination {name}", partial(held, project, name), self._refresh)
-            for name in project.destinations
+            name: Probe(
+                f"destination {name}",
+                partial(held, project, name),
+                SELDOM_SECONDS if settings.answers_cost else self._refresh,
+            )
+            for name, settings in project.destinations.items()
         }
         self._wanted = {name: pipelines_by_table(project, name).keys() for name in project.destinations}
         topics = {
@@ -112,6 +124,14 @@ class Metrics(Collector):
             (source, name): Probe(f"topic {source}.{name}", partial(ends, project, source, resource), self._refresh)
             for (source, name), resource in topics.items()
         }
+
+    def _expire(self, newest: list[RunRecord]) -> None:
+        """Ask a destination anew, however seldom it is asked, after a run that has loaded it: then it is awake."""
+        for name, probe in self._destinations.items():
+            loaded = next((run.run_id for run in newest if _loads(run, name)), "")
+            if loaded != self._loaded.setdefault(name, loaded):
+                self._loaded[name] = loaded
+                probe.expire()
 
     def _lake_samples(self) -> Iterator[Sample]:
         if self._lake is None or self._lake.up is None:
@@ -151,8 +171,8 @@ class Metrics(Collector):
             yield Sample("tickhouse_check_failed_rows", failed, here)
 
 
-LEFT_RUNS = 20
-"""Newest runs in which one looks for what was left of a topic whose brokers are not asked."""
+def _loads(run: RunRecord, destination: str) -> bool:
+    return any(one["name"] == destination for one in run.report.get("destinations", ()))
 
 
 def _left_samples(runs: list[RunRecord]) -> Iterator[Sample]:

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 REFRESH_SECONDS = 60.0
 """An answer is asked for again when it is older."""
+SELDOM_SECONDS = 3600.0
+"""The same for one that is billed."""
 OVERDUE_SECONDS = 15.0
 """Who has not answered by then is down."""
 
@@ -43,10 +45,15 @@ class Probe(Generic[Answer]):
     def refresh(self) -> None:
         """Ask again in the background, if the last answer is old and nobody is asking."""
         idle = self._thread is None or not self._thread.is_alive()
-        if idle and (self._asked_at is None or time.monotonic() - self._asked_at >= self._refresh):
+        old = min(self._refresh, REFRESH_SECONDS) if self._failed else self._refresh
+        if idle and (self._asked_at is None or time.monotonic() - self._asked_at >= old):
             self._asked_at = time.monotonic()
             self._thread = threading.Thread(target=self._once, name=f"probe {self.name}", daemon=True)
             self._thread.start()
+
+    def expire(self) -> None:
+        """Take the answer for an old one: what it told has changed."""
+        self._asked_at = None
 
     def wait(self, seconds: float) -> None:
         """Wait for an answer that is under way."""

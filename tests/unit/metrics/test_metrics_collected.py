@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from destinations.snowflake_settings import SnowflakeSettings
 from engine import ledger as ledger_module
 from engine.lake.lake import open_lake
 from engine.ledger import Ledger
 from engine.metrics import Metrics, exposition, probes
 from engine.metrics.catalogue import METRICS
 from engine.metrics.collector import CACHED_SECONDS
-from engine.metrics.stores import Landed
+from engine.metrics.stores import Held, Landed
 from tests.faults.small_project import SMALL, SmallProject
 
 Values = dict[tuple[str, ...], float]
@@ -192,6 +193,48 @@ def test_scrapes_that_follow_each_other_ask_nothing_again(shop: SmallProject, mo
     metrics._found_at = time.monotonic() - CACHED_SECONDS  # as if that time had passed
     assert list(metrics.collect()) is not first
     assert asked == [1]
+
+
+def test_a_destination_whose_answers_are_billed_is_asked_after_loads(
+    shop: SmallProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snowflake's smallest warehouse, woken each minute, costs a credit an hour."""
+    asked = []
+    monkeypatch.setattr("engine.metrics.collector.held", lambda *_: asked.append(1) or Held({}, (), None))
+    project = shop.project()
+    assert SnowflakeSettings.answers_cost
+    for billed, again in ((False, 4), (True, 2)):
+        monkeypatch.setattr(type(project.destinations["warehouse"]), "answers_cost", billed)
+        asked.clear()
+        metrics = Metrics(lambda: project, refresh_seconds=0)
+        for _ in range(3):
+            look(metrics)
+        shop.run("timely")
+        look(metrics)
+        assert len(asked) == again
+
+
+def look(metrics: Metrics) -> None:
+    metrics._found_at = None  # as if the time had passed for which figures are kept
+    list(metrics.collect())
+    metrics._destinations["warehouse"].wait(10)
+
+
+def test_an_answer_that_failed_is_asked_for_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "REFRESH_SECONDS", 0.0)
+    asked: list[int] = []
+
+    def ask() -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            raise OSError("it was away")
+
+    probe = probes.Probe("it", ask, refresh_seconds=3600)
+    for _ in range(3):
+        probe.refresh()
+        probe.wait(10)
+    assert len(asked) == 2
+    assert probe.up
 
 
 def test_samples_are_those_of_the_catalogue(shop: SmallProject) -> None:
