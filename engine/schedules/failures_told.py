@@ -29,6 +29,7 @@ def without_tracebacks_of_states() -> None:
         logger = logging.getLogger(name)
         if _is_news not in logger.filters:
             logger.addFilter(_is_news)
+    without_tracebacks_while_away()
 
 
 def without_tracebacks_while_away() -> None:

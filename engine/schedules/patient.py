@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from prefect._internal.observers import FlowRunCancellingObserver
+from prefect.client.orchestration import get_client
 from prefect.runner import Runner, runner
 
 from engine.schedules.failures_told import AWAY, without_tracebacks_while_away
 from engine.schedules.settings import shown
 
 log = logging.getLogger(__name__)
+ANSWER_SECONDS = 3.0
 
 
 class PatientObserver(FlowRunCancellingObserver):  # type: ignore[misc]
@@ -72,9 +74,25 @@ class PatientRunner(Runner):  # type: ignore[misc]
         return self
 
     async def cancel_all(self) -> None:
-        """End runs under way; those of which the server cannot be asked, as Prefect does first, by a signal alone."""
-        await super().cancel_all()
-        for run in self._process_manager.flow_run_ids():
-            handle = self._process_manager.get(run)
-            if handle is not None and handle.is_alive():
-                await self._process_manager.kill(run)
+        """End runs under way; while the server is away by a signal alone, and with no word to it of how they ended.
+
+        Prefect asks about each first, and tells of each, for a minute.
+        """
+        if await self._answers():
+            await super().cancel_all()
+            return
+        self._state_proposer.propose_crashed = _to_nobody
+        await asyncio.gather(*(self._process_manager.kill(run) for run in self._process_manager.flow_run_ids()))
+
+    async def _answers(self) -> bool:
+        """Whether the server is there now; a client that has never reached it does not try again and again."""
+        try:
+            async with get_client(httpx_settings={"timeout": ANSWER_SECONDS}) as client:
+                await client.hello()
+        except AWAY:
+            return False
+        return True
+
+
+async def _to_nobody(*_: object, **__: object) -> None:
+    """Tell nobody how a run ended."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import httpx
@@ -14,6 +14,7 @@ import pytest
 from prefect.runner import runner
 from prefect.utilities.services import critical_service_loop
 
+from engine.schedules import patient as patient_runner
 from engine.schedules.failures_told import _in_short
 from engine.schedules.patient import PatientObserver, PatientRunner
 
@@ -55,22 +56,47 @@ def test_cancelled_runs_are_asked_for_when_the_server_is_back_and_an_end_is_no_e
     assert "Traceback" not in "".join(capsys.readouterr())
 
 
-def test_an_end_ends_runs_of_which_the_server_cannot_be_asked() -> None:
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_end_ends_runs_of_which_the_server_cannot_be_asked(
+    answers: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a signal, and with no word to the server: Prefect goes on for a minute with each."""
     patient = PatientRunner("up", print, "http://127.0.0.1:1/api", 4)
-    alive, ended = uuid4(), uuid4()
-    handles = {run: SimpleNamespace(is_alive=lambda run=run: run == alive) for run in (alive, ended)}
-    killed: list[UUID] = []
+    done: list[object] = []
 
     async def kill(run: UUID) -> None:
-        killed.append(run)
+        done.append(run)
 
-    async def in_vain() -> None:
-        pass
+    async def prefects_own() -> None:
+        done.append("Prefect's own")
 
-    patient._process_manager = SimpleNamespace(flow_run_ids=lambda: {alive, ended}, get=handles.get, kill=kill)
-    patient._cancellation_manager = SimpleNamespace(cancel_all=in_vain)
-    asyncio.run(patient.cancel_all())
-    assert killed == [alive]
+    async def tells(**_: Any) -> None:
+        done.append("told")
+
+    class Client:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def hello(self) -> None:
+            if not answers:
+                raise httpx.ConnectError("nobody listens")
+
+    monkeypatch.setattr(patient_runner, "get_client", lambda **_: Client())
+    runs = {uuid4(), uuid4()}
+    patient._process_manager = SimpleNamespace(flow_run_ids=lambda: runs, kill=kill)
+    patient._cancellation_manager = SimpleNamespace(cancel_all=prefects_own)
+    patient._state_proposer = SimpleNamespace(propose_crashed=tells)
+
+    async def end() -> None:
+        await patient.cancel_all()
+        await patient._state_proposer.propose_crashed(flow_run=None, message="")
+
+    asyncio.run(end())
+    assert set(done) == ({"Prefect's own", "told"} if answers else runs)
 
 
 @pytest.mark.parametrize(
