@@ -31,7 +31,17 @@ CORRUPT = (
     "Failed to load metadata",
     "serialization",
     "Serialization",
+    "TProtocolException",
+    "invalid TType",
+    "don't know what type",
+    "ecompression failure",
+    "Out of buffer",
+    "likely corrupted",
+    "Footer length error",
+    "Failed to read Parquet file",
+    "Could not read enough bytes",
 )
+"""What a bit that flipped makes DuckDB say, of its own files and of Parquet's."""
 MEMORY = ("Out of Memory", "bad allocation", "bad_alloc", "ailed to allocate", "re-allocate", "Cannot allocate memory")
 UNOPENED = ("Too many open files", "unable to open database file")
 """SQLite does not say which of the two it was."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engine.compose import pipelines_by_table
 from engine.errors import LakeError, TickhouseError
 from engine.ledger import Ledger
-from engine.load import another_lake
+from engine.load import another_lake, tables_against
 from engine.table import QUARANTINE
 from engine.words import counted
 
@@ -62,6 +62,10 @@ def compare(project: Project, name: str, opened: Any, lake: LakeReader) -> Compa
     if error is not None:
         return Compared(ok=False, detail=error.reason, remedy=error.remedy)
     pipelines = pipelines_by_table(project, name)
+    apart = [error for table, error in tables_against(name, cursors, newest, lake) if error and table in pipelines]
+    if apart:  # as after a restore of an older lake: the next run would refuse these
+        detail = "; ".join(error.reason.removeprefix(f"{name}: ") for error in apart)
+        return Compared(ok=False, detail=detail, remedy=apart[0].remedy)
     heads = {table: head.seq for table in pipelines if (head := lake.head(table))}
     behind = {table: seq - cursors.get(table, 0) for table, seq in heads.items() if seq > cursors.get(table, 0)}
     if not behind:
@@ -76,6 +80,13 @@ def compare(project: Project, name: str, opened: Any, lake: LakeReader) -> Compa
     )
     if not late:
         return Compared(ok=True, detail=f"{told}: the next run of {', '.join(ended)} loads that")
+    if not cursors:
+        return Compared(
+            ok=False,
+            detail=f"nothing is loaded here, though the lake has packages of {counted(len(heads), 'table')} and "
+            f"{', '.join(late)} ran since: it is new, or what it had is lost",
+            remedy=f"`engine replay --destination {name}` fills it from the lake, and asks no API.",
+        )
     return Compared(
         ok=False,
         detail=f"{told}, though {', '.join(late)} ran since",

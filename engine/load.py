@@ -103,9 +103,7 @@ def another_lake(
 ) -> TickhouseError | None:
     """Return what shows that nothing of what a destination has loaded came from this lake; None if something did."""
     wrong = []
-    for table, seq in sorted(cursors.items()):
-        head = lake.head(table)
-        error = _of_another_lake(name, lake, TableLoad(table, head=head.seq if head else 0, seq=seq), newest.get(table))
+    for _, error in tables_against(name, cursors, newest, lake):
         if error is None:
             return None
         wrong.append(error)
@@ -113,6 +111,16 @@ def another_lake(
         return None
     apart = "If another project fills it: give each project a database, folder or catalog of its own."
     return TickhouseError(wrong[0].reason, f"{wrong[0].remedy} {apart}")
+
+
+def tables_against(
+    name: str, cursors: Mapping[str, int], newest: Mapping[str, str], lake: LakeReader
+) -> Iterator[tuple[str, TickhouseError | None]]:
+    """Yield each table that a destination has loaded, with why a run would refuse it, if it is of another lake."""
+    for table, seq in sorted(cursors.items()):
+        head = lake.head(table)
+        load = TableLoad(table, head=head.seq if head else 0, seq=seq)
+        yield table, _of_another_lake(name, lake, load, newest.get(table))
 
 
 @dataclass(slots=True)
@@ -270,7 +278,8 @@ def _of_another_lake(name: str, lake: LakeReader, load: TableLoad, newest: str |
     if load.seq > load.head:
         return TickhouseError(
             f"{name}: holds {load.seq} packages of {load.table}, the lake only {load.head}",
-            "Is this the right lake? If it is, restore it from a backup; if that cannot be, move the destination away.",
+            "Is this the right lake? If it is, restore it from a newer backup. Without one, move the destination away, "
+            f"or wait until runs have landed as many: then `engine replay --destination {name}` makes it follow.",
         )
     if newest is None or not load.seq:
         return None
@@ -279,7 +288,8 @@ def _of_another_lake(name: str, lake: LakeReader, load: TableLoad, newest: str |
         return None
     return TickhouseError(
         f"{name}: loaded {newest} as package {load.seq} of {load.table}, the lake has {entry.load_id}",
-        "This is another lake. Correct `lake:` in pipelines.yaml, or rebuild the destination with `engine replay`.",
+        "This is another lake. Correct `lake:` in pipelines.yaml, or rebuild the destination with "
+        f"`engine replay --destination {name}`.",
     )
 
 

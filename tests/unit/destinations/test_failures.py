@@ -23,6 +23,8 @@ SAID = {
         "not enough memory"
     ),
     "IO Error: The file is not a valid DuckDB database file!": "is damaged|are damaged|damaged",
+    "TProtocolException: Invalid data": "one of its files is damaged: TProtocol",
+    'Invalid Input Error: Failed to read file "/x/a": ZSTD Decompression failure': "one of its files is damaged",
     "[Errno 13] Permission denied: '/x/data'": "cannot be written: .*Permission denied",
     "Binder Error: something new\n\nLINE 1: ...": "something new",
 }

@@ -191,6 +191,62 @@ def test_what_no_pipeline_loads_there_is_not_behind_and_not_replayed(shop: Small
     assert behind() == {"raw_assets": 0, "raw_notes": 0}, "what is loaded into a new one"
 
 
+def lake_goes_back(shop: SmallProject) -> None:
+    """A backup was made before the second orders were landed, and the lake is restored from it."""
+    kept = shop.folder / "kept"
+    shutil.copytree(shop.lake, kept)
+    shop.orders(2)
+    assert shop.run().failures == []
+    shutil.rmtree(shop.lake)
+    kept.rename(shop.lake)
+    shutil.rmtree(shop.data / "cache", ignore_errors=True)
+
+
+def test_a_lake_that_is_older_than_what_was_loaded_is_told_as_a_run_tells_it(shop: SmallProject) -> None:
+    lake_goes_back(shop)
+    assert {found.detail for found in of(shop, ": lake")} == {"holds 2 packages of raw_orders, the lake only 1"}
+    shop.run("land")
+    shop.orders(3)
+    shop.run("land")
+    told = of(shop, ": lake")
+    assert [found.ok for found in told] == [False, False]
+    assert all("as package 2 of raw_orders, the lake has" in found.detail for found in told)
+    assert ["`engine replay --destination " in found.remedy for found in told] == [True, True]
+    failures = shop.run().failures
+    assert sorted(line.partition(": ")[2] for line in failures) == sorted(f"{f.detail} — {f.remedy}" for f in told)
+    assert Runner(shop.project(), Silent()).replay(None).failures == []
+    assert [found.ok for found in of(shop, ": lake")] == [True, True]
+
+
+def test_a_destination_that_is_new_beside_a_restored_history_is_filled_by_a_replay(shop: SmallProject) -> None:
+    project = shop.project()
+    for path in (shop.folder / "warehouse", *shop.folder.glob("second*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    told = [found for found in of(shop, ": lake") if not found.ok]
+    assert told
+    for found in told:
+        assert found.detail.startswith("nothing is loaded here, though the lake has packages of 3 tables and daily ran")
+        assert "engine replay" in found.remedy
+    assert Runner(project, Silent()).replay(None).failures == []
+    assert [found.ok for found in of(shop, ": lake")] == [True, True]
+
+
+def test_a_file_that_was_damaged_in_lake_and_warehouse_needs_a_replay(shop: SmallProject) -> None:
+    """The lake's copy was mended; the warehouse had the damaged one, as a second name of it."""
+    (path,) = shop.packages()[0].glob("*.parquet")
+    sound = path.read_bytes()
+    middle = len(sound) // 2
+    with path.open("r+b") as file:
+        file.write(sound[:middle] + bytes([sound[middle] ^ 0xFF]) + sound[middle + 1 :])
+    path.unlink()
+    path.write_bytes(sound)
+    found = next(found for found in of(shop, "destination warehouse") if not found.ok)
+    assert "is damaged" in found.detail
+    assert "`engine replay --destination warehouse`" in found.remedy
+    assert Runner(shop.project(), Silent()).replay("warehouse").failures == []
+    assert all(found.ok for found in of(shop, "destination warehouse"))
+
+
 @pytest.mark.parametrize("book", ["_cursor", "_packages", "_quarantine"])
 def test_bookkeeping_that_somebody_dropped_is_told_and_mended_by_a_replay(shop: SmallProject, book: str) -> None:
     project = shop.project()
