@@ -1,23 +1,24 @@
 """Schema `timeseries`: hypertables and candles, kept in step with what pipelines.yaml declares.
 
-`timeseries._settings` remembers what was applied to each table, and which are ours: a stranger's is never touched. A
-table that is missing, or whose key or instant is declared anew, is made and filled from landing in one transaction;
-everything else is changed in place.
+What was applied to each table, and which are ours, is in the books (destinations.series_books): a stranger's table is
+never touched. A table that is missing, or whose key or instant is declared anew, is made and filled from landing in one
+transaction; everything else is changed in place.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
+from destinations import series_policies
 from destinations.candles import Candles, candle_views
-from destinations.chunks import CHUNKS, SCHEMA, Chunks, gone
+from destinations.chunks import SCHEMA, Chunks, gone
 from destinations.postgres_session import PostgresSession
-from destinations.relations import drop, grants
+from destinations.relations import columns_of, drop, grants
+from destinations.series_books import Books, Noted
 from destinations.series_rows import (
     NEWEST_FIRST,
     PLACE,
@@ -37,18 +38,6 @@ from engine.table import LINEAGE_COLUMNS, Table
 from engine.timeseries import CANDLES, LONGEST_NAME
 from engine.words import counted
 
-SETTINGS = f"""
-    CREATE TABLE IF NOT EXISTS {SCHEMA}._settings
-        (table_name text PRIMARY KEY, settings text NOT NULL, filled bigint, filenode bigint)
-"""
-LATER = {
-    "_settings": {"filled": "bigint", "filenode": "bigint"},
-    "_chunks": {"dropped": "boolean NOT NULL DEFAULT false"},
-}
-"""Columns that an older release did not make. `filled` is the last package whose rows the table has; the others are
-destinations.chunks'."""
-KEPT = "WHERE settings <> 'null'"
-"""Tables that somebody declares. Of one that was given up the row stays, without settings: it is no stranger's."""
 MISSING = (
     "this server has no TimescaleDB: the tables of schema timeseries are plain ones, without chunks, compression, "
     "retention and candles. Install the extension there; the next run takes it up."
@@ -63,6 +52,7 @@ class Hypertables:
         self._name = name
         self._session = session
         self._notes = notes
+        self._books = Books(session)
         self._chunks = Chunks(session)
         self._candles = Candles(name, session, self._chunks)
         self._older = False
@@ -73,58 +63,61 @@ class Hypertables:
         if not tables:
             return
         execute = self._session.execute
-        if not self._is_there():
+        if not self._books.schema_is_there():
             execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         self._older = self._older or not self._columns(SCHEMA, "_chunks")
-        self._keep_books()
-        rows = execute(f"SELECT table_name, settings, filled, filenode FROM {SCHEMA}._settings")
-        applied = {table: json.loads(text) for table, text, _, _ in rows}
-        ours = set(applied)
-        filled = {table: seq for table, _, seq, _ in rows}
-        filenodes = {table: filenode for table, _, _, filenode in rows}
+        self._books.keep()
+        noted = self._books.noted()
         cursors = dict(execute("SELECT table_name, seq FROM landing._cursor"))
         lacking = [] if self.extension else [MISSING]
         if self.extension and not self.community and any(self._declared_parts(table) != NOTHING for table in tables):
             lacking = [APACHE]
         self._notes += [note for note in lacking if note not in self._notes]
-        for declared in tables:
-            columns = self._columns(SCHEMA, declared.name) if declared.name not in ours else {}
-            if columns and self._is_made_here(declared, columns):
-                self._notes.append(f"{SCHEMA}._settings had lost {declared.name}: it is made anew from landing")
-            elif columns:
-                raise DestinationError(
-                    self._name,
-                    f"{SCHEMA}.{declared.name} is there already, and Tickhouse has not made it: nothing was changed",
-                    "Rename or drop it, or give the resource another `table`.",
-                )
-            before = applied.get(declared.name)
-            table = _in_order(declared, before)
-            if self._older and before and before["extension"] and self.extension and self._columns(SCHEMA, table.name):
-                self._chunks.find_gone(table.name, before["time"], before["key"])
-            with self._session.transaction():
-                before = self._mend(table, before, filled.get(table.name))
-                wanted = self._wanted(table, before)
-                if before != wanted or not self._columns(SCHEMA, table.name):
-                    self._apply(table, before, wanted)
-                emptied = before is not None and self._is_emptied(
-                    table.name, before, filled.get(table.name), filenodes.get(table.name)
-                )
-                if emptied:
-                    self._notes.append(f"{SCHEMA}.{table.name} was empty, though rows of it are landed: filled again")
-                    filled[table.name] = 0
-                self._catch_up(table, filled.get(table.name), cursors.get(table.name, 0), refill=emptied)
+        for table in tables:
+            self._keep(table, noted.get(table.name), cursors.get(table.name, 0))
+
+    def _keep(self, declared: Table, noted: Noted | None, cursor: int) -> None:
+        """Keep one table, whose landing table is at this cursor."""
+        if noted is None:
+            self._claim(declared)
+        kept = noted or Noted()
+        before = kept.settings
+        table = _in_order(declared, before)
+        if self._older and before and before["extension"] and self.extension and self._columns(SCHEMA, table.name):
+            self._chunks.find_gone(table.name, before["time"], before["key"])
+        with self._session.transaction():
+            before = self._mend(table, before, kept.filled)
+            wanted = self._wanted(table, before)
+            if before != wanted or not self._columns(SCHEMA, table.name):
+                self._apply(table, before, wanted)
+            filled = kept.filled
+            emptied = before is not None and self._is_emptied(table.name, before, filled, kept.filenode)
+            if emptied:
+                self._notes.append(f"{SCHEMA}.{table.name} was empty, though rows of it are landed: filled again")
+                filled = 0
+            self._catch_up(table, filled, cursor, refill=emptied)
+
+    def _claim(self, table: Table) -> None:
+        """Raise DestinationError where a table that is not in the books is there, and is a stranger's."""
+        columns = self._columns(SCHEMA, table.name)
+        if columns and not self._is_made_here(table, columns):
+            raise DestinationError(
+                self._name,
+                f"{SCHEMA}.{table.name} is there already, and Tickhouse has not made it: nothing was changed",
+                "Rename or drop it, or give the resource another `table`.",
+            )
+        if columns:
+            self._notes.append(f"{SCHEMA}._settings had lost {table.name}: it is made anew from landing")
 
     def forget_all_but(self, declared: Collection[str]) -> None:
         """Forget what was applied to tables that are not declared any more, and say so once."""
-        if not self._is_there():
+        if not self._books.schema_is_there():
             return
-        self._keep_books()
-        for (forgotten,) in self._session.execute(f"SELECT table_name FROM {SCHEMA}._settings {KEPT}"):
+        self._books.keep()
+        for forgotten in self._books.declared():
             if forgotten in declared:
                 continue
-            self._session.change(
-                f"UPDATE {SCHEMA}._settings SET settings = 'null', filled = NULL WHERE table_name = %s", [forgotten]
-            )
+            self._books.give_up(forgotten)
             self._notes.append(
                 f"no configured source declares {SCHEMA}.{forgotten} any more: it stays as it is, and is not filled "
                 "until one does. Drop it if it can go."
@@ -146,7 +139,7 @@ class Hypertables:
                     "the table, and candles there stay as they were. `engine replay` makes all of them anew."
                 )
         self._fill(table, incoming, "ctid DESC")
-        self._note_filled(table.name, seq)
+        self._books.note_filled(table.name, seq)
         if self.extension:
             self._chunks.note(table.name)
 
@@ -155,15 +148,15 @@ class Hypertables:
 
         The tables and candles themselves stay, with the views that people have on them, and their grants.
         """
-        if not self._is_there():
+        if not self._books.schema_is_there():
             return
         with self._session.transaction():
-            self._keep_books()
+            self._books.keep()
             self._session.execute(f"DELETE FROM {SCHEMA}._chunks")
-            for (table,) in self._session.execute(f"SELECT table_name FROM {SCHEMA}._settings {KEPT}"):
+            for table in self._books.declared():
                 if self._columns(SCHEMA, table):
                     self._session.execute(f"TRUNCATE {qualified(SCHEMA, table)}")
-            self._session.execute(f"UPDATE {SCHEMA}._settings SET filled = 0 {KEPT}")
+            self._books.note_empty()
 
     def refresh(self, tables: Sequence[Table]) -> None:
         """Bring the candles of these tables up to their rows: only where rows have changed since the last time.
@@ -260,17 +253,9 @@ class Hypertables:
                 time = identifier(table.timeseries.hypertable)
                 rows = f"(SELECT * FROM {rows} WHERE NOT {time} <@ {gone(table.name)}) AS loaded"
             self._fill(table, rows, f"{SEQ} DESC, {PLACE} DESC")
-        self._note_filled(table.name, cursor)
+        self._books.note_filled(table.name, cursor)
         if self.extension:
             self._chunks.note(table.name)
-
-    def _note_filled(self, table: str, seq: int) -> None:
-        file = f"pg_relation_filenode({_regclass(table)}::regclass)::bigint"
-        self._session.change(
-            f"UPDATE {SCHEMA}._settings SET filled = %s, filenode = {file}"
-            f" WHERE table_name = %s AND (filled, filenode) IS DISTINCT FROM (%s, {file})",
-            [seq, table, seq],
-        )
 
     def _wanted(self, table: Table, before: Mapping[str, Any] | None) -> dict[str, Any]:
         """What is to be applied; of community features, where they are not there, what is applied already."""
@@ -298,7 +283,6 @@ class Hypertables:
         }
 
     def _apply(self, table: Table, before: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> None:
-        target = qualified(SCHEMA, table.name)
         known = self._columns(SCHEMA, table.name)
         granted = grants(self._session, SCHEMA, self._relations(table.name))
         same = before is not None and all(before[part] == wanted[part] for part in ("key", "time", "extension"))
@@ -313,24 +297,13 @@ class Hypertables:
                 wanted = {**wanted, **NOTHING}
         before = before or {"chunk": wanted["chunk"], **NOTHING}
         if self.extension:
-            if before["chunk"] != wanted["chunk"]:
-                self._session.execute(
-                    f"SELECT set_chunk_time_interval({_regclass(table.name)}, {_seconds_sql(wanted['chunk'])})"
-                )
-            if before["compress_after"] != wanted["compress_after"]:
-                self._compress(table, target, wanted["compress_after"])
-            if before["retain"] != wanted["retain"]:
-                self._policy("retention", "drop_after", table.name, wanted["retain"])
+            series_policies.follow(self._session, table, before, wanted)
             self._candles.keep(before["candles"], wanted["candles"])
         there = self._relations(table.name)
         for name, grant in granted:
             if name in there:
                 self._session.execute(grant)
-        self._session.change(
-            f"INSERT INTO {SCHEMA}._settings (table_name, settings) VALUES (%s, %s)"
-            " ON CONFLICT (table_name) DO UPDATE SET settings = %s",
-            [table.name, json.dumps(wanted), json.dumps(wanted)],
-        )
+        self._books.note(table.name, wanted)
 
     def _make(self, table: Table) -> None:
         """Make the table anew and fill it from what is landed, in the order in which it was loaded."""
@@ -347,9 +320,10 @@ class Hypertables:
         execute(f"CREATE TABLE {target} (LIKE {qualified('landing', table.name)})")
         execute(f"ALTER TABLE {target} ADD PRIMARY KEY ({', '.join(map(identifier, key_of(table)))})")
         if self.extension:
+            chunk = series_policies.interval(int(series.chunk.total_seconds()))
             execute(
-                f"SELECT create_hypertable({_regclass(table.name)}, {literal(series.hypertable)},"
-                f" chunk_time_interval => {_interval(series.chunk)}, create_default_indexes => false)"
+                f"SELECT create_hypertable({literal(target)}, {literal(series.hypertable)},"
+                f" chunk_time_interval => {chunk}, create_default_indexes => false)"
             )
         self._fill(table, landed(table.name, "LEFT JOIN"), NEWEST_FIRST)
 
@@ -401,36 +375,6 @@ class Hypertables:
             if name not in known
         ]
 
-    def _compress(self, table: Table, target: str, after: int | None) -> None:
-        series = table.timeseries
-        assert series is not None  # noqa: S101
-        segments = ", ".join(identifier(name) for name in key_of(table) if name != series.hypertable)
-        if after is not None:
-            self._session.execute(
-                f"ALTER TABLE {target} SET (timescaledb.compress,"
-                f" timescaledb.compress_segmentby = {literal(segments)},"
-                f" timescaledb.compress_orderby = {literal(f'{identifier(series.hypertable)} DESC')})"
-            )
-        self._policy("compression", "compress_after", table.name, after)
-
-    def _policy(self, kind: str, word: str, table: str, after: int | None) -> None:
-        execute, target = self._session.execute, _regclass(table)
-        jobs = "timescaledb_information.jobs WHERE hypertable_schema = %s AND hypertable_name = %s AND proc_name = %s"
-        if execute(f"SELECT 1 FROM {jobs}", [SCHEMA, table, f"policy_{kind}"]):  # ours, or a person's own
-            execute(f"SELECT remove_{kind}_policy({target})")
-        if after is not None:
-            execute(f"SELECT add_{kind}_policy({target}, {word} => {_seconds_sql(after)})")
-
-    def _keep_books(self) -> None:
-        """Make what is remembered here, as far as it is missing."""
-        self._session.execute(SETTINGS)
-        self._session.execute(CHUNKS)
-        for table, columns in LATER.items():
-            known = self._columns(SCHEMA, table)
-            for name, what in columns.items():
-                if name not in known:
-                    self._session.execute(f"ALTER TABLE {SCHEMA}.{table} ADD COLUMN {name} {what}")
-
     def _is_made_here(self, table: Table, columns: Collection[str]) -> bool:
         """Whether a table that is not in the books has a hypertable's lineage and key: the books were lost."""
         key = self._session.execute(
@@ -441,17 +385,8 @@ class Hypertables:
         lineage = {column.name for column in LINEAGE_COLUMNS}
         return lineage <= set(columns) and {name for (name,) in key} == set(key_of(table))
 
-    def _is_there(self) -> bool:
-        return bool(self._session.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [SCHEMA]))
-
     def _columns(self, schema: str, table: str) -> dict[str, str]:
-        """Columns in order: name, type as PostgreSQL writes it."""
-        rows = self._session.execute(
-            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
-            " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-            [qualified(schema, table)],
-        )
-        return {str(name): str(data_type) for name, data_type in rows}
+        return columns_of(self._session, schema, table)
 
 
 def _in_order(table: Table, before: Mapping[str, Any] | None) -> Table:
@@ -463,15 +398,3 @@ def _in_order(table: Table, before: Mapping[str, Any] | None) -> Table:
 
 def _seconds(length: timedelta | None) -> int | None:
     return None if length is None else int(length.total_seconds())
-
-
-def _seconds_sql(seconds: int) -> str:
-    return f"INTERVAL '{seconds} seconds'"
-
-
-def _interval(length: timedelta) -> str:
-    return _seconds_sql(int(length.total_seconds()))
-
-
-def _regclass(name: str) -> str:
-    return literal(qualified(SCHEMA, name))

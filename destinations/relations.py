@@ -1,4 +1,4 @@
-"""What people have built on Tickhouse's tables in PostgreSQL: views stop a drop, grants can be put back."""
+"""Tables in PostgreSQL: their columns, and what people have built on them, which stops a drop or can be put back."""
 
 from __future__ import annotations
 
@@ -44,3 +44,13 @@ def grants(session: PostgresSession, schema: str, names: Sequence[str]) -> list[
         option = " WITH GRANT OPTION" if grantable else ""
         found.append((str(name), f"GRANT {what} ON {qualified(schema, name)} TO {whom}{option}"))
     return found
+
+
+def columns_of(session: PostgresSession, schema: str, table: str) -> dict[str, str]:
+    """Return the columns in order, name and type as PostgreSQL writes it; none where there is no such table."""
+    rows = session.execute(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        [qualified(schema, table)],
+    )
+    return {str(name): str(data_type) for name, data_type in rows}
