@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from destinations import DESTINATION_TYPES
 from engine.compose import typed_alike
@@ -176,10 +177,8 @@ class _Loader:
             self.silent = self._unset(resolved)
             return resolved.value
         webhook = resolved.value.get("webhook") if isinstance(resolved.value, dict) else None
-        if isinstance(webhook, str) and not WEBHOOK.match(webhook):
-            reason = "this is not the address of a webhook"
-            remedy = "Set an http(s) address, such as ${SLACK_WEBHOOK}; an empty variable sends nothing."
-            self.problems.append(self.document.problem((*path, "webhook"), reason, remedy))
+        if isinstance(webhook, str) and (wrong := wrong_webhook(webhook)):
+            self.problems.append(self.document.problem((*path, "webhook"), *wrong))
         return resolved.value
 
     def _strict(self, block: YamlValue, path: KeyPath) -> YamlValue:
@@ -291,6 +290,20 @@ class _Loader:
             return self.document.problem(path, error.reason, error.remedy or "Fix this source.", key=True)
         reason = (str(error) or type(error).__name__).splitlines()[0]
         return self.document.problem(path, reason, "Check this source's settings.", key=True)
+
+
+def wrong_webhook(address: str) -> tuple[str, str] | None:
+    """Return why an address cannot be a webhook's, and what to do. Who knows it can write there: it is a secret."""
+    try:
+        host = urlsplit(address).hostname
+    except ValueError:
+        host = None
+    if host is None or not WEBHOOK.match(address):
+        remedy = "Set an http(s) address, such as ${SLACK_WEBHOOK}; an empty variable sends nothing."
+        return "this is not the address of a webhook", remedy
+    if address.startswith("http:") and host not in {"127.0.0.1", "localhost", "::1"}:
+        return "http would show the webhook's address to the network", "Use https, or a relay on 127.0.0.1."
+    return None
 
 
 def with_mock(block: YamlValue) -> YamlValue:

@@ -151,7 +151,10 @@ class Notify(Strict):
     Without the variable that the webhook is read from there are no messages, and `engine validate` says so.
     """
 
-    webhook: str = Field(description="address that takes {text: ...}; write ${NAME}, never the address itself")
+    webhook: str = Field(
+        description="address that takes {text: ...}, https unless it is on this machine; write ${NAME}, never the"
+        " address itself"
+    )
     on: list[Literal["failure", "recovery", "lateness"]] = Field(
         default=["failure", "recovery", "lateness"], min_length=1, description="what to tell"
     )

@@ -416,6 +416,36 @@ def test_an_address_that_is_none_is_a_mistake_that_is_not_shown(told: ToldProjec
     assert SECRET not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("where", "right"),
+    [
+        ("https://hooks.example.com", True),
+        ("http://localhost:8065", True),
+        ("http://[::1]:8065", True),
+        ("http://127.0.0.1", True),
+        ("http://hooks.example.com", False),
+        ("http://10.0.0.7:8065", False),
+        ("http://127.0.0.1@hooks.example.com", False),
+        ("http://localhost.example.com", False),
+    ],
+)
+def test_its_address_is_shown_to_no_network(where: str, *, right: bool, told: ToldProject) -> None:
+    (told.folder / "webhook").write_text(f"{where}/{SECRET}")
+    if right:
+        assert told.project().notify is not None
+        return
+    with pytest.raises(ConfigError, match="http would show the webhook's address to the network") as error:
+        told.project()
+    assert "Use https, or a relay on 127.0.0.1." in str(error.value)
+    assert SECRET not in str(error.value)
+
+
+def test_an_address_that_cannot_be_read_is_none(told: ToldProject) -> None:
+    (told.folder / "webhook").write_text("http://[::1/x")
+    with pytest.raises(ConfigError, match="not the address of a webhook"):
+        told.project()
+
+
 def test_an_unknown_word_is_a_mistake_though_the_variable_is_missing(told: ToldProject) -> None:
     text = (told.folder / "pipelines.yaml").read_text()
     told.write(text.replace('WEBHOOK}"}', 'WEBHOOK}", on: [failures]}'))
