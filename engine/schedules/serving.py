@@ -149,7 +149,8 @@ class Serving:
             self.project = await asyncio.to_thread(self._load)
         except TickhouseError as error:
             self.unread = error.line
-            self._say(f"the edited {self.project.path.name} is not followed, and every run fails until then: {error}")
+            name = self.project.path.name
+            self._say(f"the edited {name} is not followed, and every run fails until then: {error.line}")
             return False
         self.unread = self._told_of = ""
         return True
@@ -160,7 +161,7 @@ class Serving:
         try:
             await self._register()
         except UsageError as error:
-            self._say(f"the edited {name} is not followed: {error}")
+            self._say(f"the edited {name} is not followed: {error.line}")
         except TickhouseError as error:
             if error.line != self._told_of:
                 self._say(f"the edited {name} is followed once Prefect's server takes it: {error.line}")
