@@ -8,11 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 STOP_SECONDS = 20.0
+ENDED = "Z"
+"""The state of a process that has ended and that nobody has asked about yet: it holds nothing any more."""
 MEMORY = ("-Xms64m", "-Xmx512m")
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto")
 """An optimising compiler, a parallel collector and counters in /tmp are for brokers that live longer."""
@@ -76,6 +80,29 @@ class Java:
     def tail(self, name: str) -> str:
         log = self.folder / f"{name}.log"
         return f"{log}:\n{log.read_text(errors='replace')[-4000:]}" if log.exists() else f"{log} is not there"
+
+
+def children(parent: int) -> list[int]:
+    """Processes that a process started, and that have not ended."""
+    return [pid for pid, (state, started_by) in _processes() if started_by == parent and state != ENDED]
+
+
+def gone(pids: Collection[int], seconds: float = STOP_SECONDS) -> bool:
+    """Wait until all of these processes have ended; whether they have."""
+    deadline = time.monotonic() + seconds
+    while any(pid in pids and state != ENDED for pid, (state, _) in _processes()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _processes() -> Iterator[tuple[int, tuple[str, int]]]:
+    """State and parent of every process, by its id."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+            yield int(entry.parent.name), (state, int(parent))
 
 
 def end(process: subprocess.Popen[bytes], how: signal.Signals) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from tests.kafka.processes import children
 from tests.schedules.prefect_api import until
 
 ENGINE = str(Path(sys.executable).with_name("engine"))
@@ -28,18 +29,6 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-def children(parent: int) -> list[int]:
-    """Processes that a process started."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(entry.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(entry.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 @dataclass(frozen=True)

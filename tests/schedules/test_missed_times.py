@@ -13,9 +13,10 @@ import pytest
 import requests
 
 from tests.faults.fake_api import Reply
+from tests.kafka.processes import children
 from tests.schedules.conftest import Shop, make
 from tests.schedules.prefect_api import PrefectApi, until
-from tests.schedules.served_project import ServedProject, Up, children, free_port
+from tests.schedules.served_project import ServedProject, Up, free_port
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.faults]
 Served = tuple[ServedProject, Up]

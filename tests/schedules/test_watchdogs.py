@@ -10,9 +10,10 @@ import pytest
 
 from tests.conformance.loopback_proxy import Proxy
 from tests.faults.fake_api import Reply
+from tests.kafka.processes import children
 from tests.schedules.conftest import QUIET, Shop, make, running
 from tests.schedules.prefect_api import PrefectApi, until
-from tests.schedules.served_project import SECRET, ServedProject, children
+from tests.schedules.served_project import SECRET, ServedProject
 
 pytestmark = pytest.mark.xdist_group("prefect")
 

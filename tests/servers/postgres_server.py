@@ -2,7 +2,7 @@
 
     with PostgresServer() as server:
         server.dsn("postgres")
-        server.kill()          # SIGKILL to the postmaster, as a power cut would
+        server.kill()          # SIGKILL to the postmaster and its children, as a power cut would
         server.restart()       # same port, same data
 
 PostgreSQL refuses to run as root: there, it runs as `nobody`, from a copy that `nobody` can read. The server does not
@@ -28,7 +28,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.kafka.processes import DIES_WITH_PARENT, Port, _starter, end
+from tests.kafka.processes import DIES_WITH_PARENT, Port, _starter, children, end, gone
 
 READY_SECONDS = 60.0
 SETTINGS = {
@@ -125,9 +125,15 @@ class PostgresServer:
         return f"postgresql://{who}@127.0.0.1:{port or self.port.number}/{database}"
 
     def kill(self) -> None:
-        """End the postmaster in mid-air; its children see it and end themselves."""
+        """End it in mid-air, all at once: a child that outlives the postmaster by a moment may still commit."""
         assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)  # from here on it starts no child
+        started = children(self.process.pid)
         end(self.process, signal.SIGKILL)
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert gone(started), "a killed server is still there"
         self.process = None
 
     def restart(self) -> None:

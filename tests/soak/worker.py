@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.kafka.processes import DIES_WITH_PARENT, _starter
+from tests.kafka.processes import DIES_WITH_PARENT, _starter, children
 from tests.schedules.prefect_api import until
-from tests.schedules.served_project import ENGINE, children
+from tests.schedules.served_project import ENGINE
 
 AGAIN_SECONDS = 1.0
 LOOK_SECONDS = 0.25
