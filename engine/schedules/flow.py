@@ -26,7 +26,7 @@ from engine.schedules.overdue import cover_overdue
 from engine.schedules.page import keep_page, outcome_line
 from engine.schedules.parent import when_orphaned
 from engine.schedules.tasks import RunLog, Tasks
-from engine.schedules.waiting import AGAIN_SECONDS, come_again
+from engine.schedules.waiting import AGAIN_SECONDS, come_again, in_place
 from engine.summary import log_end
 from engine.words import counted
 
@@ -83,8 +83,9 @@ def _run(pipeline: str, profile: str | None) -> State[Any]:
 
 def _run_project(project: Project, pipeline: str, redact: Redactor, log: Any) -> State[Any]:
     block = project.file.pipelines.get(pipeline)
-    tasks = Tasks(block or Pipeline(extract=["unknown"]), redact)
-    runner = Runner(project, RunLog(log, redact), steps=tasks)
+    block = block or Pipeline(extract=["unknown"])
+    tasks = Tasks(block, redact)
+    runner = Runner(project, RunLog(log, redact), wait_seconds=in_place(block.timeout_seconds), steps=tasks)
     when_orphaned(runner)
     run = _scheduled(log)
     try:

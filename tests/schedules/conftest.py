@@ -108,7 +108,7 @@ def make(folder: Path, url: str) -> ServedProject:
     project.pipeline("long", "slow", retries=0)
     project.pipeline("brief", "prompt", "lame", retries=0, timeout_seconds=6)
     project.pipeline("minutely", "calm", schedule="* * * * *", load=[])
-    project.pipeline("queued", "steady", schedule="0 0 * * *", load=[])
+    project.pipeline("queued", "steady", schedule="0 0 * * *", load=[], timeout_seconds=40)
     project.pipeline("edited", "edited", schedule="*/5 * * * *")
     project.write()
     return project
