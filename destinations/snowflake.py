@@ -159,7 +159,7 @@ class SnowflakeWarehouse(LandingWarehouse):
         """Do nothing: Snowflake keeps its own files in order."""
 
     def sqlmesh_connection(self) -> dict[str, Any]:
-        """Return what SQLMesh's gateway is made of (engine/model_snowflake.py)."""
+        """Return what SQLMesh's gateway is made of (engine/models/snowflake.py)."""
         return {"type": "snowflake", "settings": self._settings}
 
     def model_errors(self) -> tuple[type[Exception], ...]:

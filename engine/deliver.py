@@ -19,7 +19,7 @@ from engine.compose import Composed, every_table, pipelines_by_table
 from engine.config.models import FilesystemLake
 from engine.errors import EXIT_USAGE, DestinationError, LakeError, TickhouseError
 from engine.lake.at_once import at_once
-from engine.model_errors import ModelError
+from engine.models.errors import ModelError
 from engine.progress import Progress
 from engine.rebuilding import Rebuilding
 from engine.report import DestinationReport, TransformReport
@@ -221,7 +221,7 @@ class Delivery:
 
     def _transform(self, name: str, destination: Any, composed: Composed) -> TransformReport | None:
         """Run the models downstream of what this pipeline loads, then let readers see the result."""
-        from engine.transform import transform
+        from engine.models.transform import transform
 
         if not hasattr(destination, "sqlmesh_connection"):  # no warehouse: what is loaded is finished
             destination.publish()

@@ -262,8 +262,8 @@ def _sources(project: Project) -> Iterator[Finding]:
 def _catalogue(project: Project) -> Iterator[Finding]:
     """The words of dashboards and chatbot against the views that a warehouse has published."""
     from destinations import open_destination
+    from engine.models.semantic import COLUMNS, by_table, differences, load_catalogue, problems
     from engine.query import query
-    from engine.semantic import COLUMNS, by_table, differences, load_catalogue, problems
 
     folder = project.project_dir / "transforms" / "semantic"
     if not folder.is_dir():

@@ -25,13 +25,13 @@ from engine.errors import TickhouseError, UsageError
 from engine.extract import Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
+from engine.models.transform import warm_up
 from engine.notify.runs import telling
-from engine.plan import keep
+from engine.plan.plan import keep
 from engine.progress import Progress
 from engine.redact import Redactor
 from engine.report import STOPPED, DestinationReport, ResourceReport, RunReport, TransformReport
 from engine.steps import Outcome, Steps, Threads
-from engine.transform import warm_up
 from sources.assets import SOURCE as ASSETS
 from sources.protocol import Resource, SourceContext, Window
 

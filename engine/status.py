@@ -76,7 +76,7 @@ def status(project: Project) -> dict[str, Any]:
 def _checks(project: Project) -> list[dict[str, Any]]:
     """Of each warehouse how many checks passed the last time, and those that failed lately."""
     from destinations import open_destination
-    from engine.checks import last_checks, shown
+    from engine.models.checks import last_checks, shown
 
     found = []
     for name, settings in project.warehouses.items():

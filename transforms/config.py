@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from engine.plain_sqlmesh import configuration
+from engine.models.plain_sqlmesh import configuration
 
 config = configuration(Path(__file__).resolve().parents[1])

@@ -14,7 +14,7 @@ from engine.redact import visible
 
 if TYPE_CHECKING:
     from engine.config.project import Project
-    from engine.lineage import ColumnNode, TableNode
+    from engine.trace.lineage import ColumnNode, TableNode
 
 SHOWN = 110
 """Characters of an expression that a line shows; --json has all."""
@@ -30,8 +30,8 @@ def lineage(project: Project, target: str, as_json: bool) -> None:  # noqa: FBT0
     Reads the models' files only: no data is needed and nothing runs. `engine lineage
     marts.fct_transactions.net_amount` follows a column, `engine lineage marts.fct_transactions` the table.
     """
-    from engine import lineage as lines
-    from engine.model_graph import read_models
+    from engine.models.graph import read_models
+    from engine.trace import lineage as lines
 
     graph = read_models(project)
     model, column = lines.split_target(graph, target)
@@ -75,11 +75,11 @@ def trace(
     column=value. Keys are folded as the vault folds them.
     """
     from destinations import open_destination
-    from engine import trace_output
     from engine.compose import every_table
     from engine.lake.lake import open_lake
-    from engine.model_graph import read_models
-    from engine.trace import trace as follow
+    from engine.models.graph import read_models
+    from engine.trace import output as trace_output
+    from engine.trace.trace import trace as follow
 
     name = warehouse or next(iter(project.warehouses), "")
     if name not in project.warehouses:

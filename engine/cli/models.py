@@ -39,10 +39,10 @@ def plan(project: Project, pipeline: str | None, environment: str | None, as_jso
     Nothing is written. Exit 1 when the models could not be compared because a run is building them.
     """
     from engine.compose import compose
-    from engine.environments import environment_name
-    from engine.plan import changes_since, model_plans, never_ran, plan_document
-    from engine.plan_page import model_lines, page
-    from engine.semantic import check_catalogue
+    from engine.models.environments import environment_name
+    from engine.models.semantic import check_catalogue
+    from engine.plan.page import model_lines, page
+    from engine.plan.plan import changes_since, model_plans, never_ran, plan_document
 
     target = None if environment is None else environment_name(environment)
     if pipeline:
@@ -89,10 +89,10 @@ def apply(
     an environment differs from production, runs build production's models as they are, whatever the files say.
     """
     from destinations import open_destination
-    from engine.environments import apply as bring
-    from engine.environments import drop as remove
-    from engine.environments import environment_name
-    from engine.plan_page import applied
+    from engine.models.environments import apply as bring
+    from engine.models.environments import drop as remove
+    from engine.models.environments import environment_name
+    from engine.plan.page import applied
     from engine.progress import for_stream
 
     target = None if environment is None else environment_name(environment)
@@ -146,9 +146,9 @@ def apply(
 def diff(project: Project, environment: str, warehouse: str | None, rows: int, as_json: bool) -> None:  # noqa: FBT001
     """Compare the data of an environment's changed models with production's, by each model's grain."""
     from destinations import open_destination
-    from engine.data_diff import data_diff
-    from engine.environments import environment_name
-    from engine.plan_page import diff_lines
+    from engine.models.data_diff import data_diff
+    from engine.models.environments import environment_name
+    from engine.plan.page import diff_lines
 
     name = _warehouses(project, warehouse)[0]
     opened = open_destination(name, project.destinations[name], project.project_dir, project.data_dir)
@@ -160,7 +160,7 @@ def diff(project: Project, environment: str, warehouse: str | None, rows: int, a
 
 
 def _warehouses(project: Project, only: str | None) -> list[str]:
-    from engine.plan import model_warehouses
+    from engine.plan.plan import model_warehouses
 
     found = model_warehouses(project)
     if only is not None and only not in found:

@@ -48,7 +48,7 @@ def load(path: Path, profile: str | None) -> Project:
 
 def _with_profiles(error: NotPublishedError, project: Project) -> NotPublishedError:
     """Say which profile was asked, and which others something has landed in."""
-    from engine.plan import plan_file
+    from engine.plan.plan import plan_file
 
     folders = {name: project.project_dir / profile.data for name, profile in project.file.profiles.items()}
     also = [

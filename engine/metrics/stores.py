@@ -49,7 +49,7 @@ def in_lake(project: Project, topics: Mapping[tuple[str, str], Resource]) -> Lan
 def held(project: Project, name: str) -> Held:
     """Ask a destination. Raises TickhouseError. Nothing is opened that a run may have to wait for."""
     from destinations import open_destination
-    from engine.checks import last_checks
+    from engine.models.checks import last_checks
     from engine.status import freshness
 
     settings = project.destinations[name]

@@ -114,7 +114,7 @@ def test_models_are_fenced_behind_the_loads_of_other_machines(snowflake: Named, 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLMesh's own, while it is imported
 def test_sqlmesh_knows_its_tables_and_views_by_the_models_names(snowflake: Named) -> None:
     """In small letters, though they are in capitals there: else a lost state could not be built over what is there."""
-    from engine.model_snowflake import snowflake_gateway
+    from engine.models.snowflake import snowflake_gateway
 
     settings = snowflake("names")
     adapter = snowflake_gateway(settings).create_engine_adapter()

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from destinations import trino_lease
 from destinations.trino import TrinoWarehouse
 from destinations.trino_settings import TrinoSettings
-from engine.checks import last_checks
 from engine.errors import DestinationError, NotPublishedError
+from engine.models.checks import last_checks
 from engine.status import PACKAGES_ALONE
 from engine.table import Column
 from tests.conformance.landed_packages import NOON, PRICES, FolderLake, price_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.semantic import differences, load_catalogue
+from engine.models.semantic import differences, load_catalogue
 from tests.e2e.conftest import Demo
 from tests.e2e.engine_project import ROOT
 

@@ -48,7 +48,7 @@ def warm_up() -> None:
 
     for name in (
         "engine.cli",
-        "engine.transform",  # before SQLMesh: it sets SQLMesh's environment
+        "engine.models.transform",  # before SQLMesh: it sets SQLMesh's environment
         "engine.run",
         "engine.load",
         "engine.conform",

@@ -108,9 +108,9 @@ class Models:
         from destinations import open_destination
         from engine.compose import every_table
         from engine.lake.lake import open_lake
-        from engine.model_context import open_context, state_file
-        from engine.model_state import heal
-        from engine.transform import landing_tables, listening_console
+        from engine.models.context import open_context, state_file
+        from engine.models.state import heal
+        from engine.models.transform import landing_tables, listening_console
 
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="vault-"))
@@ -187,7 +187,7 @@ class Models:
         """Build what has arrived: every model, or the named ones and what they read."""
         from sqlmesh.utils import CompletionStatus
 
-        from engine.model_intervals import note_arrivals
+        from engine.models.intervals import note_arrivals
 
         if models is None and self._landed:  # as `engine run` selects: downstream of what has arrived
             models, arrived = [f"raw.{table}+" for table in sorted(self._landed)], set(self._landed)
@@ -204,7 +204,7 @@ class Models:
 
     def restate(self) -> None:
         """Restate every model that keeps rows, as a plan of SQLMesh can."""
-        from engine.model_intervals import note_arrivals
+        from engine.models.intervals import note_arrivals
 
         kept = [model.name for model in self.context.models.values() if model.kind.is_materialized]
         _, until = self.warehouse.begin_models()

@@ -32,7 +32,7 @@ class Built:
         from sqlmesh.core.snapshot import DeployabilityIndex
         from sqlmesh.core.snapshot.definition import parent_snapshots_by_name
 
-        from engine.checks import listen
+        from engine.models.checks import listen
 
         context = self.models.context
         known = {snapshot.snapshot_id: snapshot for snapshot in context.snapshots.values()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.semantic import COLUMNS, Catalogue, by_table, differences, load_catalogue, quoted
+from engine.models.semantic import COLUMNS, Catalogue, by_table, differences, load_catalogue, quoted
 from tests.vault.adapter import ROOT
 
 pytestmark = [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.data_diff import _grain
+from engine.models.data_diff import _grain
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # SQLMesh's own, while it is imported

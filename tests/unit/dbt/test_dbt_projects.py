@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from engine import dbt
 from engine.errors import UsageError
-from engine.transform import fingerprint
+from engine.models import dbt
+from engine.models.transform import fingerprint
 
-LOADED = "import sys, engine.transform; print([name for name in sys.modules if name.split('.')[0] == 'dbt'])"
+LOADED = "import sys, engine.models.transform; print([name for name in sys.modules if name.split('.')[0] == 'dbt'])"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLMesh's own, while it is imported
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from destinations.trino_session import explain
 from destinations.trino_settings import TrinoSettings
-from engine.model_trino import said_for_trino
+from engine.models.trino import said_for_trino
 
 KEYS = {"access_key": "open-word", "secret_key": "hush-word", "password": "hush-word", "scheme": "https"}
 

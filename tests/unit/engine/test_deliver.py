@@ -154,7 +154,7 @@ def test_an_unexpected_exception_of_the_models_leaves_the_load_as_it_is(project,
     def odd(*_args, **_kwargs):
         raise RuntimeError
 
-    monkeypatch.setattr("engine.transform.transform", odd)
+    monkeypatch.setattr("engine.models.transform.transform", odd)
     report = Runner(project, Silent()).run("one")
     assert [each.status for each in report.destinations] == ["loaded"]
     [transformed] = report.transforms
@@ -173,7 +173,7 @@ def test_lines_name_models_without_their_catalog_and_count_one_as_one(project, m
             self.say(step, text)
 
     said = io.StringIO()
-    monkeypatch.setattr("engine.transform.transform", one_model)
+    monkeypatch.setattr("engine.models.transform.transform", one_model)
     Runner(project, Updates(said, str)).run("one")
     lines = [line.partition("  [run ")[0] for line in said.getvalue().splitlines()]
     assert "  ... transform warehouse: stage.company" in lines

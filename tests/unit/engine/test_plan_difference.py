@@ -1,4 +1,4 @@
-from engine.plan import difference
+from engine.plan.plan import difference
 
 
 def test_equal_plans_have_no_difference():

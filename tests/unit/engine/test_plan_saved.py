@@ -1,6 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
-from engine.plan import save, saved
+from engine.plan.plan import save, saved
 
 
 def test_pipelines_that_end_together_each_save_a_whole_plan(tmp_path):

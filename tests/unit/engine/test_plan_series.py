@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from engine.plan_series import series_difference, series_parts
+from engine.plan.series import series_difference, series_parts
 from engine.table import Column, Table
 from engine.timeseries import TimeSeries
 

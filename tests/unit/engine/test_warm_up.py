@@ -9,7 +9,7 @@ import pytest
 
 CODE = """
 import sys, time, pandas
-from engine.transform import _build, warm_up
+from engine.models.transform import _build, warm_up
 warm_up()
 time.sleep({wait})
 try:

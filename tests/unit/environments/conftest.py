@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from destinations import open_destination
-from engine import environments
 from engine.config.load import load_project
-from engine.data_diff import data_diff
-from engine.model_plan import model_plan
+from engine.models import environments
+from engine.models.data_diff import data_diff
+from engine.models.plan import model_plan
 from engine.progress import Silent
 from engine.report import TransformReport
 from engine.run import Runner

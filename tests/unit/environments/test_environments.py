@@ -8,11 +8,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from engine.environments import environment_name
 from engine.errors import TickhouseError, UsageError
-from engine.model_errors import ModelError
-from engine.plan_page import model_lines
-from engine.transform import TransformError
+from engine.models.environments import environment_name
+from engine.models.errors import ModelError
+from engine.models.transform import TransformError
+from engine.plan.page import model_lines
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # SQLMesh's own, while it is imported

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.model_errors import ModelError
+from engine.models.errors import ModelError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # SQLMesh's own, while it is imported

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine.model_plan import _node
-from engine.model_reach import NEVER, Node, ends
+from engine.models.plan import _node
+from engine.models.reach import NEVER, Node, ends
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLMesh's own, while it is imported
 UNTIL = 1000

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engine.extract import extract
-from engine.plan import changes_since, keep, model_plans, never_ran, plan_document
-from engine.plan_page import page
+from engine.plan.page import page
+from engine.plan.plan import changes_since, keep, model_plans, never_ran, plan_document
 from engine.progress import Silent
 from engine.report import ResourceReport
 from engine.run import Runner
@@ -51,7 +51,7 @@ def test_more_calls_are_told_in_words(written: Any, monkeypatch: pytest.MonkeyPa
     def document(project: Any, only: str | None = None) -> dict[str, Any]:
         return {**plan_document(project, only), "calls": counted}
 
-    monkeypatch.setattr("engine.plan.plan_document", document)
+    monkeypatch.setattr("engine.plan.plan.plan_document", document)
     counted = calls(50, 50, 1500)
     keep(written.loaded, "daily")
     counted = calls(51, 51, 1530)
@@ -102,7 +102,7 @@ import sys
 from pathlib import Path
 from engine.config.load import load_project
 from engine.extract import extract
-from engine.plan import model_plans
+from engine.plan.plan import model_plans
 plans = model_plans(load_project(Path("pipelines.yaml"), env={}))
 print([plan["status"] for plan in plans], "sqlmesh" in sys.modules)
 """
@@ -132,7 +132,7 @@ def test_sqlmesh_is_asked_only_about_edits(project: Any, written: Any) -> None:
 def test_beside_a_run_that_builds_models_a_plan_says_so_in_one_line(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.planning.WAIT_SECONDS", 0.5)
+    monkeypatch.setattr("engine.models.planning.WAIT_SECONDS", 0.5)
     project.edit("marts.dear", "price >= 5", "price >= 4")
     holding = subprocess.Popen(
         [sys.executable, "-c", "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()",

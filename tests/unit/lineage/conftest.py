@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.model_graph import ModelGraph, read_models
+from engine.models.graph import ModelGraph, read_models
 from tests.unit.lineage.traced_project import Traced, deliveries
 from tests.vault.adapter import Models, project_at
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UsageError
-from engine.lineage import (
+from engine.models.graph import ModelGraph, read_models
+from engine.trace.lineage import (
     ColumnNode,
     column_lineage,
     landed_columns,
@@ -17,7 +18,6 @@ from engine.lineage import (
     split_target,
     table_lineage,
 )
-from engine.model_graph import ModelGraph, read_models
 from tests.vault.adapter import project_at
 
 pytestmark = [
@@ -73,7 +73,7 @@ def test_hub_satellite_and_ratio_are_followed(graph: ModelGraph) -> None:
 
 
 def test_every_column_of_every_model_is_made_of_columns_that_there_are(graph: ModelGraph) -> None:
-    from engine.lineage import _ColumnTree
+    from engine.trace.lineage import _ColumnTree
 
     tree, checked = _ColumnTree(graph), 0
     for model in graph:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from engine import trace_output
 from engine.errors import TickhouseError, UsageError
-from engine.trace import NoSuchRowError
+from engine.trace import output as trace_output
+from engine.trace.trace import NoSuchRowError
 from tests.unit.lineage.traced_project import DAYS, Traced
 
 FEED = "landing.raw_transaction_personal"

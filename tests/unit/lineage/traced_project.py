@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from destinations import open_destination
-from engine import trace_output
 from engine.compose import every_table
 from engine.lake.lake import open_lake
-from engine.model_graph import ModelGraph
-from engine.trace import Trace, trace
+from engine.models.graph import ModelGraph
+from engine.trace import output as trace_output
+from engine.trace.trace import Trace, trace
 
 DAYS = ("2024-05-01", "2024-05-02", "2024-05-03")
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
-import engine.transform  # noqa: F401 - before SQLMesh: it says that no workers are forked
+import engine.models.transform  # noqa: F401 - before SQLMesh: it says that no workers are forked
 
 TRANSFORMS = Path(__file__).parents[3] / "transforms"
 ENGINES = ("duckdb", "snowflake", "trino")

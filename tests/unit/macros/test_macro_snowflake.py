@@ -86,7 +86,7 @@ def test_the_models_call_only_checked_functions_and_all_of_them(models: dict[str
 def test_snowflake_can_read_all_of_it_once_its_names_are_in_capitals(models: dict[str, str]) -> None:
     import sqlglot
 
-    from engine.model_snowflake import in_capitals, text_in_capitals
+    from engine.models.snowflake import in_capitals, text_in_capitals
 
     assert {"transactions_complete of business.transaction", "replace_versions", "marts.dim_asset"} <= set(models)
     for name, sql in models.items():
@@ -103,7 +103,7 @@ def test_snowflake_can_read_all_of_it_once_its_names_are_in_capitals(models: dic
 
 
 def test_names_in_a_text_are_put_into_capitals_and_nothing_else() -> None:
-    from engine.model_snowflake import text_in_capitals
+    from engine.models.snowflake import text_in_capitals
 
     given = r"""MERGE INTO "db"."t" AS x /* "as it is" */ USING (SELECT 'say "so", it\'s', $$"q"$$ AS "a""b") AS o"""
     said = r"""MERGE INTO "DB"."T" AS x /* "as it is" */ USING (SELECT 'say "so", it\'s', $$"q"$$ AS "A""B") AS o"""

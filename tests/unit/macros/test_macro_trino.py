@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlglot
 
-from engine.model_trino import said_for_trino
+from engine.models.trino import said_for_trino
 from engine.sql import literal
 from tests.servers.trino_server import GROUP, TrinoServer
 from tests.unit.macros.engines import PROBES, Engines

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from engine.cli import cli
 from engine.errors import UsageError
-from engine.semantic import Catalogue, SemanticTable, columns_of, differences, load_catalogue, problems, quoted
-from engine.transform import fingerprint
+from engine.models.semantic import Catalogue, SemanticTable, columns_of, differences, load_catalogue, problems, quoted
+from engine.models.transform import fingerprint
 
 FOLDER = Path(__file__).parents[3] / "transforms" / "semantic"
 AMOUNT = {

@@ -13,7 +13,7 @@ import pytest
 
 from destinations import open_destination
 from engine.config.load import load_project
-from engine.model_plan import model_plan
+from engine.models.plan import model_plan
 from engine.progress import Silent
 from engine.report import RunReport, TransformReport
 from engine.run import Runner

@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from engine.models.transform import landing_tables
 from engine.table import Column, Table
-from engine.transform import landing_tables
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLMesh's own, while it is imported
 

@@ -1,8 +1,8 @@
-"""Which intervals are left to build: the arithmetic of engine.model_intervals."""
+"""Which intervals are left to build: the arithmetic of engine.models.intervals."""
 
 from __future__ import annotations
 
-from engine.model_intervals import unbuilt
+from engine.models.intervals import unbuilt
 
 CELL = 300_000
 

@@ -13,8 +13,8 @@ import duckdb
 import pytest
 
 from engine.errors import TickhouseError
-from engine.model_errors import ModelError
-from engine.model_state import heal
+from engine.models.errors import ModelError
+from engine.models.state import heal
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # SQLMesh's own, while it is imported

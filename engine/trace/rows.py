@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from engine.derivation import Reading
-from engine.trace_sql import Ask, Reader, rows_statement
+from engine.trace.derivation import Reading
+from engine.trace.sql import Ask, Reader, rows_statement
 
 if TYPE_CHECKING:
-    from engine.model_graph import Model, ModelGraph
+    from engine.models.graph import Model, ModelGraph
 
 COSTLY = 60
 """Nodes of an expression above which it is not compared where it need not be: exact quotients and hashes."""

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.environments import existing
 from engine.errors import TickhouseError
-from engine.model_graph import kept_by
-from engine.model_plan import PROD, Document, short
-from engine.planning import planning_context, published
+from engine.models.environments import existing
+from engine.models.graph import kept_by
+from engine.models.plan import PROD, Document, short
+from engine.models.planning import planning_context, published
 from engine.query_output import plain
 from engine.sql import identifier
 

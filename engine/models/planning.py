@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BusyError, TickhouseError
-from engine.model_errors import clear_model_errors
+from engine.models.errors import clear_model_errors
 from engine.sql import literal
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def planning_context(
     from sqlmesh.core.console import NoopConsole, set_console
     from sqlmesh.core.state_sync import EngineAdapterStateSync
 
-    from engine.dbt import with_dbt
-    from engine.model_context import sqlmesh_config, state_file
-    from engine.model_intervals import take_only_what_arrived
+    from engine.models.context import sqlmesh_config, state_file
+    from engine.models.dbt import with_dbt
+    from engine.models.intervals import take_only_what_arrived
 
     set_console(NoopConsole())
     logging.getLogger("sqlmesh").setLevel(logging.CRITICAL)

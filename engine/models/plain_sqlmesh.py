@@ -31,12 +31,12 @@ def configuration(project_dir: Path, arguments: Sequence[str] | None = None) -> 
     """
     from destinations import open_destination
     from engine.config.load import load_project
-    from engine.model_context import sqlmesh_config
-    from engine.model_intervals import take_only_what_arrived
-    from engine.model_promotion import promote_together
-    from engine.model_trino import speak_trino
-    from engine.plan import model_warehouses
-    from engine.planning import first_arrival, published
+    from engine.models.context import sqlmesh_config
+    from engine.models.intervals import take_only_what_arrived
+    from engine.models.planning import first_arrival, published
+    from engine.models.promotion import promote_together
+    from engine.models.trino import speak_trino
+    from engine.plan.plan import model_warehouses
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     project = load_project(project_dir / "pipelines.yaml")
@@ -64,7 +64,7 @@ def configuration(project_dir: Path, arguments: Sequence[str] | None = None) -> 
 
 def _require_dbt_projects(transforms: Path, words: Sequence[str]) -> None:
     """A plan that does not see every model would remove the others."""
-    from engine.dbt import dbt_projects
+    from engine.models.dbt import dbt_projects
 
     folders = [f"-p {path.relative_to(transforms.parent)}" for path in dbt_projects(transforms)]
     named = {Path(path).resolve() for word in words for path in glob.glob(word.removeprefix("--paths="))}  # noqa: PTH207 - as sqlmesh does
@@ -77,7 +77,7 @@ def _require_dbt_projects(transforms: Path, words: Sequence[str]) -> None:
 
 def _configure_dbt_projects(transforms: Path, native: Config) -> None:
     """Give the dbt projects that are named after transforms the same configuration, in place of a profile's."""
-    from engine.dbt import dbt_config, dbt_projects, with_dbt
+    from engine.models.dbt import dbt_config, dbt_projects, with_dbt
 
     if dbt_projects(transforms):
         with_dbt(transforms, native)  # says what is missing

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import TickhouseError
-from engine.model_state import opened
+from engine.models.state import opened
 
 if TYPE_CHECKING:
     from sqlmesh import Context

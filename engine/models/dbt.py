@@ -65,7 +65,7 @@ def dbt_config(project: Path, native: Config) -> Config:
     SQLMesh caches models by whole seconds and by a hash of this: the hash of the files tells edits of one second apart,
     and projects whose files have the same names.
     """
-    from engine.dbt_loader import project_loader
+    from engine.models.dbt_loader import project_loader
 
     files = hashlib.sha256(str(project.absolute()).encode())
     for path in sorted(project.rglob("*")):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from engine.errors import BusyError
-from engine.plan_series import PARTS, series_difference, series_parts
+from engine.plan.series import PARTS, series_difference, series_parts
 from engine.words import counted
 
 if TYPE_CHECKING:
@@ -140,12 +140,12 @@ def never_ran(project: Project) -> list[str]:
 
 
 def model_plans(project: Project, only: str | None = None, environment: str | None = None) -> list[Document]:
-    """The models' side for each warehouse that they run on: see engine.model_plan; `busy` where a run is building.
+    """The models' side for each warehouse that they run on: see engine.models.plan; `busy` where a run is building.
 
     SQLMesh is not imported when no pipeline runs models here, nor when no file has changed since the last run.
     """
     from destinations import open_destination
-    from engine.model_plan import PROD, model_plan
+    from engine.models.plan import PROD, model_plan
 
     plans, target = [], environment or PROD
     for name in model_warehouses(project, only):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.compose import every_table
 from engine.config.problems import did_you_mean
-from engine.model_errors import REMEDY, problem_in, reason_of
+from engine.models.errors import REMEDY, problem_in, reason_of
 from engine.table import LINEAGE_COLUMNS
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.dbt import with_dbt
-from engine.model_intervals import take_only_what_arrived
-from engine.model_promotion import promote_together
-from engine.model_snowflake import snowflake_gateway
-from engine.model_trino import speak_trino
+from engine.models.dbt import with_dbt
+from engine.models.intervals import take_only_what_arrived
+from engine.models.promotion import promote_together
+from engine.models.snowflake import snowflake_gateway
+from engine.models.trino import speak_trino
 
 if TYPE_CHECKING:
     from sqlmesh import Context

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import LakeError, TickhouseError
 from engine.sql import identifier, qualified
-from engine.trace_keys import Condition, Keys, table_types
-from engine.trace_rows import Found, Row, Walk, newest_first
-from engine.trace_sql import Reader
+from engine.trace.keys import Condition, Keys, table_types
+from engine.trace.rows import Found, Row, Walk, newest_first
+from engine.trace.sql import Reader
 
 if TYPE_CHECKING:
     from destinations.protocol import Warehouse
     from engine.lake.lake import Lake
     from engine.lake.package import Entry, Manifest
-    from engine.model_graph import Model, ModelGraph
+    from engine.models.graph import Model, ModelGraph
 
 CHECKED_BYTES = 256 << 20
 """Packages are read through as long as they are no more than this together."""

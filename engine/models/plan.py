@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
-from engine.model_errors import clear_model_errors
-from engine.model_mistakes import refuse_mistakes
-from engine.model_reach import Node, ends
-from engine.planning import EPOCH, arrivals, planning_context, published
+from engine.models.errors import clear_model_errors
+from engine.models.mistakes import refuse_mistakes
+from engine.models.planning import EPOCH, arrivals, planning_context, published
+from engine.models.reach import Node, ends
 from engine.sql import literal
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def model_plan(project: Project, name: str, warehouse: Warehouse, environment: s
 
 def _as_planned(project: Project, name: str) -> bool:
     """Whether the files are those that were last planned; then SQLMesh need not be asked."""
-    from engine.model_context import state_file
-    from engine.transform import Marker, fingerprint
+    from engine.models.context import state_file
+    from engine.models.transform import Marker, fingerprint
 
     planned = Marker(project, name).read().get("planned")
     return state_file(project, name).exists() and planned == fingerprint(project.project_dir / "transforms")
@@ -80,7 +80,7 @@ def draw(
     """
     from sqlmesh.utils.errors import NoChangesPlanError
 
-    from engine.model_intervals import note_arrivals
+    from engine.models.intervals import note_arrivals
 
     prod = context.state_reader.get_environment(PROD)
     current = {info.name: info for info in prod.snapshots} if prod else {}

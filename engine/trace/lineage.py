@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlglot import exp
 
-from engine.derivation import plain_name
 from engine.errors import UsageError
-from engine.model_graph import Model, ModelGraph
+from engine.models.graph import Model, ModelGraph
+from engine.trace.derivation import plain_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,18 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine.checks import Checks, failure, listen
 from engine.errors import TickhouseError, UsageError
 from engine.lake.lake import open_lake
 from engine.lost import loaded_columns
-from engine.model_context import open_context, state_file
-from engine.model_errors import clear_model_errors, failed_model
-from engine.model_migration import migrate
-from engine.model_mistakes import refuse_mistakes
-from engine.model_plan import NOTHING, PROD, Document, describe, draw, short
-from engine.model_state import heal, on_trial
-from engine.planning import arrivals
-from engine.transform import (
+from engine.models.checks import Checks, failure, listen
+from engine.models.context import open_context, state_file
+from engine.models.errors import clear_model_errors, failed_model
+from engine.models.migration import migrate
+from engine.models.mistakes import refuse_mistakes
+from engine.models.plan import NOTHING, PROD, Document, describe, draw, short
+from engine.models.planning import arrivals
+from engine.models.state import heal, on_trial
+from engine.models.transform import (
     BUILDING,
     BUILT,
     ONE_AT_A_TIME,
@@ -63,7 +63,7 @@ def environment_name(text: str) -> str:
 def apply(project: Project, name: str, warehouse: Warehouse, environment: str | None, say: Say) -> Document:
     """Bring an environment (None: production) of an open warehouse to the model files; return what was done.
 
-    The document is the plan (see engine.model_plan.describe) with `environment`, `built` (tables), `views`, `seconds`
+    The document is the plan (see engine.models.plan.describe) with `environment`, `built` (tables), `views`, `seconds`
     and `published`. Raises ModelError for a broken model, TransformError for one that fails.
     """
     if not (project.project_dir / "transforms").is_dir():

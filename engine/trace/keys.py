@@ -17,11 +17,11 @@ from sqlglot import exp
 
 from engine.errors import UsageError
 from engine.sql import identifier, qualified
-from engine.trace_rows import business_key
-from engine.trace_sql import Reader
+from engine.trace.rows import business_key
+from engine.trace.sql import Reader
 
 if TYPE_CHECKING:
-    from engine.model_graph import Model, ModelGraph
+    from engine.models.graph import Model, ModelGraph
 
 HASH = re.compile(r"[0-9a-f]{32}")
 TEXTS = ("VARCHAR", "TEXT")

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlglot import exp
 
 from engine.compose import every_table
-from engine.derivation import Reading, plain_name, readings
 from engine.errors import UsageError
-from engine.model_context import sqlmesh_config, state_folder
+from engine.models.context import sqlmesh_config, state_folder
 from engine.table import LINEAGE_COLUMNS
+from engine.trace.derivation import Reading, plain_name, readings
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -173,7 +173,7 @@ def _context(project: Project) -> Any:
     from sqlmesh.core.config import DuckDBConnectionConfig
     from sqlmesh.core.console import NoopConsole, set_console
 
-    from engine.dbt import with_dbt
+    from engine.models.dbt import with_dbt
 
     logging.getLogger("sqlmesh").setLevel(logging.ERROR)
     set_console(NoopConsole())

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlglot import exp
 
-from engine.derivation import Reading
 from engine.sql import identifier, qualified
+from engine.trace.derivation import Reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.dbt import PROFILE_FILE, PROJECT_FILE
+from engine.models.dbt import PROFILE_FILE, PROJECT_FILE
 
 if TYPE_CHECKING:
     from sqlmesh.core.loader import Loader

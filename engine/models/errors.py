@@ -126,7 +126,7 @@ def _yaml_place(error: Exception, project_dir: Path) -> tuple[Path, int | None] 
     """A YAML error names no file: it is the one that nobody can read."""
     import yaml
 
-    from engine.dbt import model_files
+    from engine.models.dbt import model_files
 
     if not any(hasattr(one, "problem_mark") for one in _chain(error)):
         return None

@@ -18,16 +18,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.checks import Checks, failure, listen
 from engine.compose import Composed
-from engine.dbt import model_files, notes
 from engine.errors import TickhouseError
-from engine.model_context import open_context, state_file, state_folder
-from engine.model_errors import ModelError, clear_model_errors, failed_model, reason_of
-from engine.model_intervals import note_arrivals, tables_are_made
-from engine.model_migration import migrate
-from engine.model_mistakes import refuse_mistakes
-from engine.model_state import forget, heal, on_trial, start_over
+from engine.models.checks import Checks, failure, listen
+from engine.models.context import open_context, state_file, state_folder
+from engine.models.dbt import model_files, notes
+from engine.models.errors import ModelError, clear_model_errors, failed_model, reason_of
+from engine.models.intervals import note_arrivals, tables_are_made
+from engine.models.migration import migrate
+from engine.models.mistakes import refuse_mistakes
+from engine.models.state import forget, heal, on_trial, start_over
 from engine.table import Column, DataType, Table
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from engine.query_output import plain
-from engine.trace import Trace, TracedPackage
-from engine.trace_rows import Found, Row
+from engine.trace.rows import Found, Row
+from engine.trace.trace import Trace, TracedPackage
 
 SHOWN_ROWS = 3
 """Traced rows that are written out for people; --json has all of them."""

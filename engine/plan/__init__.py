@@ -1,0 +1,1 @@
+"""`engine plan`: what the file and the models will do, and how an edit changes it."""
