@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
@@ -17,7 +17,7 @@ from tests.schedules.prefect_api import PrefectApi, until
 from tests.schedules.served_project import SECRET, ServedProject, Up, free_port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectApi]:
     """A server as `engine up` starts one."""
     folder, port = tmp_path_factory.mktemp("prefect"), free_port()
@@ -30,7 +30,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectApi]:
 QUIET = "quiet"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def silent(prefect: PrefectApi) -> str:
     """A run that began and has sent nothing since, under watchdogs with less patience; its id.
 
@@ -74,7 +74,7 @@ class Shop:
         return left.pop(0) if left else Reply([{"id": len(self.asked), "name": name}])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, str]]:
     """The API of the shared project, and its address."""
     answers = Shop()
@@ -82,7 +82,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, str]]
         yield answers, api.url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(
     tmp_path_factory: pytest.TempPathFactory, prefect: PrefectApi, shop: tuple[Shop, str], silent: str
 ) -> Iterator[tuple[ServedProject, Up]]:
@@ -95,7 +95,11 @@ def served(
 
 
 def make(folder: Path, url: str) -> ServedProject:
-    """Pipelines that tests share in any order: what a test leaves of one, another test does not read."""
+    """Pipelines that tests share in any order: what a test leaves of one, another test does not read.
+
+    None comes due by itself while tests run: a run in between would be counted, and would take what others need.
+    """
+    far = (datetime.now(UTC).hour + 12) % 24
     project = ServedProject(folder, url)
     local = project.document["profiles"]["local"]
     local["metrics"] = {"port": free_port()}
@@ -103,12 +107,12 @@ def make(folder: Path, url: str) -> ServedProject:
     for name in ("steady", "moody", "slow", "prompt", "lame", "calm", "edited"):
         key = {"type": "bearer", "token": "${SHOP_KEY}"}
         project.source(name, auth=key, limits={"per_minute": 6_000, "per_month": 1_000_000})
-    project.pipeline("plain", "steady", schedule="*/5 * * * *", tags=["money"])
+    project.pipeline("plain", "steady", schedule=f"*/5 {far} * * *", tags=["money"])
     project.pipeline("mixed", "steady", "moody", retries=2)
     project.pipeline("long", "slow", retries=0)
     project.pipeline("brief", "prompt", "lame", retries=0, timeout_seconds=6)
-    project.pipeline("minutely", "calm", schedule="* * * * *", load=[])
-    project.pipeline("queued", "steady", schedule="0 0 * * *", load=[], timeout_seconds=40)
-    project.pipeline("edited", "edited", schedule="*/5 * * * *")
+    project.pipeline("minutely", "calm", schedule=f"* {far} * * *", load=[])
+    project.pipeline("queued", "steady", schedule=f"0 {far} * * *", load=[], timeout_seconds=40)
+    project.pipeline("edited", "edited", schedule=f"*/5 {far} * * *")
     project.write()
     return project

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 import requests
@@ -137,9 +138,14 @@ def test_a_run_that_takes_too_long_is_stopped_and_what_was_landed_stays(
 
 
 @pytest.mark.chaos
-def test_a_schedule_fires_on_its_minute_by_itself(prefect: PrefectApi, served: Served) -> None:
-    assert served
-    runs = until(lambda: [run for run in prefect.begun("minutely") if run["end_time"]], bool, 100)
+def test_a_schedule_fires_on_its_minute_by_itself(prefect: PrefectApi, shop: tuple[Shop, str], tmp_path: Path) -> None:
+    project = ServedProject(tmp_path / "project", shop[1])
+    project.source("calm")
+    project.pipeline("punctual", "calm", schedule="* * * * *", load=[])
+    project.write()
+    with project.up(env={"PREFECT_API_URL": f"{prefect.address}/api"}) as up:
+        up.ready()
+        runs = until(lambda: [run for run in prefect.begun("punctual") if run["end_time"]], bool, 100)
     first = runs[0]
     assert first["auto_scheduled"]
     assert first["state_type"] == "COMPLETED", prefect.log(first["id"])

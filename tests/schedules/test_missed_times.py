@@ -77,7 +77,7 @@ def test_runs_that_come_due_together_are_one_run_beside_a_going_one(
     before = {run["id"] for run in prefect.begun("plain")}
     held = len(project.ids("raw_steady"))
     now = datetime.now(UTC)
-    prefect.make_due("plain", now - timedelta(hours=1), now, 12)
+    prefect.make_due("plain", now - DAY, now, 12)
     until(lambda: waiting(prefect, "plain"), lambda left: not left, 60)
     until(lambda: prefect.begun("plain"), lambda runs: all(run["end_time"] for run in runs), 60)
     begun = [run for run in prefect.begun("plain") if run["id"] not in before]
@@ -108,6 +108,8 @@ def test_o02_a_killed_server_and_a_killed_engine_up_leave_nothing_stuck(shop: tu
     answers, url = shop
     project, port = make(tmp_path / "project", url), free_port()
     project.pipeline("long", "slow", schedule="0 0 1 1 *", retries=0)
+    project.pipeline("minutely", "calm", schedule="* * * * *", load=[])
+    project.pipeline("plain", "steady", schedule="*/5 * * * *")
     project.write()
     env = {"SHOP_KEY": "a key"}
     prefect = PrefectApi(f"http://127.0.0.1:{port}")
