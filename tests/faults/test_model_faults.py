@@ -181,15 +181,15 @@ def test_events_and_arrivals_on_the_edge_of_an_interval(project: ModelProject, t
     for name, at in (("before", "2026-05-01T12:04:59.999999Z"), ("at", "2026-05-01T12:05:00Z")):
         project.price(name, "7", at)
     assert project.engine("run", "daily").code == 0
-    edges = {-1: "2036-01-01 12:05:00+00", 0: "2037-01-01 12:05:00+00", 1: "2038-01-01 12:05:00+00"}
-    for microseconds, edge in edges.items():
+    edge = datetime.now(UTC).replace(hour=12, minute=5, second=0, microsecond=0)
+    meant = {edge + timedelta(days=2 + apart, microseconds=apart) for apart in (-1, 0, 1)}  # ahead of the clock
+    for instant in sorted(meant):
         # the next package arrives a microsecond behind the fence
-        fence = f"TIMESTAMPTZ '{edge}' + to_microseconds({microseconds - 1})"
+        fence = f"TIMESTAMPTZ '{instant - timedelta(microseconds=1)}'"
         project.write(f"UPDATE landing._model_runs SET until = {fence}")
-        project.price(edge[:4], "8", f"2026-06-0{microseconds + 2}T12:05:00Z")
+        project.price(f"{instant:day %d}", "8", f"2026-06-{instant:%d}T12:05:00Z")
         assert project.engine("run", "daily").code == 0
     arrived = {row["arrived_at"] for row in project.query("SELECT arrived_at FROM landing._packages")}
-    meant = {datetime.fromisoformat(edge) + timedelta(microseconds=apart) for apart, edge in edges.items()}
     assert meant <= arrived, arrived
     assert len(project.prices()) == 6
     assert project.rebuilds_equal(tmp_path / "fresh") == []
