@@ -117,6 +117,7 @@ def two(tmp_path: Path, snowflake_port: int) -> Two:
     return Two(tmp_path, snowflake_port, "MODELS")
 
 
+@pytest.mark.chaos
 def test_both_warehouses_have_the_same_tables_whatever_ended_one_of_them(
     two: Two, snowflake_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

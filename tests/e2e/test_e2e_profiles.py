@@ -13,6 +13,8 @@ from sources.market_replay import Fault, MarketReplay
 from tests.conformance.s3_server import S3Server, s3_server
 from tests.e2e.engine_project import EngineProject, make_small, new_project
 
+pytestmark = pytest.mark.xdist_group("e2e-profiles")  # they share what one run has made
+
 LAKE = "    lake: {type: filesystem, path: .data/demo/lake}\n"
 WAREHOUSE = "    warehouse: {type: ducklake, path: .data/demo/warehouse}\n"
 REPLAY = "    market: replay\n"
@@ -51,7 +53,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.mark.parametrize("kind", ["duckdb", "csv", "s3"])
+@pytest.mark.parametrize("kind", ["duckdb", pytest.param("csv", marks=pytest.mark.chaos), "s3"])
 def test_the_same_marts(
     tmp_path: Path, still_market: MarketReplay, usual: dict[str, str], kind: str, request: pytest.FixtureRequest
 ) -> None:
@@ -78,7 +80,7 @@ def test_the_same_marts(
     assert project.engine("doctor", "--json").document()["ok"]
 
 
-@pytest.mark.parametrize("kind", ["ducklake", "duckdb"])
+@pytest.mark.parametrize("kind", ["ducklake", pytest.param("duckdb", marks=pytest.mark.chaos)])
 def test_queries_beside_a_run(tmp_path: Path, market: MarketReplay, kind: str) -> None:
     """A reader sees the last finished run while the next one goes on, then the next; never something between."""
     project = project_on(tmp_path / "project", market)

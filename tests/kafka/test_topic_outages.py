@@ -22,7 +22,7 @@ from tests.kafka.topic_project import TOPIC, TopicProject, orders
 from tests.kafka.topics import produce
 
 pytestmark = [pytest.mark.xdist_group(brokers.GROUP), pytest.mark.timeout(400)]
-REBALANCES = 25
+REBALANCES = 10
 MANY_REBALANCES = 100
 TOGETHER = 3
 BALANCED_SECONDS = 2.0

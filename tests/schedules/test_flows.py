@@ -30,7 +30,7 @@ def test_a_run_is_a_task_for_each_source_and_destination_and_leaves_a_page(prefe
     assert project.ids("raw_steady")
     page = prefect.pages("plain")[0]
     assert "| steady.raw\\_steady | raw\\_steady | 1 | 0 |" in page
-    assert "| warehouse | 1 |" in page or "| warehouse | 2 |" in page
+    assert re.search(r"\| warehouse \| [1-9]", page), page  # and what tests before this one landed
     asked = re.search(
         r"\| steady \| 1 \| (\d+) \| 1,000,000 \| ([\d,]+) \| [\d,]+ calls a month; the plan allows", page
     )
