@@ -72,10 +72,11 @@ class _Served:
         self._say = say
         self._settings: Where | None = None
         self._server: MetricsServer | None = None
+        self._said = ""
 
     def follow(self) -> None:
         settings = self._project().profile.metrics
-        if settings == self._settings:
+        if settings == self._settings and (settings is None or self._server is not None):
             return
         if self._server is not None:
             self._say("the metrics are no longer served where they were")
@@ -87,9 +88,13 @@ class _Served:
 
         try:
             self._server = serve(self._project, host=settings.host, port=settings.port)
-            self._say(f"metrics for Prometheus: http://{settings.host}:{self._server.port}/metrics")
-        except TickhouseError as error:
-            self._say(f"no metrics: {error.line}")
+        except TickhouseError as error:  # another process has the port, say: one tries again soon
+            said = f"no metrics: {error.line}"
+        else:
+            said = f"metrics for Prometheus: http://{settings.host}:{self._server.port}/metrics"
+        if said != self._said:
+            self._say(said)
+        self._said = said
 
     def close(self) -> None:
         server, self._server = self._server, None

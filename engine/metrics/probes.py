@@ -32,6 +32,7 @@ class Probe(Generic[Answer]):
         self._ask = ask
         self._refresh = refresh_seconds
         self._failed = False
+        self._expired = False
         self._asked_at: float | None = None
         self._thread: threading.Thread | None = None
 
@@ -46,14 +47,14 @@ class Probe(Generic[Answer]):
         """Ask again in the background, if the last answer is old and nobody is asking."""
         idle = self._thread is None or not self._thread.is_alive()
         old = min(self._refresh, REFRESH_SECONDS) if self._failed else self._refresh
-        if idle and (self._asked_at is None or time.monotonic() - self._asked_at >= old):
-            self._asked_at = time.monotonic()
+        if idle and (self._expired or self._asked_at is None or time.monotonic() - self._asked_at >= old):
+            self._asked_at, self._expired = time.monotonic(), False
             self._thread = threading.Thread(target=self._once, name=f"probe {self.name}", daemon=True)
             self._thread.start()
 
     def expire(self) -> None:
         """Take the answer for an old one: what it told has changed."""
-        self._asked_at = None
+        self._expired = True
 
     def wait(self, seconds: float) -> None:
         """Wait for an answer that is under way."""

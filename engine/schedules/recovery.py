@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelled, Crashed
 
+from engine.lateness import PUNCTUAL
 from engine.ledger import Ledger
 from engine.schedule import parse_schedule
 from engine.schedules.deployments import is_paused
@@ -71,12 +72,12 @@ def _owed(client: SyncPrefectClient, project: Project, pipeline: str, deployment
         return f"it missed {due:%Y-%m-%d %H:%M %Z}" if known.created and known.created < due else ""
     if _interrupted(last):
         return "its last run was interrupted"
-    return f"it missed {due:%Y-%m-%d %H:%M %Z}" if last.start_time < due else ""
+    return f"it missed {due:%Y-%m-%d %H:%M %Z}" if last.start_time + PUNCTUAL < due else ""
 
 
 def _ran_since(project: Project, pipeline: str, due: datetime) -> bool:
     standing = Ledger(project.data_dir).standing(pipeline)
-    return standing is not None and datetime.fromisoformat(standing.started_at) >= due
+    return standing is not None and datetime.fromisoformat(standing.started_at) + PUNCTUAL >= due
 
 
 def _interrupted(run: FlowRun) -> bool:

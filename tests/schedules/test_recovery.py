@@ -103,6 +103,20 @@ def test_a_run_that_somebody_cancelled_is_not_begun_again(
     assert restart(server, monkeypatch) == (["daily runs now: its last run was interrupted"] if again else [])
 
 
+@pytest.mark.parametrize(("early", "owed"), [(0.1, False), (10, True)])
+def test_a_run_that_began_a_moment_before_its_time_is_the_run_of_that_time(
+    monkeypatch: pytest.MonkeyPatch, *, early: float, owed: bool
+) -> None:
+    """Prefect starts some a tenth of a second early: a restart did those again, and said that they were missed."""
+    due = datetime(2026, 5, 1, 4, tzinfo=UTC)
+    server = Server().ran(timedelta(), StateType.COMPLETED)
+    server.last[0].start_time = due - timedelta(seconds=early)
+    monkeypatch.setattr(recovery, "parse_schedule", lambda _: SimpleNamespace(last_run=lambda *_: due))
+    monkeypatch.setattr(recovery, "overdue", lambda *_: [])
+    known: Any = server
+    assert bool(recovery._owed(known, PROJECT, "daily", uuid4())) is owed
+
+
 @pytest.mark.parametrize(("ago", "missed"), [(timedelta(0), False), (timedelta(days=2), True)])
 def test_a_run_that_the_server_has_forgotten_is_not_begun_again(
     ago: timedelta, *, missed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

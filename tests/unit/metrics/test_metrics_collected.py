@@ -220,6 +220,34 @@ def look(metrics: Metrics) -> None:
     metrics._destinations["warehouse"].wait(10)
 
 
+def test_what_leaves_the_newest_runs_is_no_load(shop: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("engine.metrics.collector.held", lambda *_: asked.append(1) or Held({}, (), None))
+    project = shop.project()
+    monkeypatch.setattr(type(project.destinations["warehouse"]), "answers_cost", True)
+    shop.run("timely")
+    metrics = Metrics(lambda: project)
+    look(metrics)
+    monkeypatch.setattr("engine.metrics.collector.NEWEST_RUNS", 0)
+    look(metrics)
+    assert len(asked) == 1
+
+
+def test_one_that_hangs_is_down_also_after_a_run_that_tried_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "OVERDUE_SECONDS", 0.05)
+    hangs = threading.Event()
+    probe = probes.Probe("it", lambda: hangs.wait(20))
+    probe.refresh()
+    time.sleep(0.1)
+    assert probe.up is False
+    probe.expire()
+    probe.refresh()
+    assert probe.up is False
+    hangs.set()
+    probe.wait(10)
+    assert probe.up
+
+
 def test_an_answer_that_failed_is_asked_for_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "REFRESH_SECONDS", 0.0)
     asked: list[int] = []

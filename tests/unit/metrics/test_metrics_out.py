@@ -44,6 +44,25 @@ def test_a_port_that_is_taken_is_said_and_keeps_nothing_from_running(shop: Small
         assert re.match(r"no metrics: .* Does another process serve them\?", said[0])
 
 
+def test_metrics_are_served_once_another_process_leaves_the_port(
+    shop: SmallProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.notify.lookout.EVERY_SECONDS", 0.05)
+    project, said = shop.project(), list[str]()
+    with serve(lambda: project, port=0) as server:
+        shop.write(SMALL.replace("    data: .data\n", f"    data: .data\n    metrics: {{port: {server.port}}}\n"))
+        edited = shop.project()
+        stays = attended(lambda: edited, said.append)
+        stays.__enter__()
+        time.sleep(0.3)
+        assert len(said) == 1, said
+    until = time.monotonic() + 10
+    while len(said) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    stays.__exit__(None, None, None)
+    assert said[1:] == [f"metrics for Prometheus: http://127.0.0.1:{server.port}/metrics"]
+
+
 def test_metrics_are_off_unless_the_profile_wants_them(shop: SmallProject) -> None:
     said: list[str] = []
     before = threading.active_count()
