@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ from engine.notify.webhook import ANSWER_SECONDS, CONNECT_SECONDS
 if TYPE_CHECKING:
     from engine.config.project import Project
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Last:
@@ -30,11 +33,14 @@ class Last:
 
 
 def note_sent(project: Project, why: str, now: datetime) -> None:
-    """Keep how a message went. Raises OSError."""
+    """Keep how a message went; on a disk that is full one goes without."""
     before = last(project)
     since = before.since if before is not None and before.why == why else now
     kept = {"address": _address(project), "at": now.isoformat(), "why": why, "since": since.isoformat()}
-    replace(_path(project), json.dumps(kept))
+    try:
+        replace(_path(project), json.dumps(kept))
+    except OSError:
+        log.info("nobody noted how the last message went", exc_info=True)
 
 
 def last(project: Project) -> Last | None:

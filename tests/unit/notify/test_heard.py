@@ -57,6 +57,13 @@ def test_a_webhook_that_refuses_is_shown_until_it_takes_a_message(told: ToldProj
     assert len(webhook.texts) == 1, "to ask the host tells nobody anything"
 
 
+def test_a_message_whose_record_cannot_be_written_is_told_once(told: ToldProject, webhook: Webhook) -> None:
+    (told.data / "state" / "last-message.new").mkdir(parents=True)
+    for minutes in (0, 5):
+        assert tell_run(told.project(), failed("daily", "timeseries"), NOON + timedelta(minutes=minutes)) == []
+    assert len(webhook.texts) == 1
+
+
 def test_another_address_has_another_record(told: ToldProject, webhook: Webhook) -> None:
     webhook.status = 404
     tell_run(told.project(), failed("daily", "timeseries"), NOON)
