@@ -112,7 +112,7 @@ class Serving:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if time.monotonic() - asked >= PAUSES_SECONDS:
-                await self._ask_paused()
+                behind = await self._ask_paused() or behind
                 asked = time.monotonic()
             at = modified(self.project.path)
             if at != self._read:
@@ -121,7 +121,8 @@ class Serving:
             if behind:
                 behind = not await self._take_edit()
 
-    async def _ask_paused(self) -> None:
+    async def _ask_paused(self) -> bool:
+        """Note what is paused; whether a deployment is gone from the server."""
         names = {deployment: pipeline for pipeline, deployment in self._ids.items()}
         try:
             async with get_client() as client:  # no thread: while the server is away, an end need not wait for it
@@ -130,10 +131,15 @@ class Serving:
                 )
         except Exception:  # the server is away, say: one asks again soon
             log.info("nobody asked what is paused", exc_info=True)
-            return
-        now = {names[one.id]: is_paused(one) for one in found}
+            return False
+        now = {names[one.id]: is_paused(one) for one in found if one.id in names}
         if any(stopped != (name in self.paused) for name, stopped in now.items()):
             await asyncio.to_thread(self._note_paused, now)
+        gone = sorted(set(names.values()) - now.keys())
+        if gone:
+            instead = f"pause it there, or take it out of {self.project.path.name}"
+            self._say(f"{', '.join(gone)} was deleted on Prefect's page, and is deployed again: {instead}")
+        return bool(gone)
 
     def _note_paused(self, found: Mapping[str, bool]) -> None:
         try:
@@ -162,11 +168,13 @@ class Serving:
             await self._register()
         except UsageError as error:
             self._say(f"the edited {name} is not followed: {error.line}")
-        except TickhouseError as error:
-            if error.line != self._told_of:
-                self._say(f"the edited {name} is followed once Prefect's server takes it: {error.line}")
-            self._told_of = error.line
+        except Exception as error:  # the server is away, or somebody changes there what is just being changed here
+            why = error.line if isinstance(error, TickhouseError) else f"unexpected {type(error).__name__}: {error}"
+            if why != self._told_of:
+                self._say(f"{name} as it is now is followed once Prefect's server takes it: {why}")
+            self._told_of = why
             return False
         else:
-            self._say(f"{name} was edited: its schedules are as it says now")
+            self._told_of = ""
+            self._say(f"the schedules are as {name} says now")
         return True

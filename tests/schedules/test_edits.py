@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Self
+from uuid import uuid4
 
 import pytest
 
@@ -28,6 +30,7 @@ class Followed:
     def __init__(self, shop: SmallProject, patch: pytest.MonkeyPatch) -> None:
         self.said: list[str] = []
         self.away = False
+        self.odd = False
         self.taken: list[list[str]] = []
         path = shop.folder / "pipelines.yaml"
         patch.setattr(serving, "LOOK_SECONDS", 0.05)
@@ -38,6 +41,8 @@ class Followed:
     async def register(self) -> dict[str, Any]:
         if self.away:
             raise TickhouseError("the server is away")
+        if self.odd:
+            raise KeyError("a deployment that went between two questions")
         self.taken.append(list(self.serving.project.file.pipelines))
         return {}
 
@@ -61,7 +66,7 @@ def test_a_broken_edit_is_known_until_it_is_mended(shop: SmallProject, monkeypat
         assert "\n" not in followed.serving.unread
         assert list(followed.serving.project.file.pipelines) == ["land", "daily"]
         shop.write(text.replace("  daily:", "  nightly:"))
-        await followed.says("pipelines.yaml was edited")
+        await followed.says("the schedules are as pipelines.yaml says now")
         assert followed.serving.unread == ""
         following.cancel()
 
@@ -82,12 +87,60 @@ def test_a_broken_edit_is_noticed_while_the_server_is_away(shop: SmallProject, m
         await followed.says("every run fails until then: ")
         assert followed.serving.unread
         followed.away = False
-        await followed.says("was edited")
+        await followed.says("the schedules are as pipelines.yaml says now")
         following.cancel()
 
     asyncio.run(edit())
     assert followed.taken == [["land", "nightly"]], "the file as it was read last"
     assert sum("is away" in line for line in followed.said) == 1
+
+
+def test_an_unexpected_error_ends_no_following(shop: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = Followed(shop, monkeypatch)
+    text = (shop.folder / "pipelines.yaml").read_text()
+    followed.odd = True
+
+    async def edit() -> None:
+        following = asyncio.create_task(followed.serving._follow())
+        shop.write(text.replace("  daily:", "  nightly:"))
+        await followed.says("unexpected KeyError: 'a deployment that went between two questions'")
+        followed.odd = False
+        await followed.says("the schedules are as pipelines.yaml says now")
+        following.cancel()
+
+    asyncio.run(edit())
+    assert followed.taken == [["land", "nightly"]]
+
+
+def test_a_deployment_that_somebody_deleted_is_made_again(shop: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = Followed(shop, monkeypatch)
+    followed.serving._ids = {"land": uuid4(), "daily": uuid4()}
+    monkeypatch.setattr(serving, "PAUSES_SECONDS", 0.0)
+    monkeypatch.setattr(serving, "is_paused", lambda _: False)
+    left = SimpleNamespace(id=followed.serving._ids["daily"])
+
+    class Server:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def read_deployments(self, **_: object) -> list[SimpleNamespace]:
+            return [left]
+
+    monkeypatch.setattr(serving, "get_client", Server)
+
+    async def look() -> None:
+        following = asyncio.create_task(followed.serving._follow())
+        await followed.says(
+            "land was deleted on Prefect's page, and is deployed again: pause it there, or take it out of"
+        )
+        await followed.says("the schedules are as pipelines.yaml says now")
+        following.cancel()
+
+    asyncio.run(look())
+    assert followed.taken[0] == ["land", "daily"]
 
 
 def test_an_edit_of_the_variables_is_an_edit(shop: SmallProject) -> None:
