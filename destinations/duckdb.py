@@ -57,19 +57,6 @@ class DuckdbWarehouse(EmbeddedWarehouse):
 
     kind = "duckdb"
 
-    def __init__(
-        self,
-        name: str,
-        path: Path,
-        data_dir: Path,
-        *,
-        wait_seconds: float = LOCK_WAIT_SECONDS,
-        waiting: Callable[[str], None] | None = None,
-    ) -> None:
-        """Keep the warehouse in file `path`; wait at most `wait_seconds` for another writer, saying so by `waiting`."""
-        super().__init__(name, path, data_dir, wait_seconds=wait_seconds, waiting=waiting)
-        self._pointer = self._beside("published.json")
-
     def __enter__(self) -> Self:
         """Take the writer's lock, open the file; make it if it is missing."""
         import duckdb
@@ -168,6 +155,10 @@ class DuckdbWarehouse(EmbeddedWarehouse):
         """Bytes of the file, what was not yet merged into it, and the published copies."""
         with self._clear_errors():
             return sum(path.stat().st_size for path in self.path.parent.glob(f"{self.path.name}*"))
+
+    @property
+    def _pointer(self) -> Path:
+        return self._beside("published.json")
 
     @property
     def _lock(self) -> Path:

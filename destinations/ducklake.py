@@ -60,22 +60,6 @@ class DucklakeWarehouse(EmbeddedWarehouse):
 
     kind = "ducklake"
 
-    def __init__(
-        self,
-        name: str,
-        path: Path,
-        data_dir: Path,
-        *,
-        wait_seconds: float = LOCK_WAIT_SECONDS,
-        waiting: Callable[[str], None] | None = None,
-    ) -> None:
-        """Keep the warehouse in folder `path`; wait `wait_seconds` for another writer, saying so by `waiting`."""
-        super().__init__(name, path, data_dir, wait_seconds=wait_seconds, waiting=waiting)
-        self._catalog = self.path / "catalog.sqlite"
-        self._data = self.path / "data"
-        self._intent = self.path / "loading.json"
-        self._published = self.path / "published.json"
-
     def __enter__(self) -> Self:
         """Take the writer's lock, create what is missing, remove what a killed load left."""
         with ExitStack() as stack, self._clear_errors():
@@ -196,6 +180,22 @@ class DucklakeWarehouse(EmbeddedWarehouse):
             sizes = "sum(file_size_bytes + delete_file_size_bytes)"
             found = connection.execute(f"SELECT {sizes} FROM ducklake_table_info(current_database())").fetchone()
             return int(found[0] or 0 if found else 0) + self._catalog.stat().st_size
+
+    @property
+    def _catalog(self) -> Path:
+        return self.path / "catalog.sqlite"
+
+    @property
+    def _data(self) -> Path:
+        return self.path / "data"
+
+    @property
+    def _intent(self) -> Path:
+        return self.path / "loading.json"
+
+    @property
+    def _published(self) -> Path:
+        return self.path / "published.json"
 
     @property
     def _lock(self) -> Path:

@@ -129,7 +129,7 @@ class Metrics(Collector):
         """Ask a destination anew, however seldom it is asked, after a run that has loaded it: then it is awake."""
         for name, probe in self._destinations.items():
             loaded = next((run.run_id for run in newest if _loads(run, name)), "")
-            if loaded and loaded != self._loaded.setdefault(name, loaded):
+            if loaded and loaded != self._loaded.get(name):
                 self._loaded[name] = loaded
                 probe.expire()
 

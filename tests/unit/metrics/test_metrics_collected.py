@@ -214,6 +214,18 @@ def test_a_destination_whose_answers_are_billed_is_asked_after_loads(
         assert len(asked) == again
 
 
+def test_the_first_load_of_all_is_asked_about_too(shop: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("engine.metrics.collector.held", lambda *_: asked.append(1) or Held({}, (), None))
+    project = shop.project()
+    monkeypatch.setattr(type(project.destinations["warehouse"]), "answers_cost", True)
+    metrics = Metrics(lambda: project)
+    look(metrics)
+    shop.run("timely")
+    look(metrics)
+    assert len(asked) == 2
+
+
 def look(metrics: Metrics) -> None:
     metrics._found_at = None  # as if the time had passed for which figures are kept
     list(metrics.collect())
