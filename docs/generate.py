@@ -51,8 +51,10 @@ METRICS_NOTES = """\
 A `source`, `resource`, `destination` or `warehouse` has its name in pipelines.yaml; `target` is SOURCE.RESOURCE where
 `step` is `extract`, else a destination; `partition` is a topic's. `tickhouse_runs_total` has `status` `ok`, `partial`
 (what succeeded is landed and loaded), `failed`, `stopped` (it was told to) and `died`, which is counted when the next
-run of the pipeline begins. A metric without a value is left out: that of a run that never was, of a size that a
-destination does not tell (Trino, Snowflake), of a quota that the file does not give.
+run of the pipeline begins. What a run did is counted when it ends; of one that was killed, what it had done up to a
+second before. Its requests to an API are among the month's quota at once. A metric without a value is left out: that of
+a run that never was, of a size that a destination does not tell (Trino, Snowflake), of a quota that the file does not
+give.
 
 Of the topics of the demo's mock broker, which ends with its run, the lag is what the last run left unread.
 """

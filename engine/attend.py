@@ -46,15 +46,19 @@ def attended(
     served.follow()
     ended = threading.Event()
 
-    def look() -> None:
-        while not ended.wait(EVERY_SECONDS):
+    def watch() -> None:
+        look = lookout.look_for_dead  # before a next run hides them; what is late is just about to be made up for
+        while True:
             try:
                 served.follow()
-                told.follow(lookout.look())
+                told.follow(look())
             except Exception:  # a ledger that is locked or broken, say: one looks again soon
                 log.info("nobody looked for late runs", exc_info=True)
+            look = lookout.look
+            if ended.wait(EVERY_SECONDS):
+                return
 
-    thread = threading.Thread(target=look, name="lookout", daemon=True)
+    thread = threading.Thread(target=watch, name="lookout", daemon=True)
     thread.start()
     try:
         yield

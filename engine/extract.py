@@ -21,6 +21,7 @@ from engine.backfill import mark_window, tell_missed
 from engine.errors import EXIT_USAGE, LakeConflictError, TickhouseError
 from engine.progress import Progress
 from engine.report import STOPPED, ResourceReport
+from engine.under_way import UnderWay
 from engine.words import counted
 from sources.protocol import Resource, SetAside, SourceContext
 
@@ -44,7 +45,7 @@ class Extraction:
     """What every extraction of a run shares."""
 
     lake: Lake
-    run_id: str
+    under_way: UnderWay
     context: SourceContext
     progress: Progress
     stop: threading.Event
@@ -54,10 +55,16 @@ def extract(extraction: Extraction, source: str, resource: Resource) -> Resource
     """Land what the resource has to give; never raises: a failure is in the report, and nothing of it is landed."""
     simulated = resource.simulated or (resource.calls is not None and extraction.context.replay_url is not None)
     report = ResourceReport(source, resource.name, resource.table.name, simulated=simulated)
+    with extraction.under_way.resource(report):
+        _extract(extraction, source, resource, report)
+    return report
+
+
+def _extract(extraction: Extraction, source: str, resource: Resource, report: ResourceReport) -> None:
     step = f"extract {source}.{resource.name}"
     if extraction.stop.is_set():
         report.status, report.error, report.remedy = "failed", STOPPED, AGAIN
-        return report
+        return
     started = time.monotonic()
     extraction.progress.begin(step)
     try:
@@ -74,7 +81,6 @@ def extract(extraction: Extraction, source: str, resource: Resource) -> Resource
     report.seconds = round(time.monotonic() - started, 3)
     figures = {"rows": report.rows, "quarantined": report.quarantined, "bytes": report.bytes, "seconds": report.seconds}
     extraction.progress.end(step, _sentence(report), ok=report.error is None, **figures)
-    return report
 
 
 def _land_again(extraction: Extraction, source: str, resource: Resource, report: ResourceReport, step: str) -> None:
@@ -91,7 +97,7 @@ def _land_again(extraction: Extraction, source: str, resource: Resource, report:
 def _land(extraction: Extraction, source: str, resource: Resource, report: ResourceReport, step: str) -> None:
     from engine.lake.lake import new_load_id
 
-    lake, run_id = extraction.lake, extraction.run_id
+    lake, run_id = extraction.lake, extraction.under_way.run_id
     table = resource.table
     state, since_seq = lake.state(source, resource.name, table.name)
     before = copy.deepcopy(state)
@@ -213,6 +219,7 @@ def _context(extraction: Extraction, report: ResourceReport, step: str, missed: 
         with counting:
             report.requests += 1
             report.retries += again
+        extraction.under_way.moved()
 
     def lag(partitions: Mapping[int, int]) -> None:
         report.lag = {str(partition): messages for partition, messages in partitions.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 from engine.errors import TickhouseError
 from engine.totals import Labels, totals_of
 
+LEDGER = "runs.sqlite"
 KEEP_RUNS = 500
 """Runs remembered for each pipeline, and those on which its standing rests, however old they are."""
 KEEP_DAYS = 62
@@ -74,16 +76,17 @@ class Ledger:
 
     def __init__(self, data_dir: Path) -> None:
         """Open nothing yet: the file is made at the first write."""
-        self._path = data_dir / "state" / "runs.sqlite"
+        self._path = data_dir / "state" / LEDGER
 
     def start(self, run_id: str, pipeline: str, at: datetime, *, backfill: bool = False) -> None:
         """Note that a run has begun, under the pipeline's lock: one that is still noted as running has died."""
         with self._connect() as db:
-            died = db.execute(
-                "UPDATE runs SET status = 'died' WHERE pipeline = ? AND status = 'running'", (pipeline,)
-            ).rowcount
-            if died:
-                _add(db, dict.fromkeys(totals_of(pipeline, "died", {}), float(died)))
+            died = "pipeline = ? AND status = 'running'"
+            for began, report in db.execute(
+                f"SELECT started_at, report FROM runs WHERE {died}", (pipeline,)
+            ).fetchall():
+                _count(db, pipeline, "died", json.loads(report), datetime.fromisoformat(began))
+            db.execute(f"UPDATE runs SET status = 'died' WHERE {died}", (pipeline,))
             db.execute(
                 "INSERT INTO runs (run_id, pipeline, started_at, status, report) VALUES (?, ?, ?, 'running', '{}')",
                 (run_id, pipeline, at.isoformat()),
@@ -91,17 +94,31 @@ class Ledger:
             if backfill:
                 db.execute("INSERT INTO backfills VALUES (?)", (run_id,))
 
-    def finish(self, run_id: str, at: datetime, status: str, report: dict[str, Any]) -> None:
-        """Note how a run ended, and forget the oldest runs of its pipeline."""
+    def note(self, run_id: str, report: Mapping[str, Any]) -> None:
+        """Note what a run that is under way has done so far: that is what counts of it if it dies."""
         with self._connect() as db:
             db.execute(
-                "UPDATE runs SET ended_at = ?, status = ?, report = ? WHERE run_id = ?",
-                (at.isoformat(), status, json.dumps(report), run_id),
+                "UPDATE runs SET report = ? WHERE run_id = ? AND status = 'running'", (json.dumps(report), run_id)
             )
-            for (pipeline,) in db.execute("SELECT pipeline FROM runs WHERE run_id = ?", (run_id,)).fetchall():
-                _add(db, totals_of(pipeline, status, report))
+
+    def finish(self, run_id: str, at: datetime, status: str, report: Mapping[str, Any]) -> None:
+        """Note how a run ended, once, and forget the oldest runs of its pipeline."""
+        with self._connect() as db:
+            ended = db.execute(
+                "UPDATE runs SET ended_at = ?, status = ?, report = ? WHERE run_id = ? AND ended_at IS NULL "
+                "RETURNING pipeline",
+                (at.isoformat(), status, json.dumps(report), run_id),
+            ).fetchall()
+            for (pipeline,) in ended:
+                _count(db, pipeline, status, report, at)
                 _forget(db, pipeline)
-            _add_requests(db, at, report)
+
+    def leave(self, at: datetime, why: str) -> None:
+        """Note that runs which this ledger takes for under way are not, as far as anybody here will ever know."""
+        with self._connect() as db:
+            left = db.execute("SELECT run_id, report FROM runs WHERE status = 'running'").fetchall()
+        for run_id, report in left:
+            self.finish(run_id, at, "stopped", {**json.loads(report), "failures": [why]})
 
     def last(self, pipeline: str | None = None, limit: int = 20) -> list[RunRecord]:
         """Return the newest runs, newest first."""
@@ -195,15 +212,19 @@ class Ledger:
         return {(name, tuple(sorted(json.loads(labels).items()))): value for name, labels, value in rows}
 
     def requests_since(self, day: date) -> dict[str, int]:
-        """Return how many requests each source was sent from a day (UTC) on."""
+        """Return how many requests each source was sent from a day (UTC) on, by runs under way too."""
         if not self._path.exists():
             return {}
         with self._connect() as db:
-            return dict(
-                db.execute(
-                    "SELECT source, sum(requests) FROM requests WHERE day >= ? GROUP BY source", (day.isoformat(),)
-                ).fetchall()
-            )
+            sent = db.execute("SELECT source, requests FROM requests WHERE day >= ?", (day.isoformat(),)).fetchall()
+            for (report,) in db.execute(
+                "SELECT report FROM runs WHERE status = 'running' AND started_at >= ?", (day.isoformat(),)
+            ):
+                sent += _requests(json.loads(report))
+        found: Counter[str] = Counter()
+        for source, requests in sent:
+            found[source] += requests
+        return dict(found)
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
@@ -242,11 +263,16 @@ def _add(db: sqlite3.Connection, increments: Mapping[tuple[str, Labels], float])
     )
 
 
-def _add_requests(db: sqlite3.Connection, at: datetime, report: Mapping[str, Any]) -> None:
-    """Count a run's requests on the day (UTC) it ended."""
+def _count(db: sqlite3.Connection, pipeline: str, status: str, report: Mapping[str, Any], at: datetime) -> None:
+    """Count what a run did; its requests on the day (UTC) it ended, or died: then, that it began."""
+    _add(db, totals_of(pipeline, status, report))
     day = at.astimezone(UTC).date()
     db.executemany(
         "INSERT INTO requests VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
-        [(r["source"], day.isoformat(), r["requests"]) for r in report.get("resources", ()) if r["requests"]],
+        [(source, day.isoformat(), requests) for source, requests in _requests(report)],
     )
     db.execute("DELETE FROM requests WHERE day < ?", ((day - timedelta(days=KEEP_DAYS)).isoformat(),))
+
+
+def _requests(report: Mapping[str, Any]) -> list[tuple[str, int]]:
+    return [(r["source"], r["requests"]) for r in report.get("resources", ()) if r["requests"]]

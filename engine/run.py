@@ -32,6 +32,7 @@ from engine.progress import Progress
 from engine.redact import Redactor
 from engine.report import STOPPED, DestinationReport, ResourceReport, RunReport, TransformReport
 from engine.steps import Outcome, Steps, Threads
+from engine.under_way import UnderWay
 from sources.assets import SOURCE as ASSETS
 from sources.protocol import Resource, SourceContext, Window
 
@@ -95,8 +96,8 @@ class Runner:
     def backfill(self, pipeline: str, start: datetime, end: datetime) -> RunReport:
         """Extract a past range in windows; a repeated call goes on behind the last window that was landed."""
 
-        def windows(composed: Composed, lake: Lake, run_id: str) -> list[ResourceReport]:
-            return self._extract_windows(composed, lake, run_id, start, end)
+        def windows(composed: Composed, lake: Lake, under_way: UnderWay) -> list[ResourceReport]:
+            return self._extract_windows(composed, lake, under_way, start, end)
 
         return self._run_composed(compose(self.project, pipeline), windows, f"{start.isoformat()}/{end.isoformat()}")
 
@@ -106,7 +107,7 @@ class Runner:
         tables = every_table(self.project)
         composed = Composed("replay", [], wanted, [], transform=True, on=[], skipped=[], only=tables, rebuild=True)
 
-        def nothing(_composed: Composed, _lake: Lake, _run_id: str) -> list[ResourceReport]:
+        def nothing(_composed: Composed, _lake: Lake, _under_way: UnderWay) -> list[ResourceReport]:
             return []
 
         return self._run_composed(composed, nothing)
@@ -139,7 +140,7 @@ class Runner:
     def _run_composed(
         self,
         composed: Composed,
-        extraction: Callable[[Composed, Lake, str], list[ResourceReport]],
+        extraction: Callable[[Composed, Lake, UnderWay], list[ResourceReport]],
         backfill: str | None = None,
     ) -> RunReport:
         pipeline = composed.pipeline
@@ -164,30 +165,32 @@ class Runner:
             self._replay_url = self._market(stack, composed)
             report.notes += self._topics(composed)
             ledger.start(run_id, pipeline, started, backfill=backfill is not None)
-            stack.enter_context(self._ends_when_told(ledger, run_id))
+            redactor = Redactor(self.project.secrets)
+            under_way = UnderWay(ledger, report, redactor)
+            stack.enter_context(self._ends_when_told(under_way))
             scrub = lake.scrub(SCRUBBED)
             report.errors += [str(problem) for problem in scrub.problems]
             self._sound = scrub.sound
             report.simulated = self._replay_url is not None
-            report.resources = extraction(composed, lake, run_id)
+            report.resources = extraction(composed, lake, under_way)
             if self.stop.is_set():
                 report.errors.append(STOPPED_LINE)
             else:
-                self._load_and_transform(composed, lake, report)
+                self._load_and_transform(composed, lake, report, under_way)
             if report.status != "failed" and not composed.rebuild:
                 keep(self.project, pipeline)
             report.ended_at = datetime.now(UTC).isoformat(timespec="seconds")
-            secretless = Redactor(self.project.secrets).tree(report.as_json())
-            ledger.finish(run_id, datetime.now(UTC), "stopped" if report.stopped else report.status, secretless)
+            status = "stopped" if report.stopped else report.status
+            ledger.finish(run_id, datetime.now(UTC), status, redactor.tree(report.as_json()))
         return report
 
     @contextmanager
-    def _ends_when_told(self, ledger: Ledger, run_id: str) -> Iterator[None]:
+    def _ends_when_told(self, under_way: UnderWay) -> Iterator[None]:
         """Have a run that leaves in mid-step, because it was told to end, noted as stopped: it has not died."""
 
         def note() -> None:
             with suppress(TickhouseError):
-                ledger.finish(run_id, datetime.now(UTC), "stopped", {"failures": [STOPPED_LINE]})
+                under_way.end("stopped", STOPPED_LINE)
 
         self._note_stopped = note
         try:
@@ -250,7 +253,7 @@ class Runner:
             deployment=hashlib.sha256(f"{self.project.profile.lake}|{self._data_dir}".encode()).hexdigest()[:12],
         )
 
-    def _extract_all(self, composed: Composed, lake: Lake, run_id: str) -> list[ResourceReport]:
+    def _extract_all(self, composed: Composed, lake: Lake, under_way: UnderWay) -> list[ResourceReport]:
         warm = threading.Event()
         if not (composed.transform and (self.project.project_dir / "transforms").is_dir()):
             warm.set()
@@ -261,7 +264,7 @@ class Runner:
 
         def one_source(source: str) -> Outcome[list[ResourceReport]]:
             """Extract what this run has not landed yet: after a failure it may be called again."""
-            extraction = Extraction(lake, run_id, self._context(), self.progress, self.stop)
+            extraction = Extraction(lake, under_way, self._context(), self.progress, self.stop)
             for at, resource in enumerate(by_source[source]):
                 earlier = done.get((source, at))
                 if earlier is None or (earlier.status == "failed" and earlier.retry):
@@ -291,13 +294,13 @@ class Runner:
         return Outcome(reports, "; ".join(dict.fromkeys(report.error or "failed" for report in failed)), retry=again)
 
     def _extract_windows(
-        self, composed: Composed, lake: Lake, run_id: str, start: datetime, end: datetime
+        self, composed: Composed, lake: Lake, under_way: UnderWay, start: datetime, end: datetime
     ) -> list[ResourceReport]:
         name = f"{start.isoformat()}/{end.isoformat()}"
         reports = []
         for source, resource in composed.resources:
             if source == ASSETS:
-                extraction = Extraction(lake, run_id, self._context(), self.progress, self.stop)
+                extraction = Extraction(lake, under_way, self._context(), self.progress, self.stop)
                 reports.append(extract(extraction, source, resource))
                 continue
             windows: Sequence[Window] = ()
@@ -310,13 +313,13 @@ class Runner:
                 reports[-1].notices.append(f"{source}.{resource.name}: {why}")
             for window in windows:
                 context = self._context(window, name)
-                report = extract(Extraction(lake, run_id, context, self.progress, self.stop), source, resource)
+                report = extract(Extraction(lake, under_way, context, self.progress, self.stop), source, resource)
                 reports.append(report)
                 if report.status == "failed":
                     break
         return reports
 
-    def _load_and_transform(self, composed: Composed, lake: Lake, report: RunReport) -> None:
+    def _load_and_transform(self, composed: Composed, lake: Lake, report: RunReport, under_way: UnderWay) -> None:
         if not composed.destinations:
             return
         delivery = Delivery(
@@ -334,6 +337,7 @@ class Runner:
             """Deliver what has not been: after a failure it may be called again."""
             loaded, transformed = delivery.to(name)
             before[name] = loaded = loaded.after(before[name]) if name in before else loaded
+            under_way.loaded(loaded, transformed)
             failures = list(loaded.errors)
             again = bool(failures) and loaded.retry
             if transformed is not None and transformed.status == "failed":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,15 @@ from engine.backup import snapshot
 from engine.backup.take import lake_in, lake_of
 from engine.errors import UsageError
 from engine.lake.causes import named
+from engine.ledger import LEDGER, Ledger
 from engine.locks import AGAIN, hold
 from engine.progress import Progress
 from engine.words import counted
 
 if TYPE_CHECKING:
     from engine.config.project import Project
+
+UNDER_WAY = "this run was under way when the backup was made: how it ended is not in the backup"
 
 
 @dataclass
@@ -68,5 +72,7 @@ def restore(project: Project, folder: Path, progress: Progress) -> RestoreReport
                 report.newer[table] = ours.seq - theirs.seq
             progress.end(step, counted(packages, "package"))
         report.state, report.state_kept = snapshot.put_back(*found, project.data_dir / "state")
+        if LEDGER in report.state:
+            Ledger(project.data_dir).leave(datetime.fromisoformat(found[1].made_at), UNDER_WAY)
     report.project_differs = snapshot.differing(found[1], project.project_dir)
     return report

@@ -159,6 +159,8 @@ class AssetResolver:
             with (self.project_dir / name).open("rb") as stream:
                 data = stream.read(MAX_FILE_BYTES + 1)
             content = data.decode("utf-8-sig")
+            if "\0" in content:
+                raise ValueError(name)
         except OSError as error:
             reason = f"the assets file {name!r} cannot be read: {error.strerror or error}"
             self._add(path, reason, "Check the path; it starts at the folder of pipelines.yaml.")

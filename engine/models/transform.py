@@ -86,7 +86,7 @@ def transform(
     }
     # the tables always: two pipelines of one selection would take each other's cursors for their own
     key = (" ".join(composed.select) or "downstream") + ":" + ",".join(sorted(table.name for table in composed.tables))
-    before = noted_of(marker, warehouse, state_file(project, name), warn)
+    before = noted_of(marker, warehouse, state_file(project, name), warn, from_lake=composed.rebuild)
     if before.get(key) == now and not composed.rebuild:
         return 0
     arrivals = warehouse.begin_models()
@@ -133,18 +133,25 @@ def transform(
 
 
 def noted_of(
-    marker: Marker, warehouse: Warehouse, state: Path, warn: Callable[[str], None] = log.warning
+    marker: Marker,
+    warehouse: Warehouse,
+    state: Path,
+    warn: Callable[[str], None] = log.warning,
+    *,
+    from_lake: bool = False,
 ) -> dict[str, Any]:
-    """Return what the marker says of this warehouse; what was noted about another one is put aside first."""
+    """Return what the marker says of this warehouse; what was noted about another one is put aside first.
+
+    `from_lake`: every table has just been loaded from the lake, which a new warehouse wants.
+    """
     noted, identity = marker.read(), warehouse.identity()
     if noted.get("warehouse") == identity:
         return noted
     if "warehouse" in noted:
         forget(state)
-        warn(
-            "the warehouse is another one than before: every model is built anew, from the tables of this pipeline "
-            "alone (`engine replay` loads all others from the lake)"
-        )
+        some = "the tables of this pipeline alone (`engine replay` loads all others from the lake)"
+        every = "all that the lake has" if from_lake else some
+        warn(f"the warehouse is another one than before: every model is built anew, from {every}")
         noted = {}
     noted["warehouse"] = identity
     marker.write(noted)  # before the models: a first plan that is killed leaves a state of this warehouse

@@ -46,14 +46,22 @@ class Lookout:
             if not block.schedule:
                 wrong += tell(project, pipeline, {}, set[str]().__contains__, now)  # what a run could not tell
                 continue
-            broken = {}
-            if state.died:
-                broken[f"run of {pipeline}"] = _died(state)
+            broken = _broken_by_death(pipeline, state)
             late = _late(project, ledger, pipeline, state, now)
             if late:
                 broken[f"{SCHEDULE}{pipeline}"] = late
             seen = set() if ledger.paused_since(pipeline) else {f"{SCHEDULE}{pipeline}"}
             wrong += tell(project, pipeline, broken, seen.__contains__, now)
+        return wrong
+
+    def look_for_dead(self, now: datetime | None = None) -> list[str]:
+        """Tell of runs that died, as with the machine, and return what went wrong with telling."""
+        project = self._project()
+        wrong: list[str] = []
+        for pipeline, block in project.file.pipelines.items() if project.notify is not None else ():
+            if block.schedule:
+                died = _broken_by_death(pipeline, state_of(project, Ledger(project.data_dir), pipeline))
+                wrong += tell(project, pipeline, died, set[str]().__contains__, now or datetime.now(UTC))
         return wrong
 
     def _look_at_the_file(self, project: Project, now: datetime) -> list[str]:
@@ -85,9 +93,12 @@ def _late(project: Project, ledger: Ledger, pipeline: str, state: State, now: da
     )
 
 
-def _died(state: State) -> str:
+def _broken_by_death(pipeline: str, state: State) -> dict[str, str]:
+    if not state.died:
+        return {}
     began = state.standing.started_at if state.standing else ""
-    return (
+    why = (
         f"the run that began at {began[:16].replace('T', ' ')} UTC died before it ended (killed, out of memory, a "
         "restart?) — Nothing that was landed is lost; the next run goes on from there."
     )
+    return {f"run of {pipeline}": why}

@@ -7,9 +7,10 @@ with a pipeline.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,8 +18,13 @@ from pathlib import Path
 from engine.locks import AGAIN, hold
 from engine.notify.webhook import WHOLE_SECONDS
 
+log = logging.getLogger(__name__)
 LOCK_SECONDS = 6 * WHOLE_SECONDS
 """How long one waits for others that are telling something: a slow webhook takes each WHOLE_SECONDS."""
+
+ROOM_BYTES = 65_536
+_UNWRITTEN: dict[Path, str] = {}
+"""What this process could not write, by path: what was told is not told again for that."""
 
 
 @dataclass(slots=True)
@@ -51,15 +57,18 @@ class Memory:
         """Tell again after `remind`."""
         self._path = data_dir / "state" / "notified.json"
         self._lock = data_dir / "locks" / "notify.lock"
+        self._room = data_dir / "state" / "notified.room"
         self._remind = remind
 
     @contextmanager
     def change(self, broken: Mapping[str, str], works: Callable[[str], bool], now: datetime) -> Iterator[Change]:
         """Give what changes with what is broken now (key: why) and what `works` again; keep it when the block ends.
 
-        Raises BusyError, OSError.
+        Where it cannot be kept, this process keeps it. Raises BusyError.
         """
-        if not broken and not self._path.exists():
+        if not broken:
+            self._save_room()
+        if not broken and not self._path.exists() and self._path not in _UNWRITTEN:
             yield Change()
             return
         with hold(self._lock, "telling people", wait_seconds=LOCK_SECONDS, remedy=AGAIN):
@@ -101,7 +110,7 @@ class Memory:
 
     def _read(self) -> list[Broken]:
         try:
-            rows = json.loads(self._path.read_text(encoding="utf-8"))
+            rows = json.loads(_UNWRITTEN.get(self._path) or self._path.read_text(encoding="utf-8"))
             return [
                 Broken(row["key"], row["why"], _instant(row["since"]), row["told_at"] and _instant(row["told_at"]))
                 for row in rows
@@ -112,15 +121,37 @@ class Memory:
             return []
 
     def _write(self, things: Iterable[Broken]) -> None:
-        replace(self._path, json.dumps([asdict(thing) for thing in things], default=_text))
+        text = json.dumps([asdict(thing) for thing in things], default=_text)
+        try:
+            if self._path.exists() and self._path.read_text(encoding="utf-8") == text:
+                return  # nothing to write, which a full disk would refuse
+            try:
+                replace(self._path, text)
+            except OSError:
+                self._room.unlink(missing_ok=True)
+                replace(self._path, text)
+            _UNWRITTEN.pop(self._path, None)
+        except OSError:
+            log.info("what was told could not be noted", exc_info=True)
+            _UNWRITTEN[self._path] = text
+
+    def _save_room(self) -> None:
+        """Have some room on the disk to give up when it is full: that is a thing to tell, and to tell once."""
+        with suppress(OSError):
+            if not self._room.exists():
+                replace(self._room, "\n" * ROOM_BYTES)
 
 
 def replace(path: Path, text: str) -> None:
     """Write a small file in one step: who reads it never sees half of it. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)  # noqa: PTH105 - Path.replace is the same, os names what happens
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, path)  # noqa: PTH105 - Path.replace is the same, os names what happens
+    except OSError:
+        scratch.unlink(missing_ok=True)  # on a full disk, half of it
+        raise
 
 
 def _instant(text: str) -> datetime:

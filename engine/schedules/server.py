@@ -20,7 +20,10 @@ from engine.schedules.settings import HOST
 START_SECONDS = 90.0
 STOP_SECONDS = 8.0
 LOOK_SECONDS = 0.5
-AGAIN_SECONDS = 2.0
+AGAIN_SECONDS, LONGEST_SECONDS = 2.0, 30.0
+"""Between two starts of a server that does not stay; twice as long each time."""
+STAYS_SECONDS = 60.0
+"""One that has run for so long does stay."""
 LOG_BYTES = 10_000_000
 MODULE = "engine.schedules.server_process"
 
@@ -91,13 +94,29 @@ class LocalServer:
             time.sleep(LOOK_SECONDS)
 
     def _watch(self) -> None:
+        """Start it again when it has ended: later and later while it does not stay, and each reason is said once."""
+        pause, said, began = AGAIN_SECONDS, "", time.monotonic()
         while not self._ending.wait(LOOK_SECONDS):
             bound(self._log)
-            if self._process is not None and self._process.poll() is not None and not self._ending.is_set():
-                self._say(f"Prefect's server ended by itself; it is started again (its log: {self._log})")
-                self._ending.wait(AGAIN_SECONDS)
-                if not self._ending.is_set():
+            stays = time.monotonic() - began > STAYS_SECONDS
+            if self._process is None or self._process.poll() is None:
+                if stays:
+                    pause, said = AGAIN_SECONDS, ""
+                continue
+            why = f"Prefect's server ended by itself; it is started again (its log: {self._log})"
+            if is_taken(self._port):
+                why = f"port {self._port} of {HOST} is taken: Prefect's server is started again once it is free"
+            else:
+                began = time.monotonic()
+                try:
                     self._spawn()
+                except OSError as error:  # a full disk, say
+                    why = f"Prefect's server cannot be started, which is tried again: {error}"
+            if why != said:
+                self._say(why)
+            said = why
+            self._ending.wait(pause)
+            pause = min(2 * pause, LONGEST_SECONDS)
 
     def _answers(self) -> bool:
         try:

@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from engine.lake.lake import open_lake
+from engine.ledger import Ledger
 from tests.faults.many_packages import fill_lake
 from tests.faults.small_project import SmallProject, clear, small_project
 
@@ -45,6 +47,8 @@ def test_the_whole_machine_is_lost(shop: SmallProject, tmp_path: Path) -> None:
     for number in (1, 2):
         shop.orders(number)
         assert shop.run().failures == []
+        if number == 2:  # another machine's, say, or one that the backup was made beside
+            Ledger(shop.data).start("20260101T000000-ffff", "daily", datetime.now(UTC))
         done = shop.engine("backup", str(backup))
         assert done.returncode == 0, done.stderr
         assert ("3 packages new" if number == 1 else "1 package new") in done.stdout  # assets and notes come once
@@ -54,6 +58,10 @@ def test_the_whole_machine_is_lost(shop: SmallProject, tmp_path: Path) -> None:
     assert restored.returncode == 0, restored.stderr
     assert "4 packages put back" in restored.stdout
     assert "runs.sqlite" in restored.stdout
+    standing = shop.engine("status").stdout
+    assert "stopped" in standing
+    assert "died" not in standing
+    assert "how it ended is not in the backup" in standing
     shop.orders(3)
     again = shop.engine("run", "daily")
     assert again.returncode == 0, again.stderr

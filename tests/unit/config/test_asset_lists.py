@@ -138,6 +138,8 @@ def test_a_bad_header(folder: Path, refused: Callable[..., str]) -> None:
     assert "the column name 'Bad Column' is not allowed" in refused()
     (folder / "assets.csv").write_bytes(b"\xff\xfe")
     assert "the assets file 'assets.csv' is not UTF-8 text" in refused()
+    (folder / "assets.csv").write_bytes(bytes(100))
+    assert "the assets file 'assets.csv' is not UTF-8 text" in refused()
     (folder / "assets.csv").write_text(f'{HEADER}\n"x')
     assert "not CSV: unexpected end of data" in refused()
 

@@ -99,3 +99,37 @@ def test_a_ledger_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None
     (tmp_path / "state" / "runs.sqlite").write_text("no database, " * 100, encoding="utf-8")
     with pytest.raises(TickhouseError, match=r"the list of runs .*runs\.sqlite cannot be used"):
         Ledger(tmp_path).last()
+
+
+def asked(source: str, requests: int) -> dict:
+    """A report of a run whose one resource sent this many requests."""
+    resource = {"source": source, "resource": "r", "status": "landed", "rows": 2, "quarantined": 0, "bytes": 9}
+    return {"resources": [{**resource, "requests": requests, "retries": 0, "waited_seconds": 0.0, "seconds": 1.0}]}
+
+
+def test_what_a_run_had_done_when_it_died_is_counted_once(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.start("r1", "a", START)
+    ledger.note("r1", asked("coins", 7))
+    assert ledger.requests_since(START.date()) == {"coins": 7}
+    assert ledger.requests_since(START.date() + timedelta(days=1)) == {}
+    assert ledger.totals() == {}
+    ledger.start("r2", "a", START + timedelta(days=40))
+    ledger.note("r2", asked("coins", 5))
+    assert ledger.requests_since(START.date()) == {"coins": 12}
+    ledger.finish("r2", START + timedelta(days=40), "ok", asked("coins", 6))
+    assert ledger.requests_since(START.date()) == {"coins": 13}
+    assert ledger.requests_since(START.date() + timedelta(days=1)) == {"coins": 6}
+    assert ledger.totals()["tickhouse_source_requests_total", (("source", "coins"),)] == 13
+    assert ledger.totals()["tickhouse_runs_total", (("pipeline", "a"), ("status", "died"))] == 1
+
+
+def test_the_end_of_a_run_is_noted_once(tmp_path):
+    """As where it leaves in mid-step, and was just done."""
+    ledger = Ledger(tmp_path)
+    ledger.start("r1", "a", START)
+    ledger.finish("r1", START, "ok", asked("coins", 4))
+    ledger.finish("r1", START, "stopped", asked("coins", 4))
+    ledger.note("r1", {})
+    assert [(run.status, run.report) for run in ledger.last("a")] == [("ok", asked("coins", 4))]
+    assert ledger.requests_since(START.date()) == {"coins": 4}

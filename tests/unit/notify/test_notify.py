@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -384,6 +385,21 @@ def test_a_long_running_process_looks_out(told: ToldProject, webhook: Webhook, m
     assert "and none has ever begun" in webhook.texts[0]
 
 
+def test_a_run_that_died_with_the_process_that_stays_is_told_when_that_is_back(
+    told: ToldProject, webhook: Webhook
+) -> None:
+    """Long before its first look for what is late, and before a new run begins, behind which nothing shows it."""
+    Ledger(told.data).start("r1", "daily", NOON)
+    project = told.project()
+    with attended(lambda: project, str):
+        until = time.monotonic() + 10
+        while not webhook.texts and time.monotonic() < until:
+            time.sleep(0.02)
+    (text,) = webhook.texts
+    assert "died before it ended" in text
+    assert "LATE" not in text
+
+
 def test_only_what_the_file_wants_is_told(told: ToldProject, webhook: Webhook) -> None:
     text = (told.folder / "pipelines.yaml").read_text()
     told.write(text.replace('WEBHOOK}"}', 'WEBHOOK}", on: [lateness]}'))
@@ -469,6 +485,38 @@ def test_no_secret_is_told_or_kept(told: ToldProject, webhook: Webhook) -> None:
     assert planted not in kept
     assert SECRET not in kept
     assert "&lt;!channel&gt;" in told_text
+
+
+@pytest.mark.parametrize("room", [False, True], ids=["nothing can be written", "there is room to give up"])
+def test_a_full_disk_is_told_once(
+    room: bool,  # noqa: FBT001 - pytest calls by name
+    told: ToldProject,
+    webhook: Webhook,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = told.project()
+    tell_run(project, worked("daily"), NOON)
+    kept = told.data / "state" / "notified.room"
+    assert kept.stat().st_size == memory.ROOM_BYTES
+    write = memory.replace
+
+    def full(path: Path, text: str) -> None:
+        if not room or kept.exists():
+            raise OSError(28, "No space left on device")
+        write(path, text)
+
+    monkeypatch.setattr(memory, "replace", full)
+    report = replace(worked("daily"), errors=["the list of runs cannot be used: disk full"])
+    for _ in range(3):
+        assert tell_run(project, report, NOON) == []
+    assert len(webhook.texts) == 1
+    monkeypatch.setattr(memory, "replace", write)
+    tell_run(project, worked("daily"), NOON)
+    assert [text.split(":")[0] for text in webhook.texts] == ["FAILED", "WORKS AGAIN"]
+    assert json.loads((told.data / "state" / "notified.json").read_text()) == []
+    tell_run(project, worked("daily"), NOON)
+    assert len(webhook.texts) == 2
+    assert kept.exists()
 
 
 def test_a_state_that_somebody_broke_tells_once_more(told: ToldProject, webhook: Webhook) -> None:
