@@ -48,7 +48,7 @@ MUTANTS = {
         "engine/redact.py",
         "            text = text.replace(form, MASK)\n",
         "            pass\n",
-        "tests/faults/test_security.py::test_secrets_of_a_rest_source[bearer]",
+        "tests/faults/test_secrets.py::test_secrets_of_a_rest_source[bearer]",
     ),
     "the lock": Mutant(
         "engine/locks.py",
@@ -60,7 +60,7 @@ MUTANTS = {
         "engine/query.py",
         "        _check_tree(_parsed(sql))\n",
         "        _parsed(sql)\n",
-        "tests/faults/test_security.py::test_hostile_queries",
+        "tests/faults/test_hostile_queries.py::test_hostile_queries",
     ),
 }
 
