@@ -20,15 +20,13 @@ from destinations.postgres_session import PostgresSession
 from destinations.relations import columns_of, drop, grants
 from destinations.series_books import Books, Noted
 from destinations.series_rows import (
-    NEWEST_FIRST,
-    PLACE,
-    SEQ,
     fill,
     gone_for_good,
     has_values,
     is_emptied,
     key_of,
     landed,
+    newest_first,
     restore,
 )
 from destinations.timescale_edition import APACHE, NOTHING, is_community
@@ -252,7 +250,7 @@ class Hypertables:
                 assert table.timeseries is not None  # noqa: S101
                 time = identifier(table.timeseries.hypertable)
                 rows = f"(SELECT * FROM {rows} WHERE NOT {time} <@ {gone(table.name)}) AS loaded"
-            self._fill(table, rows, f"{SEQ} DESC, {PLACE} DESC")
+            self._fill(table, rows, newest_first(table))
         self._books.note_filled(table.name, cursor)
         if self.extension:
             self._chunks.note(table.name)
@@ -325,7 +323,7 @@ class Hypertables:
                 f"SELECT create_hypertable({literal(target)}, {literal(series.hypertable)},"
                 f" chunk_time_interval => {chunk}, create_default_indexes => false)"
             )
-        self._fill(table, landed(table.name, "LEFT JOIN"), NEWEST_FIRST)
+        self._fill(table, landed(table.name, "LEFT JOIN"), newest_first(table))
 
     def _drop(self, table: str) -> None:
         """Drop a table and its candles, and nothing else: what people have built on them is named in the error."""
@@ -346,8 +344,8 @@ class Hypertables:
             found += sorted({str(view) for (view,) in views} & {f"{table}_{length}" for length in CANDLES})
         return found
 
-    def _fill(self, table: Table, rows: str, newest_first: str) -> None:
-        fill(self._session, table, self._columns("landing", table.name), rows, newest_first)
+    def _fill(self, table: Table, rows: str, order: str) -> None:
+        fill(self._session, table, self._columns("landing", table.name), rows, order)
 
     def _follow_columns(self, table: Table) -> None:
         """Give the table the columns that landing has got; one whose type has widened there is made anew."""

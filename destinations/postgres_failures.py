@@ -101,6 +101,8 @@ def explain(name: str, where: str, error: psycopg.Error) -> DestinationError:
     state = error.sqlstate or ""
     if state in NOTHING_THERE and "landing" in said:
         return NotPublishedError(name)
+    if state == "2BP01" and error.diag.message_detail:  # which of theirs it is
+        said = f"{said}: {_first_line(error.diag.message_detail)}"
     known = STATES.get(state) or _from_words(said)
     if known:
         return DestinationError(name, f"{where}: {known[0].format(said=said)}", known[1])

@@ -196,7 +196,8 @@ def _holder(session: PostgresSession) -> str:
     rows = session.execute(
         "SELECT a.application_name, coalesce(host(a.client_addr), 'the server itself'), l.pid, a.backend_start::text"
         " FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)"
-        " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s AND l.objsubid = 1",
+        " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s AND l.objsubid = 1"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
         [WRITER_LOCK >> 32, WRITER_LOCK & 0xFFFFFFFF],
     )
     if not rows:

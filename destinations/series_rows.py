@@ -12,7 +12,8 @@ from engine.table import Table
 
 SEQ, PLACE = '"number of the package"', '"place in it"'
 """Columns beside those of landing: a space is in no name that a payload's field can get."""
-NEWEST_FIRST = f"{SEQ} DESC NULLS FIRST, {PLACE} DESC"
+LOADED = '"load_timestamp"'
+"""It grows within a package, and ctid need not: a VACUUM after a load that died gives its place to later rows."""
 
 
 def key_of(table: Table) -> list[str]:
@@ -29,20 +30,26 @@ def landed(table: str, join: str, after: int = 0) -> str:
     )
 
 
-def newest_rows(table: Table, columns: Iterable[str], rows: str, newest_first: str) -> str:
+def newest_first(table: Table) -> str:
+    """The order of `landed`, backwards. A load time that the payload itself brings is none of delivery."""
+    own = any(column.name == "load_timestamp" for column in table.columns)
+    return f"{SEQ} DESC NULLS FIRST,{'' if own else f' {LOADED} DESC,'} {PLACE} DESC"
+
+
+def newest_rows(table: Table, columns: Iterable[str], rows: str, order: str) -> str:
     """The statement that gives these columns of the newest row of each key; one whose key has a NULL is left out."""
     names, keys = _listed(columns), _listed(key_of(table))
     there = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in key_of(table))
-    return f"SELECT DISTINCT ON ({keys}) {names} FROM {rows} WHERE {there} ORDER BY {keys}, {newest_first}"
+    return f"SELECT DISTINCT ON ({keys}) {names} FROM {rows} WHERE {there} ORDER BY {keys}, {order}"
 
 
-def fill(session: PostgresSession, table: Table, columns: Iterable[str], rows: str, newest_first: str) -> None:
+def fill(session: PostgresSession, table: Table, columns: Iterable[str], rows: str, order: str) -> None:
     """Add the newest row of each key, in place of the one that is there."""
     names, key = list(columns), key_of(table)
     values = ", ".join(f"{identifier(name)} = excluded.{identifier(name)}" for name in names if name not in set(key))
     session.change(
         f"INSERT INTO {qualified(SCHEMA, table.name)} ({_listed(names)})"
-        f" {newest_rows(table, names, rows, newest_first)} ON CONFLICT ({_listed(key)}) DO UPDATE SET {values}"
+        f" {newest_rows(table, names, rows, order)} ON CONFLICT ({_listed(key)}) DO UPDATE SET {values}"
     )
 
 
@@ -56,7 +63,7 @@ def has_values(session: PostgresSession, table: Table, columns: Collection[str],
 def restore(session: PostgresSession, table: Table, columns: Collection[str]) -> None:
     """Give the rows that are there what landing has in these columns."""
     key = key_of(table)
-    latest = newest_rows(table, [*key, *columns], landed(table.name, "LEFT JOIN"), NEWEST_FIRST)
+    latest = newest_rows(table, [*key, *columns], landed(table.name, "LEFT JOIN"), newest_first(table))
     values = ", ".join(f"{identifier(name)} = latest.{identifier(name)}" for name in columns)
     same = " AND ".join(f"kept.{identifier(name)} = latest.{identifier(name)}" for name in key)
     session.change(

@@ -132,11 +132,18 @@ class Delivery:
 
     def _empty(self, destination: Any, rebuilding: Rebuilding, wanted: Sequence[Table]) -> list[str]:
         """Forget what a destination has, which can all be loaded again; return what to say of it."""
-        self._check_rebuild(destination.name, destination.cursors(), wanted)
+        before, begun = destination.cursors(), rebuilding.under_way
+        self._check_rebuild(destination.name, before, wanted)
         names = [table.name for table in wanted]
         rebuilding.note(emptied=False, tables=names)
         told = self._not_filled_again(destination)
-        destination.reset([table.name for table in every_table(self.project)])
+        try:
+            destination.reset([table.name for table in every_table(self.project)])
+        except DestinationError:
+            # refused (a view stands on a table), and nothing is gone: runs go on as before, and do not try it again
+            if not begun and destination.cursors() == before:
+                rebuilding.end()
+            raise
         rebuilding.note(emptied=True, tables=names)
         return told
 

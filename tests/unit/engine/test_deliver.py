@@ -11,6 +11,7 @@ import pytest
 from destinations import open_destination
 from destinations.ducklake import DucklakeWarehouse
 from engine.config.load import load_project
+from engine.errors import DestinationError
 from engine.ledger import Ledger
 from engine.locks import hold
 from engine.progress import PlainLines, Silent
@@ -253,6 +254,16 @@ def test_a_replay_that_died_before_anything_was_forgotten_forgets_it_in_the_next
     assert Runner(loaded, Silent()).run("two").status == "ok"
     assert emptied(loaded) == []
     assert not (loaded.data_dir / "state" / "rebuilding-warehouse").exists()
+
+
+def test_a_replay_that_is_refused_with_nothing_emptied_holds_up_no_later_run(loaded, monkeypatch):
+    def refused(*_):
+        raise DestinationError("warehouse", "a view of yours stands on it", "Drop it.")
+
+    monkeypatch.setattr(DucklakeWarehouse, "reset", refused)
+    assert "a view of yours" in " ".join(Runner(loaded, Silent()).replay(None).failures)
+    assert not (loaded.data_dir / "state" / "rebuilding-warehouse").exists()
+    assert Runner(loaded, Silent()).run("two").status == "ok"  # it would be refused as well, if it tried again
 
 
 def test_a_note_about_another_place_is_none(loaded):
