@@ -116,7 +116,8 @@ class Runner:
         """After a stop was asked for: leave within the grace, whatever still waits. Every commit is all or nothing."""
 
         def leave() -> None:
-            sys.stderr.write("stopped; what was landed stays, the next run goes on from there\n")
+            with suppress(OSError):  # a pipe to a process that is gone
+                sys.stderr.write("stopped; what was landed stays, the next run goes on from there\n")
             noting = threading.Thread(target=self._note_stopped, name="note the end", daemon=True)
             noting.start()
             noting.join(NOTE_SECONDS)  # a disk that hangs holds up no end

@@ -123,13 +123,12 @@ class Memory:
     def _write(self, things: Iterable[Broken]) -> None:
         text = json.dumps([asdict(thing) for thing in things], default=_text)
         try:
-            if self._path.exists() and self._path.read_text(encoding="utf-8") == text:
-                return  # nothing to write, which a full disk would refuse
-            try:
-                replace(self._path, text)
-            except OSError:
-                self._room.unlink(missing_ok=True)
-                replace(self._path, text)
+            if not self._path.exists() or self._path.read_text(encoding="utf-8") != text:  # else a full disk minds not
+                try:
+                    replace(self._path, text)
+                except OSError:
+                    self._room.unlink(missing_ok=True)
+                    replace(self._path, text)
             _UNWRITTEN.pop(self._path, None)
         except OSError:
             log.info("what was told could not be noted", exc_info=True)

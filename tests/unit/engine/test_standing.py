@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,9 +119,23 @@ class Hanging:
         raise RuntimeError("the process would be gone")
 
 
-def test_a_run_that_has_to_leave_what_hangs_was_stopped(shop: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+class NobodyReads(io.StringIO):
+    """Standard error of a process whose parent, which read it, is gone."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("read", [True, False], ids=["somebody reads its words", "nobody does"])
+def test_a_run_that_has_to_leave_what_hangs_was_stopped(
+    read: bool,  # noqa: FBT001 - pytest calls by name
+    shop: SmallProject,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     left = threading.Event()
     monkeypatch.setattr(run_module.os, "_exit", lambda _code: left.set())
+    if not read:
+        monkeypatch.setattr(run_module.sys, "stderr", NobodyReads())
     steps = Hanging(left)
     steps.runner = Runner(shop.project(), Silent(), steps=steps)
     with pytest.raises(RuntimeError, match="would be gone"):

@@ -519,6 +519,24 @@ def test_a_full_disk_is_told_once(
     assert kept.exists()
 
 
+def test_what_could_not_be_noted_and_works_again_is_told_once(
+    told: ToldProject, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file says already what there is to say: that nothing is broken."""
+    tell_run(told.project(), failed("daily", "timeseries"), NOON)
+    tell_run(told.project(), worked("daily", "timeseries"), NOON)
+
+    def full(_path: Path, _text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "replace", full)
+        tell_run(told.project(), replace(worked("daily"), errors=["the lake cannot be written: disk full"]), NOON)
+    for _ in range(3):
+        tell_run(told.project(), worked("daily"), NOON)
+    assert [text.split(":")[0] for text in webhook.texts] == ["FAILED", "WORKS AGAIN", "FAILED", "WORKS AGAIN"]
+
+
 def test_a_state_that_somebody_broke_tells_once_more(told: ToldProject, webhook: Webhook) -> None:
     state = told.data / "state" / "notified.json"
     state.parent.mkdir(parents=True)
