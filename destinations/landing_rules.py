@@ -142,6 +142,18 @@ def loaded(packages: Sequence[Package]) -> Loaded:
     )
 
 
+def _other_type(destination: str, table: str, column: str, stored: str, delivered: str) -> DestinationError:
+    """Return the error of a column whose type is not what is delivered: the file was edited, or the table was."""
+    remedy = ONE_TYPE
+    if stored not in SQL_TYPES.values():  # pipelines.yaml cannot have asked for it
+        remedy = (
+            "Somebody altered it there. Give it its type back, or, where values were cut, "
+            f"`engine replay --destination {destination}` makes the tables anew from the lake."
+        )
+    reason = f"column {column!r} of landing.{table} is stored as {stored}, not as {delivered}"
+    return DestinationError(destination, reason, remedy)
+
+
 def creation(dialect: Dialect, table: str, columns: Sequence[Column]) -> str:
     """Return the CREATE TABLE of a landing table."""
     body = ", ".join(
@@ -167,11 +179,7 @@ def evolution(
             statements.append(f"{change} ADD COLUMN {name} {dialect.spelled(delivered)}")
         elif fit(delivered, stored) == "conflict":
             if (stored, delivered) != ("BIGINT", "DOUBLE"):
-                raise DestinationError(
-                    destination,
-                    f"column {column.name!r} of landing.{table} is stored as {stored}, not as {delivered}",
-                    ONE_TYPE,
-                )
+                raise _other_type(destination, table, column.name, stored, delivered)
             whole = f"landing.{dialect.quote(table)}"
             statements.append(dialect.retype.format(name, dialect.spelled("DOUBLE"), table=whole))
     return statements

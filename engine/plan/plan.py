@@ -220,7 +220,14 @@ def difference(before: Any, after: Any, path: str = "") -> list[str]:
         gone = [item for item in before if item not in after]
         new = [item for item in after if item not in before]
         return [f"- {path}: {_word(item)}" for item in gone] + [f"+ {path}: {_word(item)}" for item in new]
-    return [] if before == after else [f"~ {path}: {_word(before)} -> {_word(after)}"]
+    return [] if before == after else [f"~ {path}: {_word(before)} -> {_word(after)}{_refused(path, before, after)}"]
+
+
+def _refused(path: str, before: Any, after: Any) -> str:
+    """What a column's new type does, but for bigint and double (engine.conform and destinations alike)."""
+    if not path.startswith("tables.") or (before, after) in {("bigint", "double"), ("double", "bigint")}:
+        return ""
+    return " (once rows have landed, its table stops until the type is back: land the column under another name)"
 
 
 def _only(sign: str, path: str, value: Any) -> list[str]:

@@ -6,7 +6,10 @@ from itertools import product
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast, get_args
 
-from destinations.landing_rules import refuse_other_types
+import pytest
+
+from destinations.dialect import DUCKDB
+from destinations.landing_rules import evolution, refuse_other_types
 from engine.conform.schema import MergedSchema
 from engine.errors import DestinationError, UsageError
 from engine.table import Column, DataType, Table
@@ -42,3 +45,12 @@ def test_a_replay_refuses_the_types_that_a_run_refuses() -> None:
     assert [pair for pair in pairs if replays(*pair)] == [pair for pair in pairs if lands(*pair)]
     assert not replays("bigint", "decimal")
     assert replays("bigint", "double")
+
+
+@pytest.mark.parametrize(
+    ("stored", "remedy"), [("numeric(10,2)", "Somebody altered it there"), ("BOOLEAN", "pipelines.yaml")]
+)
+def test_a_type_that_no_file_can_ask_for_was_altered_in_the_database(stored: str, remedy: str) -> None:
+    with pytest.raises(DestinationError, match=r"'n' of landing.raw_n is stored as .*, not as DECIMAL") as refused:
+        evolution("store", DUCKDB, "raw_n", {"n": stored}, [Column("n", "decimal")])
+    assert remedy in refused.value.remedy
