@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,15 +33,16 @@ def hold(
     """Hold the lock `path` while the block runs; wait for it at most `wait_seconds`.
 
     `waiting` is called once, with a sentence, when there is something to wait for. The file keeps who holds
-    it (pid, since), for the sentence of the one that waits or is refused; the lock itself is the kernel's. Raises
-    BusyError naming the holder, with the remedy.
+    it (pid, since), for the sentence of the one that waits or is refused, where the disk takes that; the lock itself is
+    the kernel's. Raises BusyError naming the holder, with the remedy.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         _acquire(handle, what, wait_seconds, waiting, remedy)
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat()}).encode(), 0)
+        with suppress(OSError):  # a full disk, which is to be told of under a lock as well
+            os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat()}).encode(), 0)
         yield
     finally:
         os.close(handle)

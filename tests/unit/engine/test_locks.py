@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import signal
@@ -103,3 +104,16 @@ def test_a_second_engine_up_is_told_what_it_can_do(tmp_path, holder):
         up(project, 4200, "x", print, lambda: project)
     assert f"`engine up` of {tmp_path} is busy: process {holder.pid} " in refused.value.reason
     assert refused.value.remedy.startswith("One runs all pipelines of a data folder")
+
+
+def test_a_full_disk_keeps_nobody_from_a_lock(tmp_path, monkeypatch):
+    """What is told of it is told under one."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with hold(tmp_path / "a.lock", "pipeline x"):
+        assert is_held(tmp_path / "a.lock")
+        with pytest.raises(BusyError, match="another process holds it"), hold(tmp_path / "a.lock", "pipeline x"):
+            pass
