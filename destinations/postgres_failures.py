@@ -34,7 +34,7 @@ STATES = {
     ),
     "42501": (
         "this user may not write there: {said}",
-        'Grant it: GRANT CREATE ON DATABASE ... TO ...; it has to own the schemas "landing" and "timeseries".',
+        "GRANT CREATE ON DATABASE ... TO ...; it has to own schemas landing and timeseries and their tables.",
     ),
     "55P03": (
         "another session holds a table or row for longer than a minute",
@@ -48,12 +48,22 @@ STATES = {
         "something of that name is there already, and Tickhouse has not made it: {said}",
         "Rename or drop it, then run again.",
     ),
+    "P0001": (
+        "a trigger of yours refuses what was landed: {said}",
+        "Drop it there (DROP TRIGGER ...), or mend it; then run again.",
+    ),
     "22021": (
         "a text holds a character that PostgreSQL does not store: {said}",
         "Such text is set aside when it is landed: was this lake written by another program?",
     ),
 }
 """SQLSTATE: what is wrong (`{said}` is the server's own first line), and what to do."""
+CONSTRAINT = "23"
+"""The class of integrity violations: landing has no constraint of its own, and the keys of timeseries are upserted."""
+A_CONSTRAINT = (
+    "a constraint or an index of yours refuses what was landed: {said}",
+    "Drop it there (ALTER TABLE ... DROP CONSTRAINT ..., DROP INDEX ...) and run again: landing keeps all that comes.",
+)
 ALTERED_UNDER_A_VIEW = "cannot alter type of a column used by"
 """How 0A000, feature not supported, is told for a view over a column that widens."""
 NOTHING_THERE = {"42P01", "3F000"}
@@ -103,7 +113,7 @@ def explain(name: str, where: str, error: psycopg.Error) -> DestinationError:
         return NotPublishedError(name)
     if state == "2BP01" and error.diag.message_detail:  # which of theirs it is
         said = f"{said}: {_first_line(error.diag.message_detail)}"
-    known = STATES.get(state) or _from_words(said)
+    known = STATES.get(state) or (A_CONSTRAINT if state.startswith(CONSTRAINT) else None) or _from_words(said)
     if known:
         return DestinationError(name, f"{where}: {known[0].format(said=said)}", known[1])
     if state in ENDED:

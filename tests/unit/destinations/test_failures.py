@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from psycopg import Error, errors
 
+from destinations import postgres_failures
 from destinations.failures import explain
 from destinations.links import link
 from destinations.postgres import PostgresDestination
@@ -39,6 +41,21 @@ def test_each_failure_has_a_reason_and_a_remedy(said: str) -> None:
     assert "LINE 1" not in str(error)
     with pytest.raises(type(error), match=SAID[said]):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "remedy"),
+    [
+        (errors.CheckViolation, "a constraint or an index of yours", "DROP CONSTRAINT"),
+        (errors.UniqueViolation, "a constraint or an index of yours", "DROP INDEX"),
+        (errors.RaiseException, "a trigger of yours", "DROP TRIGGER"),
+    ],
+)
+def test_what_somebody_has_built_on_landing_is_told_as_theirs(error: type[Error], reason: str, remedy: str) -> None:
+    told = postgres_failures.explain("store", "PostgreSQL at h:1/x", error("new row violates what is there"))
+    assert reason in told.reason
+    assert "new row violates" in told.reason
+    assert remedy in told.remedy
 
 
 def test_a_dsn_that_libpq_cannot_read_is_a_mistake_of_the_file() -> None:
