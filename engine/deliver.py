@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -63,8 +63,13 @@ class Delivery:
         self._composed = composed
         self._data_dir = project.data_dir
 
-    def to(self, name: str) -> tuple[DestinationReport, TransformReport | None]:
-        """Let one destination catch up and, if it is a warehouse, run the models while holding its writer lock."""
+    def to(
+        self, name: str, caught_up: Callable[[DestinationReport], None] = lambda _: None
+    ) -> tuple[DestinationReport, TransformReport | None]:
+        """Let one destination catch up and, if it is a warehouse, run the models while holding its writer lock.
+
+        `caught_up` is called between the two: models take a while, and what is loaded stays if they are killed.
+        """
         from destinations import LOCK_WAIT_SECONDS, open_destination
         from engine.load import catch_up, prepare, refuse_another_lake
 
@@ -115,6 +120,7 @@ class Delivery:
                 report.seconds = round(time.monotonic() - started, 3)
                 figures = {"rows": report.rows, "bytes": report.bytes, "seconds": report.seconds}
                 self.progress.end(step, _loaded_sentence(report), ok=not report.errors, **figures)
+                caught_up(report)
                 if loaded.busy or (composed.rebuild and report.errors):  # half of the rows: readers keep what they have
                     return report, None
                 transformed = self._transform(name, destination, composed)

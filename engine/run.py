@@ -168,6 +168,7 @@ class Runner:
             ledger.start(run_id, pipeline, started, backfill=backfill is not None)
             redactor = Redactor(self.project.secrets)
             under_way = UnderWay(ledger, report, redactor)
+            stack.enter_context(under_way.noted())
             stack.enter_context(self._ends_when_told(under_way))
             scrub = lake.scrub(SCRUBBED)
             report.errors += [str(problem) for problem in scrub.problems]
@@ -336,8 +337,12 @@ class Runner:
 
         def one_destination(name: str) -> Outcome[tuple[DestinationReport, TransformReport | None]]:
             """Deliver what has not been: after a failure it may be called again."""
-            loaded, transformed = delivery.to(name)
-            before[name] = loaded = loaded.after(before[name]) if name in before else loaded
+
+            def whole(attempt: DestinationReport) -> DestinationReport:
+                return attempt.after(before[name]) if name in before else attempt
+
+            attempt, transformed = delivery.to(name, lambda attempt: under_way.loaded(whole(attempt), None))
+            before[name] = loaded = whole(attempt)
             under_way.loaded(loaded, transformed)
             failures = list(loaded.errors)
             again = bool(failures) and loaded.retry

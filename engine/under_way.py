@@ -1,14 +1,13 @@
 """The run that is under way: what it has done so far is noted in the ledger, so that it counts if the run is killed.
 
-What an API was asked is spent whether or not the run ends. It is noted at most once a second, so a kill forgets what
-the last second asked.
+What an API was asked is spent whether or not the run ends. It is noted once a second, by a thread of its own: a kill
+forgets what the last second did, and no request waits for the disk.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,8 +36,7 @@ class UnderWay:
         self._resources: list[ResourceReport] = []
         self._ended: set[int] = set()
         self._loaded: dict[str, tuple[DestinationReport, TransformReport | None]] = {}
-        self._noting = threading.Lock()
-        self._noted_at = time.monotonic()
+        self._moved = threading.Event()
 
     @property
     def run_id(self) -> str:
@@ -59,16 +57,33 @@ class UnderWay:
         self.moved()
 
     def moved(self) -> None:
-        """Note how it stands, unless that was done a moment ago, or is being done."""
-        if time.monotonic() - self._noted_at < EVERY_SECONDS or not self._noting.acquire(blocking=False):
-            return
+        """Have noted within a second how it stands."""
+        self._moved.set()
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """While the block runs, note how it stands, once a second where that has changed."""
+        ended = threading.Event()
+
+        def note() -> None:
+            while not ended.wait(EVERY_SECONDS):
+                if self._moved.is_set():
+                    self._moved.clear()  # before one looks: what moves meanwhile is noted the next time
+                    self._note()
+
+        thread = threading.Thread(target=note, name="note the run", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _note(self) -> None:
         try:
             self._ledger.note(self.run_id, self._stands())
-        except TickhouseError:  # a full disk, say: the end of the run tells of it
+        except (TickhouseError, OSError):  # a full disk, say: the end of the run tells of it
             log.debug("how the run stands was not noted", exc_info=True)
-        finally:
-            self._noted_at = time.monotonic()
-            self._noting.release()
 
     def end(self, status: str, failure: str) -> None:
         """Note the end of a run that leaves in mid-step. Raises TickhouseError."""

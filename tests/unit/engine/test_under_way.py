@@ -72,9 +72,28 @@ def test_a_killed_run_counts_what_it_asked(tmp_path, api):
     assert ledger.totals()["tickhouse_landed_rows_total", landed] == 2
 
 
+def test_a_run_that_is_killed_in_a_long_wait_counts_all_that_it_asked_before(tmp_path, api):
+    """Three calls within a moment, then nothing moves: a slow API, a load, models."""
+    runs = []
+
+    def answering(path: str) -> None:
+        if path == "/third":
+            time.sleep(2 * under_way.EVERY_SECONDS)
+            runs[0].kill()
+            runs[0].wait()
+
+    api(answering)
+    command = [Path(sys.executable).with_name("engine"), "run", "one", "-f", tmp_path / "pipelines.yaml"]
+    runs.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    runs[0].wait()
+    assert sent(tmp_path) == 3
+    (run,) = Ledger(tmp_path / ".data").last("one")
+    assert [r["rows"] for r in run.report["resources"] if r["source"] == "market"] == [1, 1, 0]
+
+
 def test_a_run_that_leaves_in_mid_step_counts_what_it_asked(tmp_path, api, monkeypatch):
     """As a scheduler ends one, or a second Ctrl-C."""
-    monkeypatch.setattr(under_way, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(under_way, "EVERY_SECONDS", 0.01)
     runner = Runner(load_project(tmp_path / "pipelines.yaml", env={}), Silent())
 
     def answering(path: str) -> None:
