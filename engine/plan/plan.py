@@ -7,6 +7,7 @@ its pipeline and one of the whole file; the difference to them is what edits hav
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from engine.words import counted
 if TYPE_CHECKING:
     from engine.config.project import Project
 
+log = logging.getLogger(__name__)
 Document = dict[str, Any]
 PLACE = re.compile(r" \([^()]*:\d+\)")
 
@@ -85,9 +87,12 @@ def plan_file(data_dir: Path, pipeline: str | None = None) -> Path:
 
 
 def keep(project: Project, pipeline: str) -> None:
-    """Keep what a run of a pipeline was made with."""
-    save(plan_document(project), plan_file(project.data_dir))
-    save(plan_document(project, pipeline), plan_file(project.data_dir, pipeline))
+    """Keep what a run of a pipeline was made with; on a disk that is full, what one before it was made with stays."""
+    try:
+        save(plan_document(project), plan_file(project.data_dir))
+        save(plan_document(project, pipeline), plan_file(project.data_dir, pipeline))
+    except OSError:  # no reason for a run to fail that has landed and loaded
+        log.info("the plan was not kept", exc_info=True)
 
 
 def changes_since(project: Project, only: str | None = None) -> list[str] | None:
