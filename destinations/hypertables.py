@@ -16,7 +16,7 @@ from typing import Any
 from destinations import series_policies
 from destinations.candles import Candles, candle_views
 from destinations.chunks import SCHEMA, Chunks, gone
-from destinations.postgres_session import PostgresSession
+from destinations.postgres_session import SEARCH_PATH, PostgresSession
 from destinations.relations import columns_of, drop, grants
 from destinations.series_books import Books, Noted
 from destinations.series_rows import (
@@ -175,7 +175,8 @@ class Hypertables:
         if not execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"):
             return False
         try:
-            execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+            execute("CREATE EXTENSION IF NOT EXISTS timescaledb SCHEMA public")
+            execute(f"SELECT {SEARCH_PATH}")
         except psycopg.Error as error:
             self._notes.append(f"CREATE EXTENSION timescaledb failed: {str(error).splitlines()[0]}")
             return False

@@ -51,13 +51,24 @@ POSTGRES = Dialect(
         " ORDER BY a.attnum) AS listed WHERE true"
     ),
     now="clock_timestamp()",
-    microseconds="(extract(epoch FROM {0}) * 1000000)::bigint",
+    microseconds="(extract(epoch FROM {0}) * 1000000::numeric)::bigint",
     # in two exact parts: an interval is multiplied as a double, which has no microseconds left in the far future
     instant=(
-        "(timestamptz 'epoch' + ({0}) / 1000000 * interval '1 second' + mod({0}, 1000000) * interval '1 microsecond')"
+        "(timestamptz 'epoch' + (({0}) / 1000000::bigint)::double precision * interval '1 second'"
+        " + mod({0}, 1000000::bigint)::double precision * interval '1 microsecond')"
     ),
 )
 """PostgreSQL and everything that speaks its SQL; without a percent sign, which starts a mark where values are bound."""
+
+SEARCH_PATH = (
+    "pg_catalog.set_config('search_path', coalesce((SELECT pg_catalog.quote_ident(n.nspname)"
+    " FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
+    " WHERE e.extname = 'timescaledb'), 'pg_catalog'), false)"
+)
+"""Sets where names without a schema are looked for: PostgreSQL's own first, then TimescaleDB's.
+
+With the usual path a function that somebody put into `public`, whose arguments fit better, would run with our rights.
+"""
 
 
 def connect(dsn: str) -> Connection[tuple[Any, ...]]:
@@ -98,8 +109,8 @@ def connect(dsn: str) -> Connection[tuple[Any, ...]]:
         "tcp_keepalives_count": "6",
         "client_min_messages": "warning",
     }
-    calls = ", ".join("set_config(%s, %s, false)" for _ in settings)
-    asked = f"SELECT pg_backend_pid(), {calls}".encode()
+    calls = ", ".join("pg_catalog.set_config(%s, %s, false)" for _ in settings)
+    asked = f"SELECT pg_catalog.pg_backend_pid(), {SEARCH_PATH}, {calls}".encode()
     [(backend, *_)] = connection.execute(asked, [word for pair in settings.items() for word in pair]).fetchall()
     if backend == connection.info.backend_pid:  # a pooler names another
         watch.backend = backend
