@@ -23,7 +23,7 @@ from destinations.snowflake_failures import clear_errors
 from destinations.snowflake_session import SNOWFLAKE, SnowflakeSession, connect
 from destinations.snowflake_settings import SnowflakeSettings
 from destinations.snowflake_stage import MAKE_STAGE, copy_files, make_external, stage_files, unstage_files
-from engine.errors import DestinationError
+from engine.errors import DestinationError, GoneError
 from engine.examined import Examined
 from engine.locks import hold
 from engine.sql import literal
@@ -137,10 +137,20 @@ class SnowflakeWarehouse(LandingWarehouse):
                 f"ALTER SESSION SET QUERY_TAG = {literal(f'tickhouse {packages[-1].manifest.run_id}')}"
             )
             self._writer.execute(SEED_CURSOR, [table])
-            loaded = self._opened.load(table, packages)
-            put = (f for f in landed_files(table, packages) if f.rows and not self._in_the_lake(f))
-            unstage_files(self._writer, put)
+            try:
+                loaded = self._opened.load(table, packages)
+            except GoneError:
+                raise
+            except DestinationError:
+                at = self.cursors().get(table, 0)
+                self._unstage(table, [one for one in packages if one.entry.seq <= at])  # another machine was faster
+                raise
+            self._unstage(table, packages)
             return loaded
+
+    def _unstage(self, table: str, packages: Sequence[Package]) -> None:
+        put = (f for f in landed_files(table, packages) if f.rows and not self._in_the_lake(f))
+        unstage_files(self._writer, put)
 
     def _check_capitals(self, table: str, columns: Iterable[Column]) -> None:
         """Refuse a name that Snowflake, where names are in capitals, gives back as another one."""

@@ -247,9 +247,7 @@ def _catch_up_table(
 ) -> None:
     head = lake.head(load.table)
     load.head = head.seq if head else 0
-    wrong = _of_another_lake(destination.name, lake, load, newest)
-    if wrong is not None:
-        raise wrong
+    _refuse_another_lake(destination.name, lake, load, newest)
     most = BATCH_PACKAGES
     while load.seq < load.head:
         batch, error = _open_batch(lake, load, most)
@@ -259,6 +257,9 @@ def _catch_up_table(
             except DestinationError as refused:
                 if isinstance(refused, GoneError):
                     raise
+                if _is_overtaken(destination, load):
+                    _refuse_another_lake(destination.name, lake, load, destination.newest().get(load.table))
+                    continue
                 if len(batch) == 1:
                     raise _of_package(refused, batch[0].entry.load_id) from refused
                 most = 1  # one by one: what stands before the package that it refuses is loaded, and that is named
@@ -271,6 +272,18 @@ def _catch_up_table(
             progress(f"{load.table}: {load.rows:,} rows, package {load.seq:,} of {load.head:,}")
         if error is not None:
             raise error
+
+
+def _is_overtaken(destination: Destination, load: TableLoad) -> bool:
+    """Whether another machine's run has loaded on meanwhile, where no lock keeps two apart: it is followed."""
+    before, load.seq = load.seq, max(load.seq, destination.cursors().get(load.table, 0))
+    return load.seq > before
+
+
+def _refuse_another_lake(name: str, lake: LakeReader, load: TableLoad, newest: str | None) -> None:
+    wrong = _of_another_lake(name, lake, load, newest)
+    if wrong is not None:
+        raise wrong
 
 
 def _of_another_lake(name: str, lake: LakeReader, load: TableLoad, newest: str | None) -> TickhouseError | None:

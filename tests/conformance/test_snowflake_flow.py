@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,37 @@ def test_the_second_of_two_writers_rolls_back(
         with pytest.raises(DestinationError, match="no longer at 0"):
             stalled.load("raw_prices", [package])
         assert successor._writer.execute(COUNT) == [(3,)]
+
+
+def test_a_run_that_another_machine_s_run_has_overtaken_goes_on_behind_it(
+    snowflake: Named, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = FolderLake(tmp_path)
+    packages = [lake.land(price_rows(start, 3)) for start in (0, 3, 6)]
+    settings = snowflake("overtaken")
+    with warehouse(settings, tmp_path / "slow") as slow, warehouse(settings, tmp_path / "fast") as fast:
+        slow.ensure([PRICES])
+        bring, faster = slow._landing._bring, [packages[:2]]
+
+        def stalled(*given: Any) -> None:
+            bring(*given)
+            while faster:
+                fast.load("raw_prices", faster.pop())
+
+        execute, said = slow._writer.execute, list[str]()  # the stand-in has no REMOVE: what is said counts
+
+        def listening(statement: str, *values: Any) -> Any:
+            said.append(statement)
+            return execute(statement, *values)
+
+        monkeypatch.setattr(slow._writer, "execute", listening)
+        monkeypatch.setattr(slow._landing, "_bring", stalled)
+        report = catch_up(slow, lake, [PRICES])
+        assert report.errors == []
+        assert (report.packages, slow.cursors()["raw_prices"]) == (1, 3)
+        assert slow._writer.execute(COUNT) == [(9,)]
+        removed = [one.rsplit("/", 1)[1].split("--")[0] for one in said if one.startswith("REMOVE")]
+        assert removed == ["raw_prices-000001", "raw_prices-000002", "raw_prices-000003"]
 
 
 def test_a_commit_whose_answer_is_lost_loads_once(

@@ -277,7 +277,7 @@ def test_a_right_revoked_between_two_packages(
             )
         [line] = report.errors
         assert "permission denied" in line
-        assert "Grant it" in line
+        assert "it has to own schemas landing and timeseries and their tables" in line
         assert "never-shown" not in line
         assert report.tables[0].seq == 1
         owner.execute(f"GRANT INSERT ON landing.raw_prices TO {name}".encode())
