@@ -47,16 +47,12 @@ def attended(
     ended = threading.Event()
 
     def watch() -> None:
-        look = lookout.look_for_dead  # before a next run hides them; what is late is just about to be made up for
-        while True:
+        while not ended.wait(EVERY_SECONDS):
             try:
                 served.follow()
-                told.follow(look())
+                told.follow(lookout.look())
             except Exception:  # a ledger that is locked or broken, say: one looks again soon
                 log.info("nobody looked for late runs", exc_info=True)
-            look = lookout.look
-            if ended.wait(EVERY_SECONDS):
-                return
 
     thread = threading.Thread(target=watch, name="lookout", daemon=True)
     thread.start()

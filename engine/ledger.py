@@ -78,21 +78,24 @@ class Ledger:
         """Open nothing yet: the file is made at the first write."""
         self._path = data_dir / "state" / LEDGER
 
-    def start(self, run_id: str, pipeline: str, at: datetime, *, backfill: bool = False) -> None:
-        """Note that a run has begun, under the pipeline's lock: one that is still noted as running has died."""
+    def start(self, run_id: str, pipeline: str, at: datetime, *, backfill: bool = False) -> list[datetime]:
+        """Note that a run has begun, under the pipeline's lock; one that is still noted as running has died.
+
+        Return when those began, but for backfills.
+        """
         with self._connect() as db:
-            died = "pipeline = ? AND status = 'running'"
-            for began, report in db.execute(
-                f"SELECT started_at, report FROM runs WHERE {died}", (pipeline,)
-            ).fetchall():
-                _count(db, pipeline, "died", json.loads(report), datetime.fromisoformat(began))
-            db.execute(f"UPDATE runs SET status = 'died' WHERE {died}", (pipeline,))
+            running = "WHERE pipeline = ? AND status = 'running'"
+            died = [_record(row) for row in db.execute(f"SELECT {COLUMNS} FROM runs {running}", (pipeline,))]
+            for run in died:
+                _count(db, pipeline, "died", run.report, datetime.fromisoformat(run.started_at))
+            db.execute(f"UPDATE runs SET status = 'died' {running}", (pipeline,))
             db.execute(
                 "INSERT INTO runs (run_id, pipeline, started_at, status, report) VALUES (?, ?, ?, 'running', '{}')",
                 (run_id, pipeline, at.isoformat()),
             )
             if backfill:
                 db.execute("INSERT INTO backfills VALUES (?)", (run_id,))
+        return [datetime.fromisoformat(run.started_at) for run in died if not run.backfill]
 
     def note(self, run_id: str, report: Mapping[str, Any]) -> None:
         """Note what a run that is under way has done so far: that is what counts of it if it dies."""

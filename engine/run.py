@@ -25,8 +25,9 @@ from engine.errors import TickhouseError, UsageError
 from engine.extract import Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
+from engine.models.dbt import has_models
 from engine.models.transform import warm_up
-from engine.notify.runs import telling
+from engine.notify.runs import tell_dead, telling, told_of
 from engine.plan.plan import keep
 from engine.progress import Progress
 from engine.redact import Redactor
@@ -165,7 +166,8 @@ class Runner:
             lake = self._lake()
             self._replay_url = self._market(stack, composed)
             report.notes += self._topics(composed)
-            ledger.start(run_id, pipeline, started, backfill=backfill is not None)
+            died = ledger.start(run_id, pipeline, started, backfill=backfill is not None)
+            report.notes += tell_dead(self.project, pipeline, died)
             redactor = Redactor(self.project.secrets)
             under_way = UnderWay(ledger, report, redactor)
             stack.enter_context(under_way.noted())
@@ -188,15 +190,18 @@ class Runner:
 
     @contextmanager
     def _ends_when_told(self, under_way: UnderWay) -> Iterator[None]:
-        """Have a run that leaves in mid-step, because it was told to end, noted as stopped: it has not died."""
+        """Have a run that leaves in mid-step noted, as stopped if it was told to end: it has not died."""
 
-        def note() -> None:
-            with suppress(TickhouseError):
-                under_way.end("stopped", STOPPED_LINE)
+        def note(status: str = "stopped", line: str = STOPPED_LINE) -> None:
+            with suppress(TickhouseError, OSError):
+                under_way.end(status, line)
 
         self._note_stopped = note
         try:
             yield
+        except Exception as error:
+            note("failed", told_of(error))
+            raise
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) or hasattr(error, "signal"):  # as a scheduler raises SIGTERM
                 note()
@@ -257,7 +262,7 @@ class Runner:
 
     def _extract_all(self, composed: Composed, lake: Lake, under_way: UnderWay) -> list[ResourceReport]:
         warm = threading.Event()
-        if not (composed.transform and (self.project.project_dir / "transforms").is_dir()):
+        if not (composed.transform and has_models(self.project.project_dir / "transforms")):
             warm.set()
         by_source: dict[str, list[Resource]] = {}
         for source, resource in composed.resources:

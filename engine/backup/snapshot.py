@@ -24,7 +24,7 @@ NAME = "snapshot.json"
 KEPT = 7
 """Snapshots kept in a backup, the newest."""
 STATE, PROJECT = "state", "project"
-NOT_KEPT = ("sqlmesh-cache", "rebuilding-", "notified.room")
+NOT_KEPT = ("sqlmesh-cache", "rebuilding-")
 """What is of this machine or of this moment only; so is `.machine`: two with one name would hold one lease."""
 IDENTITY = "project-id"
 """Whose deployments on a Prefect server are (engine/schedules/owner.py): a copy with it would take the original's."""

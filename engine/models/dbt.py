@@ -45,6 +45,12 @@ def model_files(transforms: Path, suffixes: frozenset[str]) -> Iterator[Path]:
             yield path
 
 
+def has_models(transforms: Path) -> bool:
+    """Whether a project's folder `transforms` has a model; seeds alone, as of a list of assets, are none."""
+    models = transforms / "models"
+    return any(models.rglob("*.sql")) or any(models.rglob("*.py")) or bool(dbt_projects(transforms))
+
+
 def with_dbt(transforms: Path, native: Config) -> dict[Path, Config]:
     """Return SQLMesh's configuration by folder: the native models', then that of each dbt project.
 

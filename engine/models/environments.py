@@ -20,6 +20,7 @@ from engine.lake.lake import open_lake
 from engine.lost import loaded_columns
 from engine.models.checks import Checks, failure, listen
 from engine.models.context import open_context, state_file
+from engine.models.dbt import has_models
 from engine.models.errors import clear_model_errors, failed_model
 from engine.models.migration import migrate
 from engine.models.mistakes import refuse_mistakes
@@ -66,7 +67,7 @@ def apply(project: Project, name: str, warehouse: Warehouse, environment: str | 
     The document is the plan (see engine.models.plan.describe) with `environment`, `built` (tables), `views`, `seconds`
     and `published`. Raises ModelError for a broken model, TransformError for one that fails.
     """
-    if not (project.project_dir / "transforms").is_dir():
+    if not has_models(project.project_dir / "transforms"):
         raise UsageError("there are no models", "Write them under transforms/ first.")
     started = time.monotonic()
     fence = warehouse.begin_models()

@@ -18,6 +18,7 @@ from sqlglot import exp
 from engine.compose import every_table
 from engine.errors import UsageError
 from engine.models.context import sqlmesh_config, state_folder
+from engine.models.dbt import has_models
 from engine.table import LINEAGE_COLUMNS
 from engine.trace.derivation import Reading, plain_name, readings
 
@@ -149,8 +150,8 @@ def read_models(project: Project) -> ModelGraph:
     from sqlmesh.utils.errors import SQLMeshError
 
     transforms = project.project_dir / "transforms"
-    if not transforms.is_dir():
-        raise UsageError(f"{transforms.name}/ is missing: there are no models", "Models stand in transforms/models/.")
+    if not has_models(transforms):
+        raise UsageError("there are no models", "They stand in transforms/models/.")
     try:
         context = _context(project)
         try:

@@ -22,7 +22,7 @@ from engine.compose import Composed
 from engine.errors import TickhouseError
 from engine.models.checks import Checks, failure, listen
 from engine.models.context import open_context, state_file, state_folder
-from engine.models.dbt import model_files, notes
+from engine.models.dbt import has_models, model_files, notes
 from engine.models.errors import ModelError, clear_model_errors, failed_model, reason_of
 from engine.models.intervals import note_arrivals, tables_are_made
 from engine.models.migration import migrate
@@ -75,7 +75,7 @@ def transform(
     ModelError for files that cannot be read, which no retry mends.
     """
     transforms = project.project_dir / "transforms"
-    if not transforms.is_dir():
+    if not has_models(transforms):
         return 0
     marker = Marker(project, name)
     files = fingerprint(transforms)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from engine.notify.memory import replace
+from engine.notify.memory import write
 from engine.notify.webhook import ANSWER_SECONDS, CONNECT_SECONDS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def note_sent(project: Project, why: str, now: datetime) -> None:
     since = before.since if before is not None and before.why == why else now
     kept = {"address": _address(project), "at": now.isoformat(), "why": why, "since": since.isoformat()}
     try:
-        replace(_path(project), json.dumps(kept))
+        write(_path(project), json.dumps(kept).encode())
     except OSError:
         log.info("nobody noted how the last message went", exc_info=True)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from engine.ledger import Ledger
-from engine.notify.runs import tell
+from engine.notify.runs import death, tell
 from engine.notify.texts import EDIT, SCHEDULE
 from engine.standing import State, next_due, state_of
 from engine.words import length
@@ -46,22 +46,14 @@ class Lookout:
             if not block.schedule:
                 wrong += tell(project, pipeline, {}, set[str]().__contains__, now)  # what a run could not tell
                 continue
-            broken = _broken_by_death(pipeline, state)
+            broken = {}
+            if state.died and state.standing:
+                broken = death(pipeline, datetime.fromisoformat(state.standing.started_at))
             late = _late(project, ledger, pipeline, state, now)
             if late:
                 broken[f"{SCHEDULE}{pipeline}"] = late
             seen = set() if ledger.paused_since(pipeline) else {f"{SCHEDULE}{pipeline}"}
             wrong += tell(project, pipeline, broken, seen.__contains__, now)
-        return wrong
-
-    def look_for_dead(self, now: datetime | None = None) -> list[str]:
-        """Tell of runs that died, as with the machine, and return what went wrong with telling."""
-        project = self._project()
-        wrong: list[str] = []
-        for pipeline, block in project.file.pipelines.items() if project.notify is not None else ():
-            if block.schedule:
-                died = _broken_by_death(pipeline, state_of(project, Ledger(project.data_dir), pipeline))
-                wrong += tell(project, pipeline, died, set[str]().__contains__, now or datetime.now(UTC))
         return wrong
 
     def _look_at_the_file(self, project: Project, now: datetime) -> list[str]:
@@ -91,14 +83,3 @@ def _late(project: Project, ledger: Ledger, pipeline: str, state: State, now: da
         f"{when}, and none has {'ever ' if state.standing is None else ''}begun — See that what starts the schedules "
         f"runs. By hand: engine run {pipeline} -p {project.profile_name} (it takes all that has come meanwhile)."
     )
-
-
-def _broken_by_death(pipeline: str, state: State) -> dict[str, str]:
-    if not state.died:
-        return {}
-    began = state.standing.started_at if state.standing else ""
-    why = (
-        f"the run that began at {began[:16].replace('T', ' ')} UTC died before it ended (killed, out of memory, a "
-        "restart?) — Nothing that was landed is lost; the next run goes on from there."
-    )
-    return {f"run of {pipeline}": why}

@@ -6,13 +6,15 @@ with a pipeline.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 
 from engine.locks import AGAIN, hold
@@ -22,9 +24,8 @@ log = logging.getLogger(__name__)
 LOCK_SECONDS = 6 * WHOLE_SECONDS
 """How long one waits for others that are telling something: a slow webhook takes each WHOLE_SECONDS."""
 
-ROOM_BYTES = 65_536
-_UNWRITTEN: dict[Path, str] = {}
-"""What this process could not write, by path: what was told is not told again for that."""
+SLOT_BYTES, WHY_LETTERS = 65_536, 400
+"""The file has two slots of so many bytes, which are written in turn. Each has room for some hundred things."""
 
 
 @dataclass(slots=True)
@@ -50,6 +51,11 @@ class Change:
     sent: bool = True
 
 
+NOTHING: tuple[int, list[Broken]] = (-1, [])
+_UNWRITTEN: dict[Path, tuple[int, list[Broken]]] = {}
+"""What this process could not write, by path: what was told is not told again for that."""
+
+
 class Memory:
     """The things that are broken, of one data folder."""
 
@@ -57,7 +63,6 @@ class Memory:
         """Tell again after `remind`."""
         self._path = data_dir / "state" / "notified.json"
         self._lock = data_dir / "locks" / "notify.lock"
-        self._room = data_dir / "state" / "notified.room"
         self._remind = remind
 
     @contextmanager
@@ -66,13 +71,13 @@ class Memory:
 
         Where it cannot be kept, this process keeps it. Raises BusyError.
         """
-        if not broken:
-            self._save_room()
-        if not broken and not self._path.exists() and self._path not in _UNWRITTEN:
+        self._reserve()
+        if not broken and not self.broken():
             yield Change()
             return
         with hold(self._lock, "telling people", wait_seconds=LOCK_SECONDS, remedy=AGAIN):
-            known = {thing.key: thing for thing in self._read()}
+            number, before = self._read()
+            known = {thing.key: replace(thing) for thing in before}
             again = [thing for key, thing in known.items() if key not in broken and works(key)]
             for key, why in broken.items():
                 known.setdefault(key, Broken(key, why, now)).why = why
@@ -84,7 +89,13 @@ class Memory:
             )
             yield change
             gone = {thing.key for thing in again if change.sent or thing not in change.works}
-            self._write(thing for key, thing in known.items() if key not in gone)
+            after = [thing for key, thing in known.items() if key not in gone]
+            if after != before:
+                self._write(number + 1, after)
+
+    def broken(self) -> list[Broken]:
+        """Return what is noted as broken."""
+        return self._read()[1]
 
     def untold(self, pipeline: str) -> dict[str, str]:
         """Return what was `put_off` for a pipeline: why by key."""
@@ -101,52 +112,66 @@ class Memory:
         """
         path = self._untold(pipeline)
         if broken:
-            replace(path, json.dumps(dict(broken)))
+            write(path, json.dumps(dict(broken)).encode())
         else:
             path.unlink(missing_ok=True)
 
     def _untold(self, pipeline: str) -> Path:
         return self._path.with_name(f"untold-{pipeline}.json")
 
-    def _read(self) -> list[Broken]:
+    def _read(self) -> tuple[int, list[Broken]]:
+        """Return the things of the newer slot that is whole, and its number."""
         try:
-            rows = json.loads(_UNWRITTEN.get(self._path) or self._path.read_text(encoding="utf-8"))
-            return [
-                Broken(row["key"], row["why"], _instant(row["since"]), row["told_at"] and _instant(row["told_at"]))
-                for row in rows
-            ]
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError):  # somebody's edit: at worst a thing is told once more
-            return []
+            content = self._path.read_bytes()
+        except OSError:
+            content = b""
+        slots = [_parsed(content[:SLOT_BYTES]), _parsed(content[SLOT_BYTES:])]
+        return max(*slots, _UNWRITTEN.get(self._path, NOTHING), key=itemgetter(0))
 
-    def _write(self, things: Iterable[Broken]) -> None:
-        text = json.dumps([asdict(thing) for thing in things], default=_text)
+    def _write(self, number: int, things: list[Broken]) -> None:
+        """Write over the older slot, which takes no room of a disk: that it is full is a thing to tell, and once."""
+        kept = [asdict(replace(thing, why=thing.why[:WHY_LETTERS])) for thing in things]
+        document = json.dumps({"number": number, "things": kept}, default=_text).encode()
         try:
-            if not self._path.exists() or self._path.read_text(encoding="utf-8") != text:  # else a full disk minds not
-                try:
-                    replace(self._path, text)
-                except OSError:
-                    self._room.unlink(missing_ok=True)
-                    replace(self._path, text)
+            if len(document) > SLOT_BYTES:
+                raise OSError(errno.EFBIG, f"{len(things)} things are broken")
+            with self._path.open("r+b") as slots:
+                slots.seek(SLOT_BYTES * (number % 2))
+                slots.write(document.ljust(SLOT_BYTES, b"\n"))
+                slots.flush()
+                os.fsync(slots.fileno())
             _UNWRITTEN.pop(self._path, None)
         except OSError:
             log.info("what was told could not be noted", exc_info=True)
-            _UNWRITTEN[self._path] = text
+            _UNWRITTEN[self._path] = number, things
 
-    def _save_room(self) -> None:
-        """Have some room on the disk to give up when it is full: that is a thing to tell, and to tell once."""
+    def _reserve(self) -> None:
+        """Make the file as large as it will ever be, while there is room; one of an earlier version becomes a slot."""
         with suppress(OSError):
-            if not self._room.exists():
-                replace(self._room, "\n" * ROOM_BYTES)
+            before = self._path.read_bytes() if self._path.exists() else b""
+            if len(before) < 2 * SLOT_BYTES:
+                write(self._path, before.ljust(2 * SLOT_BYTES, b"\n"))
 
 
-def replace(path: Path, text: str) -> None:
+def _parsed(slot: bytes) -> tuple[int, list[Broken]]:
+    """Read a slot; one that is empty, half written or of somebody's edit is nothing: a thing is told once more."""
+    try:
+        found = json.loads(slot)
+        number, rows = (0, found) if isinstance(found, list) else (found["number"], found["things"])
+        return int(number), [
+            Broken(row["key"], row["why"], _instant(row["since"]), row["told_at"] and _instant(row["told_at"]))
+            for row in rows
+        ]
+    except (ValueError, KeyError, TypeError):
+        return NOTHING
+
+
+def write(path: Path, content: bytes) -> None:
     """Write a small file in one step: who reads it never sees half of it. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
     try:
-        scratch.write_text(text, encoding="utf-8")
+        scratch.write_bytes(content)
         os.replace(scratch, path)  # noqa: PTH105 - Path.replace is the same, os names what happens
     except OSError:
         scratch.unlink(missing_ok=True)  # on a full disk, half of it

@@ -34,11 +34,15 @@ def telling(project: Project, report: RunReport) -> Iterator[None]:
     except (BusyError, UsageError):  # said to whoever started it: nothing broke
         raise
     except Exception as error:
-        said = error.line if isinstance(error, TickhouseError) else f"unexpected {type(error).__name__}: {error}"
-        tell_run(project, replace(report, errors=[*report.errors, said]))
+        tell_run(project, replace(report, errors=[*report.errors, told_of(error)]))
         raise
     else:
         report.notes += tell_run(project, report)
+
+
+def told_of(error: Exception) -> str:
+    """Return in a line what ended a run."""
+    return error.line if isinstance(error, TickhouseError) else f"unexpected {type(error).__name__}: {error}"
 
 
 def tell_run(project: Project, report: RunReport, now: datetime | None = None) -> list[str]:
@@ -46,6 +50,29 @@ def tell_run(project: Project, report: RunReport, now: datetime | None = None) -
     if project.notify is None or report.stopped:
         return []
     return tell(project, report.pipeline, broken_by(report), works_by(report), now or datetime.now(UTC))
+
+
+def tell_dead(project: Project, pipeline: str, began: Sequence[datetime]) -> list[str]:
+    """Tell of runs that died, once the next has begun, behind which nobody sees them; return what went wrong.
+
+    Only where a schedule starts them: who kills a run by hand knows.
+    """
+    block = project.file.pipelines.get(pipeline)
+    if project.notify is None or block is None or not block.schedule or not began:
+        return []
+    died, memory = death(pipeline, max(began)), Memory(project.data_dir, timedelta.max)
+    if died.keys() <= {thing.key for thing in memory.broken() if thing.told_at}:  # this run is about to mend it
+        return []
+    return tell(project, pipeline, died, set[str]().__contains__, datetime.now(UTC))
+
+
+def death(pipeline: str, began: datetime) -> dict[str, str]:
+    """Return what a run that died is among what is broken, and why."""
+    why = (
+        f"the run that began at {began:%Y-%m-%d %H:%M} UTC died before it ended (killed, out of memory, a restart?) — "
+        "Nothing that was landed is lost; the next run goes on from there."
+    )
+    return {f"run of {pipeline}": why}
 
 
 def tell(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from engine.errors import BusyError
+from engine.models.dbt import has_models
 from engine.plan.series import PARTS, series_difference, series_parts
 from engine.words import counted
 
@@ -168,7 +169,7 @@ def model_warehouses(project: Project, only: str | None = None) -> list[str]:
     from destinations import open_destination
     from engine.compose import compose
 
-    if not (project.project_dir / "transforms").is_dir():
+    if not has_models(project.project_dir / "transforms"):
         return []
     pipelines = [compose(project, name) for name in ([only] if only else project.file.pipelines)]
     found = []

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from engine.ledger import Ledger
+from engine.notify.memory import Memory
 from engine.report import ResourceReport
 from tests.soak import verdict
 from tests.soak.alerts import Fired
@@ -121,5 +122,6 @@ def test_a_source_is_told_as_often_as_runs_failed_it(tmp_path: Path) -> None:
 
 def test_what_is_still_noted_as_broken_is_found(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "notified.json").write_text('[{"key": "destination postgres"}]')
+    with Memory(tmp_path, timedelta(days=1)).change({"destination postgres": "is away"}, set[str]().__contains__, NOON):
+        pass
     assert "still noted as broken" in " ".join(verdict.messages(soaked(tmp_path)))

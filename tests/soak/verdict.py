@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 from engine.lateness import PUNCTUAL
 from engine.ledger import Ledger, RunRecord
+from engine.notify.memory import Memory
 from tests.faults import oracle
 from tests.soak.alerts import Fired
 from tests.soak.incidents import (
@@ -139,9 +139,8 @@ def messages(soaked: Soaked) -> Iterator[str]:
         order = [each.broke for each in told if each.thing == thing]
         if order != [number % 2 == 0 for number in range(len(order))]:
             yield f"messages: {thing} was not told in turn: {order}"
-    notes = soaked.trial.data / "state" / "notified.json"
-    if notes.exists() and json.loads(notes.read_text()):
-        yield f"messages: still noted as broken: {notes.read_text()}"
+    if noted := Memory(soaked.trial.data, timedelta()).broken():
+        yield f"messages: still noted as broken: {noted}"
 
 
 def failed_sources(soaked: Soaked) -> Counter[str]:

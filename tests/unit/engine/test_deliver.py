@@ -66,6 +66,18 @@ def test_a_replay_that_was_interrupted_is_finished_by_the_next_run_of_any_pipeli
     assert not marker.exists()
 
 
+def test_a_replay_without_a_model_ends(project):
+    """With transforms/seeds/assets.csv alone, as of a project that has assets and no models."""
+    (project.project_dir / "transforms" / "seeds").mkdir(parents=True)
+    (project.project_dir / "transforms" / "seeds" / "assets.csv").write_text("asset_type,asset_symbol\n")
+    runner = Runner(project, Silent())
+    assert runner.run("one").status == "ok"
+    assert runner.replay(None).failures == []
+    assert not (project.data_dir / "state" / "rebuilding-warehouse").exists()
+    assert runner.run("one").failures == []
+    assert rows(project, "raw_first") == ["first"]
+
+
 def test_an_ordinary_run_loads_only_the_tables_of_its_own_pipeline(project):
     report = Runner(project, Silent()).run("one")
     assert [d.packages for d in report.destinations] == [2]  # the assets come with every pipeline

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,10 +36,15 @@ from tests.unit.notify.conftest import SECRET, ToldProject, Webhook
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
+def noted(told: ToldProject) -> list[str]:
+    """What is noted as broken."""
+    return [thing.key for thing in memory.Memory(told.data, timedelta()).broken()]
+
+
 def test_a_failure_is_told_once_and_its_end_once(told: ToldProject, webhook: Webhook) -> None:
     assert told.run().status == "ok"
     assert webhook.texts == []
-    assert not (told.data / "state" / "notified.json").exists()
+    assert noted(told) == []
     told.break_the_shop()
     assert told.run().status == "partial"
     (text,) = webhook.texts
@@ -385,19 +392,36 @@ def test_a_long_running_process_looks_out(told: ToldProject, webhook: Webhook, m
     assert "and none has ever begun" in webhook.texts[0]
 
 
-def test_a_run_that_died_with_the_process_that_stays_is_told_when_that_is_back(
+def test_a_run_that_died_is_told_by_the_next_one_that_begins_before_anybody_looked(
     told: ToldProject, webhook: Webhook
 ) -> None:
-    """Long before its first look for what is late, and before a new run begins, behind which nothing shows it."""
+    """As where the machine died, and `engine up` runs at once what was missed."""
+    Ledger(told.data).start("r0", "daily", NOON, backfill=True)  # whoever starts one sees it
     Ledger(told.data).start("r1", "daily", NOON)
-    project = told.project()
-    with attended(lambda: project, str):
-        until = time.monotonic() + 10
-        while not webhook.texts and time.monotonic() < until:
-            time.sleep(0.02)
-    (text,) = webhook.texts
-    assert "died before it ended" in text
-    assert "LATE" not in text
+    assert told.run().status == "ok"
+    assert told.run().status == "ok"
+    died, works = webhook.texts
+    assert "• run: the run that began at 2026-03-01 12:00 UTC died before it ended" in died
+    assert "WORKS AGAIN: daily\n• run, after" in works
+
+
+def test_a_run_that_an_error_ended_has_not_died(
+    told: ToldProject, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.lake.lake.Lake.scrub", broken)
+        with pytest.raises(OSError, match="No space left"):
+            told.run()
+    (run,) = Ledger(told.data).last("daily")
+    assert (run.status, run.report["failures"]) == (
+        "failed",
+        ["unexpected OSError: [Errno 28] No space left on device"],
+    )
+    assert told.run().status == "ok"
+    assert [text.split(":")[0] for text in webhook.texts] == ["FAILED", "WORKS AGAIN"]
 
 
 def test_only_what_the_file_wants_is_told(told: ToldProject, webhook: Webhook) -> None:
@@ -422,7 +446,7 @@ def test_without_the_variable_nothing_is_told_and_one_line_says_so(told: ToldPro
     told.break_the_shop()
     assert told.run().status == "partial"
     assert webhook.texts == []
-    assert not (told.data / "state" / "notified.json").exists()
+    assert noted(told) == []
 
 
 def test_an_address_that_is_none_is_a_mistake_that_is_not_shown(told: ToldProject) -> None:
@@ -487,54 +511,92 @@ def test_no_secret_is_told_or_kept(told: ToldProject, webhook: Webhook) -> None:
     assert "&lt;!channel&gt;" in told_text
 
 
-@pytest.mark.parametrize("room", [False, True], ids=["nothing can be written", "there is room to give up"])
-def test_a_full_disk_is_told_once(
-    room: bool,  # noqa: FBT001 - pytest calls by name
-    told: ToldProject,
-    webhook: Webhook,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    project = told.project()
-    tell_run(project, worked("daily"), NOON)
-    kept = told.data / "state" / "notified.room"
-    assert kept.stat().st_size == memory.ROOM_BYTES
-    write = memory.replace
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[pytest.MonkeyPatch]]:
+    """While it is entered, nothing takes new room on the disk of the data folder."""
 
-    def full(path: Path, text: str) -> None:
-        if not room or kept.exists():
-            raise OSError(28, "No space left on device")
-        write(path, text)
-
-    monkeypatch.setattr(memory, "replace", full)
-    report = replace(worked("daily"), errors=["the list of runs cannot be used: disk full"])
-    for _ in range(3):
-        assert tell_run(project, report, NOON) == []
-    assert len(webhook.texts) == 1
-    monkeypatch.setattr(memory, "replace", write)
-    tell_run(project, worked("daily"), NOON)
-    assert [text.split(":")[0] for text in webhook.texts] == ["FAILED", "WORKS AGAIN"]
-    assert json.loads((told.data / "state" / "notified.json").read_text()) == []
-    tell_run(project, worked("daily"), NOON)
-    assert len(webhook.texts) == 2
-    assert kept.exists()
-
-
-def test_what_could_not_be_noted_and_works_again_is_told_once(
-    told: ToldProject, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the file says already what there is to say: that nothing is broken."""
-    tell_run(told.project(), failed("daily", "timeseries"), NOON)
-    tell_run(told.project(), worked("daily", "timeseries"), NOON)
-
-    def full(_path: Path, _text: str) -> None:
+    def refuse(_path: Path, _content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(memory, "replace", full)
-        tell_run(told.project(), replace(worked("daily"), errors=["the lake cannot be written: disk full"]), NOON)
-    for _ in range(3):
-        tell_run(told.project(), worked("daily"), NOON)
-    assert [text.split(":")[0] for text in webhook.texts] == ["FAILED", "WORKS AGAIN", "FAILED", "WORKS AGAIN"]
+    @contextmanager
+    def entered() -> Iterator[pytest.MonkeyPatch]:
+        with monkeypatch.context() as patch:
+            patch.setattr(memory, "write", refuse)
+            yield patch
+
+    return entered
+
+
+FULL_DISK = replace(worked("daily"), errors=["the list of runs cannot be used: disk full"])
+
+
+@pytest.mark.parametrize("reserved", [True, False], ids=["room is reserved", "full from the first run on"])
+def test_a_full_disk_is_told_once(
+    reserved: bool,  # noqa: FBT001 - pytest calls by name
+    told: ToldProject,
+    webhook: Webhook,
+    full: Callable[[], AbstractContextManager[pytest.MonkeyPatch]],
+) -> None:
+    project = told.project()
+    if reserved:
+        tell_run(project, worked("daily"), NOON)
+    with full():
+        for _ in range(3):
+            assert tell_run(project, FULL_DISK, NOON) == []
+            if reserved:  # the next run is another process
+                memory._UNWRITTEN.clear()
+        assert len(webhook.texts) == 1
+        if reserved:  # its end too
+            tell_run(project, worked("daily"), NOON)
+            memory._UNWRITTEN.clear()
+    tell_run(project, worked("daily"), NOON)
+    assert [text.split(":")[0] for text in webhook.texts] == ["FAILED", "WORKS AGAIN"]
+    assert noted(told) == []
+    tell_run(project, worked("daily"), NOON)
+    assert len(webhook.texts) == 2
+
+
+def test_what_could_not_be_noted_gives_way_to_what_others_noted_since(
+    told: ToldProject, webhook: Webhook, full: Callable[[], AbstractContextManager[pytest.MonkeyPatch]]
+) -> None:
+    project = told.project()
+    with full():
+        tell_run(project, FULL_DISK, NOON)
+    unwritten = dict(memory._UNWRITTEN)
+    memory._UNWRITTEN.clear()
+    tell_run(project, failed("daily", "timeseries"), NOON)  # another process
+    tell_run(project, worked("daily", "timeseries"), NOON)
+    memory._UNWRITTEN.update(unwritten)
+    assert noted(told) == []
+    tell_run(project, failed("daily", "timeseries"), NOON)
+    assert noted(told) == ["destination timeseries"]
+    assert memory._UNWRITTEN == {}
+
+
+def test_a_half_written_note_is_none(told: ToldProject, webhook: Webhook) -> None:
+    tell_run(told.project(), failed("daily", "timeseries"), NOON)
+    tell_run(told.project(), failed("daily", "lake"), NOON)
+    state = told.data / "state" / "notified.json"
+    slots = bytearray(state.read_bytes())
+    assert len(slots) == 2 * memory.SLOT_BYTES
+    newer = 0 if b"destination lake" in slots[: memory.SLOT_BYTES] else memory.SLOT_BYTES
+    slots[newer + 40 : newer + 80] = b"\0" * 40
+    state.write_bytes(slots)
+    assert noted(told) == ["destination timeseries"]
+    tell_run(told.project(), failed("daily", "timeseries"), NOON)
+    assert len(webhook.texts) == 2
+
+
+def test_the_note_of_an_earlier_version_is_read(told: ToldProject, webhook: Webhook) -> None:
+    state = told.data / "state" / "notified.json"
+    state.parent.mkdir(parents=True)
+    at = NOON.isoformat()
+    state.write_text(json.dumps([{"key": "destination timeseries", "why": "is away", "since": at, "told_at": at}]))
+    tell_run(told.project(), failed("daily", "timeseries"), NOON)
+    assert webhook.texts == []
+    tell_run(told.project(), worked("daily", "timeseries"), NOON)
+    assert "WORKS AGAIN" in webhook.texts[0]
+    assert noted(told) == []
 
 
 def test_a_state_that_somebody_broke_tells_once_more(told: ToldProject, webhook: Webhook) -> None:
@@ -544,8 +606,7 @@ def test_a_state_that_somebody_broke_tells_once_more(told: ToldProject, webhook:
     tell_run(told.project(), failed("daily", "timeseries"), NOON)
     tell_run(told.project(), failed("daily", "timeseries"), NOON)
     assert len(webhook.texts) == 1
-    (row,) = json.loads(state.read_text())
-    assert row["key"] == "destination timeseries"
+    assert noted(told) == ["destination timeseries"]
 
 
 def test_a_message_is_bounded(told: ToldProject) -> None:
