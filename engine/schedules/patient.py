@@ -1,6 +1,7 @@
 """Prefect's runner, patient with its server: Prefect's own ends, and its runs with it, after three polls in vain.
 
-So is what asks it for runs that somebody cancelled; and an end that is told while the server is away asks nobody.
+So is what asks it for runs that somebody cancelled; and an end that is told while the server is away asks nobody, and
+waits for no answer.
 """
 
 from __future__ import annotations
@@ -8,17 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
+from uuid import UUID
 
 from prefect._internal.observers import FlowRunCancellingObserver
 from prefect.client.orchestration import get_client
 from prefect.runner import Runner, runner
 
 from engine.schedules.failures_told import AWAY, without_tracebacks_while_away
+from engine.schedules.recovery import RUNNER_ENDS
 from engine.schedules.settings import shown
 
 log = logging.getLogger(__name__)
-ANSWER_SECONDS = 3.0
+ANSWER_SECONDS = 5.0
+GRACE_SECONDS = 22.0
+"""A run that was told to end does so within 20 s (engine/run.py); it is killed after these."""
+TOLD_SECONDS = 26.0
+"""The same, and what the server is told of it."""
 
 
 class PatientObserver(FlowRunCancellingObserver):  # type: ignore[misc]
@@ -49,6 +57,8 @@ class PatientRunner(Runner):  # type: ignore[misc]
         self._say = say
         self._server = server
         self._away = False
+        self.answered = True
+        """Whether the server was there when the end was told."""
 
     async def __aenter__(self) -> Self:
         """Start, with a client whose question for what is due gets an answer in any case."""
@@ -74,22 +84,60 @@ class PatientRunner(Runner):  # type: ignore[misc]
         return self
 
     async def cancel_all(self) -> None:
-        """End runs under way; while the server is away by a signal alone, and with no word to it of how they ended.
+        """End runs under way, all at a time; while the server is away with no word to it of how they ended.
 
-        Prefect asks about each first, and tells of each, for a minute.
+        Prefect ends one after the other, asks about each first, and tells of each, for minutes if nobody answers.
         """
-        if await self._answers():
-            await super().cancel_all()
+        self._end_sooner()
+        runs = self._process_manager.flow_run_ids()
+        self.answered = await self._answers()
+        if self.answered:
+            try:
+                await asyncio.wait_for(asyncio.gather(*(self._cancel(run) for run in runs)), TOLD_SECONDS)
+            except TimeoutError:
+                log.info("the server was not told of every run how it ended")
+                self.answered = False
+                self._tell_nobody()
+                self.kill_runs()
+        else:
+            self._tell_nobody()
+            await asyncio.gather(*(self._process_manager.kill(run) for run in runs))
+
+    def kill_runs(self) -> None:
+        """End runs under way at once."""
+        if not hasattr(self, "_process_manager"):
             return
+        for run in self._process_manager.flow_run_ids():
+            handle = self._process_manager.get(run)
+            if handle is not None:
+                with suppress(OSError):
+                    handle.hard_kill()
+
+    def _tell_nobody(self) -> None:
         self._state_proposer.propose_crashed = _to_nobody
-        await asyncio.gather(*(self._process_manager.kill(run) for run in self._process_manager.flow_run_ids()))
+
+    def _end_sooner(self) -> None:
+        """Give no process more than GRACE_SECONDS from now on; Prefect gives half a minute."""
+        kill = self._process_manager.kill
+
+        async def sooner(run: UUID, grace_seconds: float = GRACE_SECONDS, **words: Any) -> None:
+            await kill(run, min(grace_seconds, GRACE_SECONDS), **words)
+
+        self._process_manager.kill = sooner
+
+    async def _cancel(self, run: UUID) -> None:
+        try:
+            await self._cancellation_manager.cancel(await self._client.read_flow_run(run), state_msg=RUNNER_ENDS)
+        except Exception:
+            log.info("the server was not told that run %s ends", run, exc_info=True)
+            await self._process_manager.kill(run)
 
     async def _answers(self) -> bool:
-        """Whether the server is there now; a client that has never reached it does not try again and again."""
+        """Whether the server is there now; the bound is on all that a client does, which tries again and again."""
         try:
-            async with get_client(httpx_settings={"timeout": ANSWER_SECONDS}) as client:
+            async with asyncio.timeout(ANSWER_SECONDS), get_client() as client:
                 await client.hello()
-        except AWAY:
+        except (*AWAY, TimeoutError):
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""Prefect's server on this machine: started, watched, started again when it dies, ended."""
+"""Prefect's server on this machine: started, watched, started again when it dies or hangs, ended."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.errors import TickhouseError
+from engine.schedules.answers import Answers, health
 from engine.schedules.settings import HOST
 
 START_SECONDS = 90.0
 STOP_SECONDS = 8.0
+KILLED_SECONDS = 2.0
+"""What the kernel takes to end a process that was killed; one that waits for a disk may take longer."""
 LOOK_SECONDS = 0.5
+QUICK_SECONDS, OK = 2.0, 200
 AGAIN_SECONDS, LONGEST_SECONDS = 2.0, 30.0
 """Between two starts of a server that does not stay; twice as long each time."""
 STAYS_SECONDS = 60.0
@@ -29,7 +32,7 @@ MODULE = "engine.schedules.server_process"
 
 
 class LocalServer:
-    """One server process; a thread starts it again when it ends by itself."""
+    """One server process; a thread starts it again when it ends by itself or no longer answers."""
 
     def __init__(self, folder: Path, port: int, say: Callable[[str], None]) -> None:
         """Start nothing yet."""
@@ -38,7 +41,10 @@ class LocalServer:
         self._log = folder / "server.log"
         self._say = say
         self._ending = threading.Event()
+        self._starting = threading.Lock()
+        """No server is started once `_ending` is set: whoever sets it finds the last one under this lock."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._health = Answers(port)
 
     @property
     def pid(self) -> int:
@@ -55,25 +61,40 @@ class LocalServer:
             )
         self._spawn()
         self._wait()
-        threading.Thread(target=self._watch, name="prefect server", daemon=True).start()
+        self._health.note()
+        for work, name in ((self._watch, "prefect server"), (self._ask, "prefect server's health")):
+            threading.Thread(target=work, name=name, daemon=True).start()
 
-    def end(self) -> None:
-        """End it, and leave no process behind."""
-        self._ending.set()
-        process = self._process
+    def end(self, seconds: float = STOP_SECONDS) -> None:
+        """End it, and leave no process behind; it is killed when it has not ended by itself after `seconds`."""
+        process = self._last()
         if process is None:
             return
         if process.stdin:
-            process.stdin.close()
+            with suppress(OSError):
+                process.stdin.close()
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
+            _kill(process)
+
+    def kill(self) -> None:
+        """End it at once, also one that is stopped."""
+        process = self._last()
+        if process is not None:
             process.kill()
-            process.wait()
+
+    def _last(self) -> subprocess.Popen[bytes] | None:
+        """Start none from now on; the one there is."""
+        self._ending.set()
+        with self._starting:
+            return self._process
 
     def _spawn(self) -> None:
         bound(self._log)
-        with self._log.open("ab") as log:
+        with self._starting, self._log.open("ab") as log:
+            if self._ending.is_set():
+                return
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter
                 [sys.executable, "-m", MODULE],
                 stdin=subprocess.PIPE,
@@ -84,7 +105,7 @@ class LocalServer:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while health(self._port, QUICK_SECONDS) != OK:
             ended = self._process is not None and self._process.poll() is not None
             if ended or time.monotonic() > deadline or self._ending.is_set():
                 self.end()
@@ -93,37 +114,53 @@ class LocalServer:
                 )
             time.sleep(LOOK_SECONDS)
 
+    def _ask(self) -> None:
+        """Ask it how it is: beside the watch, which no answer that is late holds up."""
+        self._health.ask_until(self._ending)
+
     def _watch(self) -> None:
-        """Start it again when it has ended: later and later while it does not stay, and each reason is said once."""
+        """Start it again when it is gone: later and later while it does not stay, and each reason is said once."""
         pause, said, began = AGAIN_SECONDS, "", time.monotonic()
         while not self._ending.wait(LOOK_SECONDS):
             bound(self._log)
-            stays = time.monotonic() - began > STAYS_SECONDS
-            if self._process is None or self._process.poll() is None:
-                if stays:
+            why = self._gone()
+            if not why:
+                if time.monotonic() - began > STAYS_SECONDS and not self._health.silent:
                     pause, said = AGAIN_SECONDS, ""
                 continue
-            why = f"Prefect's server ended by itself; it is started again (its log: {self._log})"
             if is_taken(self._port):
                 why = f"port {self._port} of {HOST} is taken: Prefect's server is started again once it is free"
             else:
                 began = time.monotonic()
+                self._health.begin_anew()
                 try:
                     self._spawn()
                 except OSError as error:  # a full disk, say
                     why = f"Prefect's server cannot be started, which is tried again: {error}"
+            if self._ending.is_set():
+                return
             if why != said:
                 self._say(why)
             said = why
             self._ending.wait(pause)
             pause = min(2 * pause, LONGEST_SECONDS)
 
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.address}/api/health", timeout=2) as answer:  # noqa: S310 - loopback
-                return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's own number
-        except OSError:
-            return False
+    def _gone(self) -> str:
+        """Why another one has to be started; '' while it is there. One that hangs is killed: it may be stopped."""
+        if self._process is None:
+            return ""
+        if self._process.poll() is not None:
+            return f"Prefect's server ended by itself; it is started again (its log: {self._log})"
+        if not self._health.hung() or self._ending.is_set():
+            return ""
+        _kill(self._process)
+        return f"Prefect's server does not answer; it is started again (its log: {self._log})"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(KILLED_SECONDS)
 
 
 @contextmanager
@@ -131,8 +168,8 @@ def local_server(folder: Path, port: int, say: Callable[[str], None]) -> Iterato
     """Have a server while the block runs."""
     folder.mkdir(parents=True, exist_ok=True)
     server = LocalServer(folder, port, say)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.end()

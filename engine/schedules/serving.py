@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -16,6 +17,7 @@ from prefect.settings import PREFECT_API_URL
 
 from engine.errors import TickhouseError, UsageError
 from engine.ledger import Ledger
+from engine.schedules.aside import aside
 from engine.schedules.deployments import Deployed, deployed, deployments, is_paused, take_away
 from engine.schedules.flow_file import modified
 from engine.schedules.named_server import asking, told
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 AT_ONCE = 4
 """Pipelines that run at a time in one `engine up`."""
 LOOK_SECONDS = 2.0
+BEGIN_SECONDS = 5.0
 PAUSES_SECONDS = 30.0
 """How often one asks what is paused: it is not late."""
 log = logging.getLogger(__name__)
@@ -59,26 +62,40 @@ class Serving:
         self._runner = PatientRunner(f"engine-up-{project.profile_name}", say, self._server, AT_ONCE)
         self._read = modified(project.path)
         self._told_of = ""
+        self._working = False
 
     async def begin(self) -> None:
         """Register the deployments, and put in order what an earlier `engine up` left."""
         ids = await self._register()
-        for line in await asyncio.to_thread(self._recover, ids):
+        for line in await aside(self._recover, ids):
             self._say(line)
 
     async def work(self) -> None:
         """Run what comes due until `end` is called."""
+        self._working = True
         following = asyncio.create_task(self._follow())
         try:
             await self._runner.start()
         finally:
             following.cancel()
 
-    async def end(self) -> None:
-        """Let runs under way stop at their next page."""
-        while not self._runner.started:  # noqa: ASYNC110 - the runner has no event for it
-            await asyncio.sleep(0.05)
+    async def end(self) -> bool:
+        """Let runs under way stop at their next page; whether the server was there, and knows of it.
+
+        False as well before `work` has really begun: there is no run then, and nobody need be told.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_SECONDS):
+                while self._working and not self._runner.started:  # noqa: ASYNC110 - the runner has no event for it
+                    await asyncio.sleep(0.05)
+        if not self._runner.started:
+            return False
         await self._runner.astop()
+        return bool(self._runner.answered)
+
+    def kill_runs(self) -> None:
+        """End runs under way at once."""
+        self._runner.kill_runs()
 
     def _recover(self, ids: dict[str, UUID]) -> list[str]:
         with get_client(sync_client=True) as client:
@@ -86,14 +103,14 @@ class Serving:
         return recover(self.project, ids, own=self._own)
 
     async def _register(self) -> dict[str, UUID]:
-        before = await asyncio.to_thread(self._before)
+        before = await aside(self._before)
         found = {name: is_paused(one) for name, one in before.pipelines.items()}
         await asyncio.to_thread(self._note_paused, dict.fromkeys(self.project.file.pipelines, False) | found)
         ids = {}
         with told(self._server):
             for each in deployments(self.project, self._name, self._owner, before, work_pool_name=None):
                 ids[str(each.flow_name)] = await self._runner.aadd_deployment(each)
-        for line in await asyncio.to_thread(self._take_away, ids, before):
+        for line in await aside(self._take_away, ids, before):
             self._say(line)
         self._ids = ids
         return ids

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any, Self
 from uuid import UUID, uuid4
@@ -56,47 +57,101 @@ def test_cancelled_runs_are_asked_for_when_the_server_is_back_and_an_end_is_no_e
     assert "Traceback" not in "".join(capsys.readouterr())
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_an_end_ends_runs_of_which_the_server_cannot_be_asked(
-    answers: bool,  # noqa: FBT001
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """By a signal, and with no word to the server: Prefect goes on for a minute with each."""
-    patient = PatientRunner("up", print, "http://127.0.0.1:1/api", 4)
-    done: list[object] = []
+class Ending:
+    """A PatientRunner with two runs, and what was done to end them; its server `answers`, is "away", or is "hung"."""
 
-    async def kill(run: UUID) -> None:
-        done.append(run)
+    def __init__(self, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.patient = PatientRunner("up", print, "http://127.0.0.1:1/api", 4)
+        self.runs = {uuid4(), uuid4()}
+        self.done: list[object] = []
+        self.server = server
+        ending = self
 
-    async def prefects_own() -> None:
-        done.append("Prefect's own")
+        class Client:
+            async def __aenter__(self) -> Self:
+                return self
 
-    async def tells(**_: Any) -> None:
-        done.append("told")
+            async def __aexit__(self, *_: object) -> None:
+                pass
 
-    class Client:
-        async def __aenter__(self) -> Self:
-            return self
+            async def hello(self) -> None:
+                if ending.server == "away":
+                    raise httpx.ConnectError("nobody listens")
+                await ending.hang()
 
-        async def __aexit__(self, *_: object) -> None:
-            pass
+            async def read_flow_run(self, run: UUID) -> UUID:
+                await ending.hang()
+                return run
 
-        async def hello(self) -> None:
-            if not answers:
-                raise httpx.ConnectError("nobody listens")
+        monkeypatch.setattr(patient_runner, "get_client", lambda **_: Client())
+        killed = SimpleNamespace(hard_kill=lambda: self.done.append("killed"))
+        processes = SimpleNamespace(flow_run_ids=lambda: self.runs, kill=self.kill, get=lambda _: killed)
+        self.patient._client = Client()
+        self.patient._process_manager = processes
+        self.patient._cancellation_manager = SimpleNamespace(cancel=self.cancel)
+        self.patient._state_proposer = SimpleNamespace(propose_crashed=self.tell)
 
-    monkeypatch.setattr(patient_runner, "get_client", lambda **_: Client())
-    runs = {uuid4(), uuid4()}
-    patient._process_manager = SimpleNamespace(flow_run_ids=lambda: runs, kill=kill)
-    patient._cancellation_manager = SimpleNamespace(cancel_all=prefects_own)
-    patient._state_proposer = SimpleNamespace(propose_crashed=tells)
+    async def hang(self) -> None:
+        if self.server == "hung":
+            await asyncio.sleep(60)
 
-    async def end() -> None:
-        await patient.cancel_all()
-        await patient._state_proposer.propose_crashed(flow_run=None, message="")
+    async def kill(self, run: UUID, grace_seconds: float = 30) -> None:
+        self.done.append((run, grace_seconds))
 
-    asyncio.run(end())
-    assert set(done) == ({"Prefect's own", "told"} if answers else runs)
+    async def cancel(self, run: UUID, state_msg: str) -> None:
+        self.done.append((run, state_msg))
+        begun = len(self.done)
+        await asyncio.sleep(0.01)
+        assert begun == 1 or len(self.done) > 1, "one does not wait for another"
+
+    async def tell(self, **_: Any) -> None:
+        self.done.append("told")
+
+    def end(self) -> float:
+        """End, and say then how a run ended; the seconds that the end took."""
+
+        async def end() -> float:
+            began = time.monotonic()
+            await self.patient.cancel_all()
+            took = time.monotonic() - began
+            await self.patient._state_proposer.propose_crashed(flow_run=None, message="")
+            return took
+
+        return asyncio.run(end())
+
+
+def test_an_end_ends_all_runs_at_a_time_and_tells_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words by which the next start knows them."""
+    ending = Ending("answers", monkeypatch)
+    ending.end()
+    assert set(ending.done) == {"told"} | {(run, "Runner is shutting down.") for run in ending.runs}
+    assert ending.patient.answered
+
+
+@pytest.mark.parametrize("server", ["away", "hung"])
+def test_an_end_ends_runs_of_which_the_server_cannot_be_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a signal, and with no word to the server: Prefect goes on for minutes with each."""
+    monkeypatch.setattr(patient_runner, "ANSWER_SECONDS", 0.1)
+    ending = Ending(server, monkeypatch)
+    assert ending.end() < 5
+    assert set(ending.done) == {(run, patient_runner.GRACE_SECONDS) for run in ending.runs}
+    assert not ending.patient.answered
+
+
+def test_a_server_that_hangs_in_mid_end_holds_it_up_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patient_runner, "TOLD_SECONDS", 0.1)
+    ending = Ending("answers", monkeypatch)
+    hello = ending.patient._answers
+
+    async def answers() -> bool:
+        found = await hello()
+        ending.server = "hung"
+        return found
+
+    monkeypatch.setattr(ending.patient, "_answers", answers)
+    assert ending.end() < 5
+    assert ending.done == ["killed", "killed"]
+    assert not ending.patient.answered
 
 
 @pytest.mark.parametrize(
