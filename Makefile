@@ -23,7 +23,7 @@ demo: .venv/.ready
 	@$(BIN)/engine demo --no-app
 
 test: .venv/.ready
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not chaos" --durations 40 --durations-min 10
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not chaos" --durations 40 --durations-min 10
 
 check: .venv/.ready
 	$(BIN)/ruff check .
