@@ -71,11 +71,11 @@ class Memory:
 
         Where it cannot be kept, this process keeps it. Raises BusyError.
         """
-        self._reserve()
-        if not broken and not self.broken():
+        if not broken and self._is_reserved() and not self.broken():
             yield Change()
             return
         with hold(self._lock, "telling people", wait_seconds=LOCK_SECONDS, remedy=AGAIN):
+            self._reserve()
             number, before = self._read()
             known = {thing.key: replace(thing) for thing in before}
             again = [thing for key, thing in known.items() if key not in broken and works(key)]
@@ -148,9 +148,12 @@ class Memory:
     def _reserve(self) -> None:
         """Make the file as large as it will ever be, while there is room; one of an earlier version becomes a slot."""
         with suppress(OSError):
-            before = self._path.read_bytes() if self._path.exists() else b""
-            if len(before) < 2 * SLOT_BYTES:
+            if not self._is_reserved():
+                before = self._path.read_bytes() if self._path.exists() else b""
                 write(self._path, before.ljust(2 * SLOT_BYTES, b"\n"))
+
+    def _is_reserved(self) -> bool:
+        return self._path.exists() and self._path.stat().st_size >= 2 * SLOT_BYTES
 
 
 def _parsed(slot: bytes) -> tuple[int, list[Broken]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.fake_api import FakeApi, Reply
 from tests.faults.trial import Replay, Server, Trial, write_project
 
 
@@ -87,3 +88,10 @@ def seeded(request: pytest.FixtureRequest) -> random.Random:
     seed = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
     print(f"{request.node.name}: FAULTS_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
     return random.Random(seed)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[FakeApi]:
+    """One that gives one row."""
+    with FakeApi(tmp_path / "ledger.jsonl", lambda _: Reply([{"id": 1, "name": "one", "price": "1.5"}])) as running:
+        yield running

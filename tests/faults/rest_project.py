@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 BOTH = ("warehouse", "second")
 """DuckLake, and one DuckDB file beside it: every case must end the same in both."""
 TABLE = "raw_rows"
+RESOURCE = {"columns": {"id": {"type": "bigint"}, "name": {}, "price": {"type": "decimal"}}}
 QUICK = {"timeout": 2, "deadline": 4, "budget": 12, "tries": 3}
 """Bounds of a client that a test can wait for, in seconds."""
 

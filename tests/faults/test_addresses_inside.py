@@ -11,17 +11,10 @@ from typing import Any
 import pytest
 
 from tests.faults.fake_api import FakeApi, Reply
-from tests.faults.rest_project import RestProject
+from tests.faults.rest_project import RESOURCE, RestProject
 from tests.faults.small_project import clear
 
 pytestmark = pytest.mark.faults
-RESOURCE = {"columns": {"id": {"type": "bigint"}, "name": {}, "price": {"type": "decimal"}}}
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[FakeApi]:
-    with FakeApi(tmp_path / "ledger.jsonl", lambda _: Reply([{"id": 1, "name": "one", "price": "1.5"}])) as running:
-        yield running
 
 
 class Listener:

@@ -7,7 +7,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,18 +18,11 @@ import yaml
 from tests.conformance.s3_server import s3_server
 from tests.faults.fake_api import Asked, FakeApi, Reply
 from tests.faults.planted_secrets import canary, forms, leaks, write_env
-from tests.faults.rest_project import RestProject, engine
+from tests.faults.rest_project import RESOURCE, RestProject, engine
 from tests.faults.small_project import SMALL, SmallProject, clear
 from tests.servers.webhook import webhook_server
 
 pytestmark = pytest.mark.faults
-RESOURCE = {"columns": {"id": {"type": "bigint"}, "name": {}, "price": {"type": "decimal"}}}
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[FakeApi]:
-    with FakeApi(tmp_path / "ledger.jsonl", lambda _: Reply([{"id": 1, "name": "one", "price": "1.5"}])) as running:
-        yield running
 
 
 AUTHS: dict[str, dict[str, Any]] = {

@@ -6,24 +6,16 @@ import json
 import stat
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.fake_api import FakeApi, Reply
 from tests.faults.planted_secrets import canary, leaks, write_env
-from tests.faults.rest_project import RestProject, engine
+from tests.faults.rest_project import RESOURCE, RestProject, engine
 from tests.faults.small_project import SMALL, SmallProject, clear, small_project
 
 pytestmark = pytest.mark.faults
-RESOURCE = {"columns": {"id": {"type": "bigint"}, "name": {}, "price": {"type": "decimal"}}}
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[FakeApi]:
-    with FakeApi(tmp_path / "ledger.jsonl", lambda _: Reply([{"id": 1, "name": "one", "price": "1.5"}])) as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 import subprocess
 import sys
-import threading
 import time
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from engine.config.load import load_project
 from engine.ledger import Ledger
 from engine.progress import Silent
 from engine.run import Runner
+from tests.faults.fake_api import Asked, FakeApi, Reply
 from tests.unit.engine.test_stop import PIPELINES
 
 
@@ -23,22 +22,13 @@ def api(tmp_path):
     """An API that calls `answering` with each request; yields how to set it."""
     calls = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            calls[-1](self.path)
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'[{"price": "1.5"}]')
+    def script(asked: Asked) -> Reply:
+        calls[-1](asked.path)
+        return Reply([{"price": "1.5"}])
 
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    (tmp_path / "pipelines.yaml").write_text(PIPELINES.format(url=f"http://127.0.0.1:{server.server_address[1]}"))
-    yield calls.append
-    server.shutdown()
-    server.server_close()
+    with FakeApi(tmp_path / "asked.jsonl", script) as running:
+        (tmp_path / "pipelines.yaml").write_text(PIPELINES.format(url=running.url))
+        yield calls.append
 
 
 def sent(tmp_path) -> int:

@@ -573,6 +573,15 @@ def test_what_could_not_be_noted_gives_way_to_what_others_noted_since(
     assert memory._UNWRITTEN == {}
 
 
+def test_nobody_makes_room_where_another_is_noting(told: ToldProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "LOCK_SECONDS", 0.0)
+    with hold(told.data / "locks" / "notify.lock", "telling people"):
+        tell_run(told.project(), worked("daily"), NOON)
+    assert not (told.data / "state" / "notified.json").exists()
+    tell_run(told.project(), worked("daily"), NOON)
+    assert (told.data / "state" / "notified.json").stat().st_size == 2 * memory.SLOT_BYTES
+
+
 def test_a_half_written_note_is_none(told: ToldProject, webhook: Webhook) -> None:
     tell_run(told.project(), failed("daily", "timeseries"), NOON)
     tell_run(told.project(), failed("daily", "lake"), NOON)
