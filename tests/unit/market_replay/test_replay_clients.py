@@ -6,10 +6,15 @@ import pytest
 
 
 @pytest.fixture
-def yfinance(tmp_path, web):
+def yfinance(tmp_path, web, monkeypatch):
     module = pytest.importorskip("yfinance")
+    from yfinance import cache
     from yfinance.data import YfData
 
+    # a cache that was opened keeps its first folder, which goes with the test that made it
+    monkeypatch.setattr(cache._TzCacheManager, "_tz_cache", None)
+    monkeypatch.setattr(cache._CookieCacheManager, "_Cookie_cache", None)
+    monkeypatch.setattr(cache._ISINCacheManager, "_isin_cache", None)
     module.set_tz_cache_location(str(tmp_path))
     shown = module.config.debug.hide_exceptions
     module.config.debug.hide_exceptions = False
