@@ -181,7 +181,8 @@ def pages(resource: DltResource, source: str, state: dict[str, Any]) -> Iterator
     section = ConfigSectionContext(sections=("sources", source, resource.name), source_state_key=source)
     context = StateInjectableContext(state=whole)
     with inject_section(section), Container().injectable_context(context):
-        iterator = ManagedPipeIterator.from_pipe(resource._pipe)  # noqa: SLF001 - dlt has no public page iteration
+        made = ManagedPipeIterator.from_pipe.__func__.__wrapped__  # without a look at dlt's own configuration files
+        iterator = made(ManagedPipeIterator, resource._pipe)  # noqa: SLF001 - dlt has no public page iteration
     iterator.set_context([context, section])
     with iterator:
         for item in iterator:

@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import import_module
@@ -26,7 +26,6 @@ from engine.extract import Extraction, extract
 from engine.ledger import Ledger
 from engine.locks import hold
 from engine.models.dbt import has_models
-from engine.models.transform import warm_up
 from engine.notify.runs import tell_dead, telling, told_of
 from engine.plan.plan import keep
 from engine.progress import Progress
@@ -45,6 +44,9 @@ if TYPE_CHECKING:
 SHARED = ("dlt", "pyarrow.compute", "engine.conform")
 """Imported before sources start side by side, and pandas with them: what imports each other can be given by halves to
 two threads which import it at a time, and dlt takes a look at half a pandas."""
+DRIVERS = {"duckdb": "duckdb", "ducklake": "duckdb", "postgres": "psycopg", "timescaledb": "psycopg"}
+"""What a load imports, by the destination's type: beside the sources, which wait or work without the interpreter. Not
+what sources import as well (Trino's has their HTTP), nor what brings pandas (Snowflake's)."""
 WITHOUT_PANDAS = ("files", "rest", "kafka")
 """Types of sources that have no use for pandas."""
 SOURCES_AT_ONCE = 6
@@ -278,6 +280,8 @@ class Runner:
                     report = done[source, at] = extract(extraction, source, resource).after(earlier)
                     if report.status == "landed" and not warm.is_set():
                         warm.set()
+                        from engine.models.transform import warm_up
+
                         warm_up()
             return self._of_source([done[source, at] for at in range(len(by_source[source]))])
 
@@ -287,6 +291,8 @@ class Runner:
             use_arrow_alone()
         for module in SHARED:
             import_module(module)
+        drivers = {DRIVERS[each.type] for each in composed.destinations.values() if each.type in DRIVERS}
+        threading.Thread(target=_import_each, args=(drivers,), name="drivers", daemon=True).start()
         reports = self._steps.side_by_side("extract", list(by_source), one_source, at_once=SOURCES_AT_ONCE)
         return [report for of_source in reports for report in of_source]
 
@@ -361,6 +367,12 @@ class Runner:
             report.destinations.append(loaded)
             if transformed is not None:
                 report.transforms.append(transformed)
+
+
+def _import_each(modules: Iterable[str]) -> None:
+    with suppress(Exception):  # the load says what is missing
+        for module in modules:
+            import_module(module)
 
 
 def _nothing_to_note() -> None:

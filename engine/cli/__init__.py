@@ -42,11 +42,18 @@ def _log_to_stderr() -> None:
         logging.getLogger(name).setLevel(logging.DEBUG)
 
 
-GARBAGE = (5_000, 20, 50)
+GARBAGE = (50_000, 20, 50)
 """How many objects make the collector look at the young, and how often it then looks at the older and at all.
 
 SQLMesh's models are hundreds of thousands of objects that live as long as the process; by Python's own numbers they are
 looked at again and again.
+"""
+LIBRARIES = {"MIMALLOC_PURGE_DELAY": "1000", "OPENBLAS_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
+"""What libraries read from the environment when they are loaded, unless the user has set it.
+
+Arrow's allocator gives memory back to the system after 10 ms, which has to zero it anew for a file's next page: a
+second is enough. NumPy's threads are for matrices, of which there are none here. Pydantic reads about every package
+that is installed, in search of plugins.
 """
 
 
@@ -54,6 +61,8 @@ def main() -> None:
     """Entry point of `engine`: exit codes 0 done, 1 failed (a retry may help), 2 configuration or usage."""
     os.umask(0o077)
     gc.set_threshold(*GARBAGE)
+    for name, value in LIBRARIES.items():
+        os.environ.setdefault(name, value)
     debug = "--debug" in sys.argv
     if debug:
         _log_to_stderr()

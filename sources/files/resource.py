@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from sources.protocol import SourceContext
 if TYPE_CHECKING:
     from dlt.extract import DltResource
 
+PIECE_BYTES = 256 << 10
 WAITS = "it is still being written: left for the next run"
 
 
@@ -122,13 +124,23 @@ def _read(
                 return None
             _fill(copy, file.name, settings, ctx, spool)
         return file.content
-    with Path(file.path).open("rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
-        if not seen.same_content(file.name, content):
+    with Path(file.path).open("rb") as stream, ThreadPoolExecutor(1, thread_name_prefix="digest") as beside:
+        digest = beside.submit(_digest, stream.fileno())
+        if not seen.knows(file.name) or not seen.same_content(file.name, digest.result()):
             _fill(stream, file.name, settings, ctx, spool)
         if stamp_of(os.fstat(stream.fileno())) != file.stamp:
             return None
-    return content
+        return digest.result()
+
+
+def _digest(descriptor: int) -> str:
+    """Hash a file's content without moving the place where it is read."""
+    digest, at = hashlib.sha256(), 0
+    piece = memoryview(bytearray(PIECE_BYTES))
+    while size := os.preadv(descriptor, [piece], at):
+        digest.update(piece[:size])
+        at += size
+    return digest.hexdigest()
 
 
 def _fill(stream: IO[bytes], name: str, settings: FilesResource, ctx: SourceContext, spool: Spool) -> None:

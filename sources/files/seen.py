@@ -40,6 +40,10 @@ class Seen:
         mark = self.files.get(_short(name, NAME_BYTES))
         return mark is not None and mark[:_STAMP_CHARS] == _short(stamp, STAMP_BYTES)
 
+    def knows(self, name: str) -> bool:
+        """Whether a file of this name was landed, whatever it held."""
+        return _short(name, NAME_BYTES) in self.files
+
     def same_content(self, name: str, content: str) -> bool:
         """Whether the file was landed with this content."""
         mark = self.files.get(_short(name, NAME_BYTES))

@@ -12,6 +12,7 @@ import sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+import engine.models.transform as transform
 import engine.run as run
 from engine.report import ResourceReport
 from engine.steps import Threads
@@ -27,12 +28,12 @@ run.extract = extract
 runner = object.__new__(run.Runner)
 runner.project = SimpleNamespace(project_dir=Path("."), assets={{}}, profile=SimpleNamespace(lake=None))
 runner.project.sources = {{name: SimpleNamespace(type=kind) for name, kind in TYPES.items()}}
-run.warm_up = lambda: None
+transform.warm_up = lambda: None
 runner.progress = runner._replay_url = None
 runner._data_dir = Path(".")
 runner.stop = threading.Event()
 runner._steps = Threads()
-composed = SimpleNamespace(transform=TRANSFORM, resources=[("a", None), ("b", None)])
+composed = SimpleNamespace(transform=TRANSFORM, destinations={{}}, resources=[("a", None), ("b", None)])
 assert "pandas" not in sys.modules
 runner._extract_all(composed, None, "run")
 assert ("pandas" in sys.modules) == bool(PANDAS)
