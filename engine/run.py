@@ -11,10 +11,11 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import import_module
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from engine.arrow_alone import use_arrow_alone
@@ -289,12 +290,21 @@ class Runner:
             import_module("pandas")
         else:
             use_arrow_alone()
+        self._begin({source: resources[0] for source, resources in by_source.items()}, lake)
         for module in SHARED:
             import_module(module)
         drivers = {DRIVERS[each.type] for each in composed.destinations.values() if each.type in DRIVERS}
         threading.Thread(target=_import_each, args=(drivers,), name="drivers", daemon=True).start()
         reports = self._steps.side_by_side("extract", list(by_source), one_source, at_once=SOURCES_AT_ONCE)
         return [report for of_source in reports for report in of_source]
+
+    def _begin(self, first: Mapping[str, Resource], lake: Lake) -> None:
+        """Have the first resources of sources begin what needs no heavy import, as many as are extracted at once."""
+        for source, resource in islice(first.items(), SOURCES_AT_ONCE):
+            if resource.ahead is not None:
+                with suppress(Exception):  # said when it is extracted
+                    state, _ = lake.state(source, resource.name, resource.table.name)
+                    resource.ahead(self._context(), state)
 
     def _needs_pandas(self, composed: Composed) -> bool:
         """Whether pandas is, or may be, imported while sources are extracted: the models are warmed up meanwhile."""

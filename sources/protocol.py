@@ -129,6 +129,9 @@ class Resource:
     name: str
     table: Table
     build: Callable[[SourceContext], DltResource]
+    ahead: Callable[[SourceContext, Mapping[str, Any]], None] | None = None
+    """Called with the resource's state before dlt is imported, which takes a while: begins what needs none of it, in a
+    thread that imports nothing. `build` goes on from there."""
     calls: Calls | None = None
     assets: str | None = None
     """The asset list it follows, if any."""

@@ -7,43 +7,70 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import dlt
 import pyarrow as pa
 
 from engine.errors import SourceError
 from engine.table import Table
 from sources.files import csv_format, jsonl_format, parquet_format
+from sources.files.ahead import Ahead, Reading
 from sources.files.bucket import Bucket
 from sources.files.csv_format import BrokenFileError
 from sources.files.listing import Found, local_files, stamp_of
 from sources.files.seen import Seen
 from sources.files.settings import SUFFIXES, FilesResource, FilesSource, Format
 from sources.files.spool import Spool
-from sources.protocol import SourceContext
+from sources.protocol import Notices, SourceContext
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource
 
 PIECE_BYTES = 256 << 10
+AHEAD_BYTES = 8 << 20
+AHEAD_FILES = 1_000
+"""Of a resource that has landed more files, none is read ahead: to list them twice would cost more."""
 WAITS = "it is still being written: left for the next run"
 
 
+def begin_first(
+    place: FilesSource, settings: FilesResource, ctx: SourceContext, state: Mapping[str, Any], ahead: Ahead
+) -> None:
+    """Begin to read the first new file, if it is large, in a folder and not changing: see Resource.ahead."""
+    folder, seen = ctx.project_dir / place.path, Seen({**state.get("files", {})})
+    if place.on_s3 or len(seen.files) > AHEAD_FILES or not folder.is_dir():
+        return
+    listed = local_files(folder, settings.patterns, _untold)
+    file = next((file for file in listed if not seen.unchanged(file.name, file.stamp)), None)
+    if file is None or file.size < AHEAD_BYTES or time.time() - file.modified < place.settle_seconds:
+        return
+
+    def read(spool: Spool, notice: Notices) -> str | None:
+        return _read(file, settings, replace(ctx, notice=notice), None, seen, spool)
+
+    ahead.begin(file, Reading(Spool(ctx.data_dir), read))
+
+
+def _untold(message: str, *, item: str | None = None) -> None:
+    """Say nothing: the files are listed again, for good."""
+
+
 def new_files(
-    source: str, place: FilesSource, settings: FilesResource, table: Table, ctx: SourceContext
+    source: str, place: FilesSource, settings: FilesResource, table: Table, ctx: SourceContext, ahead: Ahead
 ) -> DltResource:
     """Build the resource `table`: pages are Arrow tables, or lists of dicts for loosely declared JSON Lines."""
+    import dlt
 
     def extract() -> Iterator[Any]:
         seen = Seen.of(dlt.current.resource_state())
         bucket = Bucket(source, place) if place.on_s3 else None
         for file in _candidates(source, place, settings, ctx, bucket, seen):
-            yield from _landed(file, settings, ctx, bucket, seen)
+            yield from _landed(file, settings, ctx, bucket, seen, ahead.take(file))
 
     return dlt.resource(extract, name=table.name)
 
@@ -90,12 +117,17 @@ def _stamp(path: str) -> str | None:
 
 
 def _landed(
-    file: Found, settings: FilesResource, ctx: SourceContext, bucket: Bucket | None, seen: Seen
+    file: Found,
+    settings: FilesResource,
+    ctx: SourceContext,
+    bucket: Bucket | None,
+    seen: Seen,
+    begun: Reading | None,
 ) -> Iterator[pa.Table | list[dict[str, Any]]]:
-    spool = Spool(ctx.data_dir)
+    spool = begun.spool if begun else Spool(ctx.data_dir)
     with closing(spool):
         try:
-            content = _read(file, settings, ctx, bucket, seen, spool)
+            content = begun.content(ctx.notice) if begun else _read(file, settings, ctx, bucket, seen, spool)
         except (BrokenFileError, pa.ArrowException, OSError, EOFError, UnicodeError) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise SourceError(ctx.source, "the disk is full", f"Free space under {ctx.data_dir.name}.") from None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from engine.table import Column, Table
 from sources.columns import ColumnSettings, ContractSettings, columns_of
+from sources.files.ahead import Ahead
 from sources.protocol import AssetLists, Resource, SourceContext
 from sources.timeseries import TimeseriesSettings, checked_beside
 
@@ -129,9 +131,16 @@ class FilesSource(BaseModel):
             timeseries=settings.timeseries.series() if settings.timeseries else None,
         )
 
+        begun = Ahead()
+
         def build(ctx: SourceContext) -> object:
             from sources.files.resource import new_files
 
-            return new_files(source, self, settings, table, ctx)
+            return new_files(source, self, settings, table, ctx, begun)
 
-        return Resource(name=key, table=table, build=build, one_by_one=True)
+        def ahead(ctx: SourceContext, state: Mapping[str, Any]) -> None:
+            from sources.files.resource import begin_first
+
+            begin_first(self, settings, ctx, state, begun)
+
+        return Resource(name=key, table=table, build=build, ahead=ahead, one_by_one=True)

@@ -33,7 +33,8 @@ runner.progress = runner._replay_url = None
 runner._data_dir = Path(".")
 runner.stop = threading.Event()
 runner._steps = Threads()
-composed = SimpleNamespace(transform=TRANSFORM, destinations={{}}, resources=[("a", None), ("b", None)])
+resources = [(name, SimpleNamespace(ahead=None)) for name in "ab"]
+composed = SimpleNamespace(transform=TRANSFORM, destinations={{}}, resources=resources)
 assert "pandas" not in sys.modules
 runner._extract_all(composed, None, "run")
 assert ("pandas" in sys.modules) == bool(PANDAS)

@@ -1,5 +1,6 @@
 """Running one dlt resource outside a pipeline, with a state that the test keeps."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -27,7 +28,8 @@ def reading(tmp_path):
         block = {"type": "files", "path": "in", "settle_seconds": 0, **source}
         return FilesSource.model_validate({**block, "resources": {"raw_t": resource or {"files": "*"}}})
 
-    def read(resource=None, **source):
+    def read(resource=None, *, meanwhile=None, **source):
+        """`meanwhile`: the first file is read ahead, and this is called before the resource is built."""
         settings = settings_of(resource, **source)
         notices = Notices()
         ctx = SourceContext(
@@ -39,7 +41,11 @@ def reading(tmp_path):
             notice=notices,
         )
         (tmp_path / "data").mkdir(exist_ok=True)
-        built = settings.resources_of("history", {})[0].build(ctx)
+        [one] = settings.resources_of("history", {})
+        if meanwhile is not None:
+            one.ahead(replace(ctx, notice=read.untold), state)
+            meanwhile()
+        built = one.build(ctx)
         return list(pages(built, "history", state)), notices
 
     def conformed(resource, page):
@@ -52,6 +58,7 @@ def reading(tmp_path):
         rows = [row for page in pages for row in conformed(resource, page).rows.to_pylist()]
         return [{name: value for name, value in row.items() if name not in lineage} for row in rows]
 
+    read.untold = Notices()
     read.conformed = conformed
     read.typed = typed
     read.folder = folder

@@ -1,0 +1,67 @@
+"""A run has each source's first file begun before dlt is there, lands what it holds once, and goes on without it."""
+
+import pytest
+
+from engine.config.load import load_project
+from engine.progress import Silent
+from engine.run import Runner
+from sources.files import resource as files
+from sources.files.ahead import Ahead
+
+PIPELINES = """
+profiles:
+  local: {data: .data, lake: {type: filesystem, path: .data/lake}}
+sources:
+  first:
+    type: files
+    path: in
+    settle_seconds: 0
+    resources: {raw_first: {files: "first-*.csv"}, raw_more: {files: "more-*.csv"}}
+  second: {type: files, path: in, settle_seconds: 0, resources: {raw_second: {files: "second-*.csv"}}}
+pipelines:
+  one: {extract: [first, second]}
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "AHEAD_BYTES", 0)
+    (tmp_path / "pipelines.yaml").write_text(PIPELINES)
+    (tmp_path / "in").mkdir()
+    for name in ("first-1", "first-2", "more-1", "second-1"):
+        (tmp_path / "in" / f"{name}.csv").write_text("x\n1\n2\n")
+    return load_project(tmp_path / "pipelines.yaml", env={})
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    names = []
+    begin = Ahead.begin
+
+    def noted(self, file, reading):
+        names.append(file.name)
+        begin(self, file, reading)
+
+    monkeypatch.setattr(Ahead, "begin", noted)
+    return names
+
+
+def landed(project):
+    report = Runner(project, Silent()).run("one")
+    return report.failures, {resource.table: resource.rows for resource in report.resources}
+
+
+def test_the_first_file_of_each_source_is_begun_and_every_file_lands_once(project, begun):
+    assert landed(project) == ([], {"raw_assets": 0, "raw_first": 4, "raw_more": 2, "raw_second": 2})
+    assert begun == ["first-1.csv", "second-1.csv"]
+    assert landed(project) == ([], {"raw_assets": 0, "raw_first": 0, "raw_more": 0, "raw_second": 0})
+    assert begun == ["first-1.csv", "second-1.csv"]
+
+
+def test_a_run_goes_on_where_nothing_can_be_begun(project, begun, monkeypatch):
+    def refused(*_):
+        raise OSError
+
+    monkeypatch.setattr(files, "begin_first", refused)
+    assert landed(project) == ([], {"raw_assets": 0, "raw_first": 4, "raw_more": 2, "raw_second": 2})
+    assert begun == []

@@ -1,0 +1,108 @@
+"""The first new file is begun while dlt is imported; what comes of it is what came without."""
+
+import os
+import time
+
+import pytest
+
+from sources.files import resource as files
+from sources.files.ahead import Ahead, Reading
+from sources.files.spool import Spool
+
+CSV = {"files": "*.csv", "columns": {"x": {"type": "bigint"}, "y": {"type": "text"}}}
+
+
+@pytest.fixture(autouse=True)
+def begun(monkeypatch):
+    """The names of files that were taken from ahead; no file is too small for it."""
+    taken = []
+    take = Ahead.take
+
+    def noted(self, file):
+        reading = take(self, file)
+        if reading is not None:
+            taken.append(file.name)
+        return reading
+
+    monkeypatch.setattr(Ahead, "take", noted)
+    monkeypatch.setattr(files, "AHEAD_BYTES", 0)
+    return taken
+
+
+def nothing():
+    pass
+
+
+def rows(pages):
+    return [row for page in pages for row in page.to_pylist()]
+
+
+def test_the_first_new_file_is_read_ahead_and_lands_once(reading, begun):
+    for name, x in (("a.csv", 1), ("b.csv", 2), ("c.csv", 3)):
+        (reading.folder / name).write_text(f"x,y\n{x},one\n")
+    (first, _), state = reading(CSV), dict(reading.state)
+    reading.state.clear()
+    (again, notices) = reading(CSV, meanwhile=nothing)
+    assert begun == ["a.csv"]
+    assert (rows(again), reading.state, notices) == (rows(first), state, [])
+    (reading.folder / "d.csv").write_text("x,y\n4,one\n")
+    assert [row["_file"] for row in rows(reading(CSV, meanwhile=nothing)[0])] == ["d.csv"]
+    assert begun == ["a.csv", "d.csv"]
+    assert reading(CSV, meanwhile=nothing) == ([], [])
+
+
+def test_a_file_that_changes_after_it_was_read_ahead_is_read_again(reading, begun):
+    path = reading.folder / "a.csv"
+    path.write_text("x,y\n1,one\n")
+
+    def changed():
+        path.write_text("x,y\n1,one\n2,two\n")
+
+    pages, notices = reading(CSV, meanwhile=changed)
+    assert ([row["x"] for row in rows(pages)], notices, begun) == (["1", "2"], [], [])
+
+
+def test_what_is_wrong_with_a_file_read_ahead_is_told_once(reading, begun):
+    (reading.folder / "a.csv").write_text("z\n1\n")
+    (reading.folder / "b.csv").write_text("x\n1\n")
+    pages, notices = reading(CSV, meanwhile=nothing)
+    assert [row["_file"] for row in rows(pages)] == ["b.csv"]
+    assert begun == ["a.csv"]
+    [(first, broken), (second, absent)] = notices
+    assert (first, second) == ("a.csv", "b.csv")
+    assert "none of the declared columns" in broken
+    assert "has no column for y" in absent
+    assert reading.untold == []
+
+
+def test_a_notice_about_a_file_read_ahead_reaches_the_run(reading, begun):
+    (reading.folder / "a.csv").write_text("x\n1\n")
+    _, notices = reading(CSV, meanwhile=nothing)
+    assert (begun, notices) == (["a.csv"], [("a.csv", "has no column for y: null")])
+
+
+@pytest.mark.parametrize("why", ["small", "young", "many", "no folder"])
+def test_what_is_not_worth_it_is_not_begun(reading, begun, monkeypatch, why):
+    path = reading.folder / "a.csv"
+    path.write_text("x,y\n1,one\n")
+    os.utime(path, (time.time() + (why == "young"),) * 2)
+    source = {"settle_seconds": 0.3} if why == "young" else {}
+    if why == "small":
+        monkeypatch.setattr(files, "AHEAD_BYTES", 1_000)
+    if why == "many":
+        monkeypatch.setattr(files, "AHEAD_FILES", -1)
+    if why == "no folder":
+        path.unlink()
+        reading.folder.rmdir()
+        reading(CSV, meanwhile=reading.folder.mkdir, **source)
+    else:
+        assert len(reading(CSV, meanwhile=nothing, **source)[0]) == 1
+    assert begun == []
+
+
+def test_what_was_never_taken_is_freed(tmp_path):
+    ahead, spools = Ahead(), [Spool(tmp_path), Spool(tmp_path)]
+    for spool in spools:
+        ahead.begin(None, Reading(spool, lambda *_: None))
+    assert [spool._file.closed for spool in spools] == [True, False]
+    spools[1].close()
