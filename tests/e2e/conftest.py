@@ -25,6 +25,14 @@ def trino(tmp_path: Path) -> Iterator[TrinoServer]:
         yield server
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one worker run all tests that share `finished_small`, which would be made by each."""
+    for item in items:
+        if "finished_small" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("e2e-small"))
+
+
 @dataclass(frozen=True, slots=True)
 class Demo:
     """A demo that has run: the project, how the command ended, how long it took, and what its market was asked."""
