@@ -11,6 +11,8 @@ import time
 import traceback
 from pathlib import Path
 
+import pytest
+
 from tests.soak.soak import Soaked, soak
 from tests.soak.verdict import figures, findings
 
@@ -33,7 +35,7 @@ def main() -> int:
 
     try:
         soak(folder, given.minutes, seed, say, check)
-    except Exception as error:
+    except (Exception, pytest.skip.Exception) as error:
         wrong.append(f"the soak could not go on: {traceback.format_exc() if str(error) == '' else error}")
     for finding in wrong:
         say(f"WRONG: {finding}")
