@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
 from itertools import islice
@@ -35,7 +36,7 @@ from engine.report import STOPPED, DestinationReport, ResourceReport, RunReport,
 from engine.steps import Outcome, Steps, Threads
 from engine.under_way import UnderWay
 from sources.assets import SOURCE as ASSETS
-from sources.protocol import Resource, SourceContext, Window
+from sources.protocol import Begun, Resource, SourceContext, Window
 
 if TYPE_CHECKING:
     from engine.config.project import Project
@@ -274,8 +275,10 @@ class Runner:
 
         def one_source(source: str) -> Outcome[list[ResourceReport]]:
             """Extract what this run has not landed yet: after a failure it may be called again."""
-            extraction = Extraction(lake, under_way, self._context(), self.progress, self.stop)
+            context = self._context()
             for at, resource in enumerate(by_source[source]):
+                with_begun = replace(context, begun=None if at else begun.get(source))
+                extraction = Extraction(lake, under_way, with_begun, self.progress, self.stop)
                 earlier = done.get((source, at))
                 if earlier is None or (earlier.status == "failed" and earlier.retry):
                     report = done[source, at] = extract(extraction, source, resource).after(earlier)
@@ -290,21 +293,31 @@ class Runner:
             import_module("pandas")
         else:
             use_arrow_alone()
-        self._begin({source: resources[0] for source, resources in by_source.items()}, lake)
-        for module in SHARED:
-            import_module(module)
-        drivers = {DRIVERS[each.type] for each in composed.destinations.values() if each.type in DRIVERS}
-        threading.Thread(target=_import_each, args=(drivers,), name="drivers", daemon=True).start()
-        reports = self._steps.side_by_side("extract", list(by_source), one_source, at_once=SOURCES_AT_ONCE)
+        with self._begun({source: resources[0] for source, resources in by_source.items()}, lake) as begun:
+            for module in SHARED:
+                import_module(module)
+            drivers = {DRIVERS[each.type] for each in composed.destinations.values() if each.type in DRIVERS}
+            threading.Thread(target=_import_each, args=(drivers,), name="drivers", daemon=True).start()
+            reports = self._steps.side_by_side("extract", list(by_source), one_source, at_once=SOURCES_AT_ONCE)
         return [report for of_source in reports for report in of_source]
 
-    def _begin(self, first: Mapping[str, Resource], lake: Lake) -> None:
-        """Have the first resources of sources begin what needs no heavy import, as many as are extracted at once."""
-        for source, resource in islice(first.items(), SOURCES_AT_ONCE):
-            if resource.ahead is not None:
+    @contextmanager
+    def _begun(self, first: Mapping[str, Resource], lake: Lake) -> Iterator[Mapping[str, Begun]]:
+        """Have the first resources of sources begin what needs no heavy import, as many as are extracted at once.
+
+        What none of them has taken at the end is given up.
+        """
+        begun: dict[str, Begun] = {}
+        with ExitStack() as stack:
+            for source, resource in islice(first.items(), SOURCES_AT_ONCE):
+                if resource.ahead is None:
+                    continue
                 with suppress(Exception):  # said when it is extracted
                     state, _ = lake.state(source, resource.name, resource.table.name)
-                    resource.ahead(self._context(), state)
+                    if one := resource.ahead(self._context(), state):
+                        begun[source] = one
+                        stack.callback(one.close)
+            yield begun
 
     def _needs_pandas(self, composed: Composed) -> bool:
         """Whether pandas is, or may be, imported while sources are extracted: the models are warmed up meanwhile."""

@@ -94,6 +94,13 @@ def _not_measured(_lag: Mapping[int, int]) -> None:
     """Placeholder where nobody asks how far behind a topic is."""
 
 
+class Begun(Protocol):
+    """Something that goes on beside a run. Its resource takes it, or it is given up when everything is extracted."""
+
+    def close(self) -> None:
+        """End it and free what it holds; nothing, if it was taken."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceContext:
     """What a run gives to a resource. State is dlt's: `dlt.current.resource_state()` and `dlt.sources.incremental`."""
@@ -118,6 +125,8 @@ class SourceContext:
     """Called before each request that an API counts; True: the same request once more. From any thread."""
     lag: Callable[[Mapping[int, int]], None] = _not_measured
     """Called with the messages that each partition of a topic still has to be read, by partition."""
+    begun: Begun | None = None
+    """What the resource's `ahead` began in this run, if anything."""
     deployment: str = ""
     """Names this lake among others: two that share a consumer group can tell."""
 
@@ -129,9 +138,9 @@ class Resource:
     name: str
     table: Table
     build: Callable[[SourceContext], DltResource]
-    ahead: Callable[[SourceContext, Mapping[str, Any]], None] | None = None
+    ahead: Callable[[SourceContext, Mapping[str, Any]], Begun | None] | None = None
     """Called with the resource's state before dlt is imported, which takes a while: begins what needs none of it, in a
-    thread that imports nothing. `build` goes on from there."""
+    thread that imports nothing. `build` is given it in its context, and goes on from there."""
     calls: Calls | None = None
     assets: str | None = None
     """The asset list it follows, if any."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sources.protocol import Notices
@@ -13,17 +15,27 @@ if TYPE_CHECKING:
 
 
 class Reading:
-    """One file on its way into a spool, in a thread of its own."""
+    """One file on its way into a spool, in a thread of its own: of one run, which takes it once or gives it up."""
 
-    def __init__(self, spool: Spool, read: Callable[[Spool, Notices], str | None]) -> None:
+    def __init__(self, file: Found, spool: Spool, read: Callable[[Spool, Notices], str | None]) -> None:
         """`read` fills the spool and returns the content's mark, None where the file moves."""
         from concurrent.futures import ThreadPoolExecutor
 
+        self.file = file
         self.spool = spool
+        self._free = True
+        self._lock = threading.Lock()
         self._told: list[tuple[str, str | None]] = []
         pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
         self._content = pool.submit(read, spool, self._keep)
         pool.shutdown(wait=False)
+
+    def take(self, file: Found) -> bool:
+        """Whether the spool is the caller's from now on: once, and only if it is of this file as it is now."""
+        with self._lock:
+            taken = self._free and file == self.file
+            self._free = self._free and not taken
+            return taken
 
     def content(self, notice: Notices) -> str | None:
         """Wait for the end of the file; hand on what there was to say of it, and raise what `read` raised."""
@@ -34,30 +46,14 @@ class Reading:
                 notice(message, item=item)
 
     def close(self) -> None:
-        """Wait for the end, and free what was read."""
-        self._content.exception()
-        self.spool.close()
+        """Break off, and free what was read; nothing, if it was taken."""
+        with self._lock:
+            given_up, self._free = self._free, False
+        if given_up:
+            self.spool.given_up = True
+            self._content.exception()
+            with suppress(OSError):  # of a full disk, which whoever needs it will meet
+                self.spool.close()
 
     def _keep(self, message: str, *, item: str | None = None) -> None:
         self._told.append((message, item))
-
-
-class Ahead:
-    """Of one resource: the file whose reading was begun, if any."""
-
-    def __init__(self) -> None:
-        self._file: Found | None = None
-        self._reading: Reading | None = None
-
-    def begin(self, file: Found, reading: Reading) -> None:
-        """Keep a reading for `take`; one that was never taken is freed."""
-        if self._reading is not None:
-            self._reading.close()
-        self._file, self._reading = file, reading
-
-    def take(self, file: Found) -> Reading | None:
-        """Give the reading, once, if it is of this file as it is now."""
-        if self._file is None or (self._file.name, self._file.stamp) != (file.name, file.stamp):
-            return None
-        reading, self._file, self._reading = self._reading, None, None
-        return reading

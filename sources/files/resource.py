@@ -19,7 +19,7 @@ import pyarrow as pa
 from engine.errors import SourceError
 from engine.table import Table
 from sources.files import csv_format, jsonl_format, parquet_format
-from sources.files.ahead import Ahead, Reading
+from sources.files.ahead import Reading
 from sources.files.bucket import Bucket
 from sources.files.csv_format import BrokenFileError
 from sources.files.listing import Found, local_files, stamp_of
@@ -39,21 +39,21 @@ WAITS = "it is still being written: left for the next run"
 
 
 def begin_first(
-    place: FilesSource, settings: FilesResource, ctx: SourceContext, state: Mapping[str, Any], ahead: Ahead
-) -> None:
+    place: FilesSource, settings: FilesResource, ctx: SourceContext, state: Mapping[str, Any]
+) -> Reading | None:
     """Begin to read the first new file, if it is large, in a folder and not changing: see Resource.ahead."""
     folder, seen = ctx.project_dir / place.path, Seen({**state.get("files", {})})
     if place.on_s3 or len(seen.files) > AHEAD_FILES or not folder.is_dir():
-        return
+        return None
     listed = local_files(folder, settings.patterns, _untold)
     file = next((file for file in listed if not seen.unchanged(file.name, file.stamp)), None)
     if file is None or file.size < AHEAD_BYTES or time.time() - file.modified < place.settle_seconds:
-        return
+        return None
 
     def read(spool: Spool, notice: Notices) -> str | None:
         return _read(file, settings, replace(ctx, notice=notice), None, seen, spool)
 
-    ahead.begin(file, Reading(Spool(ctx.data_dir), read))
+    return Reading(file, Spool(ctx.data_dir), read)
 
 
 def _untold(message: str, *, item: str | None = None) -> None:
@@ -61,7 +61,7 @@ def _untold(message: str, *, item: str | None = None) -> None:
 
 
 def new_files(
-    source: str, place: FilesSource, settings: FilesResource, table: Table, ctx: SourceContext, ahead: Ahead
+    source: str, place: FilesSource, settings: FilesResource, table: Table, ctx: SourceContext
 ) -> DltResource:
     """Build the resource `table`: pages are Arrow tables, or lists of dicts for loosely declared JSON Lines."""
     import dlt
@@ -69,8 +69,12 @@ def new_files(
     def extract() -> Iterator[Any]:
         seen = Seen.of(dlt.current.resource_state())
         bucket = Bucket(source, place) if place.on_s3 else None
-        for file in _candidates(source, place, settings, ctx, bucket, seen):
-            yield from _landed(file, settings, ctx, bucket, seen, ahead.take(file))
+        begun = ctx.begun if isinstance(ctx.begun, Reading) else None
+        files = _candidates(source, place, settings, ctx, bucket, seen)
+        if begun is not None and begun.file not in files:
+            begun.close()
+        for file in files:
+            yield from _landed(file, settings, ctx, bucket, seen, begun if begun and begun.take(file) else None)
 
     return dlt.resource(extract, name=table.name)
 
@@ -157,7 +161,7 @@ def _read(
             _fill(copy, file.name, settings, ctx, spool)
         return file.content
     with Path(file.path).open("rb") as stream, ThreadPoolExecutor(1, thread_name_prefix="digest") as beside:
-        digest = beside.submit(_digest, stream.fileno())
+        digest = beside.submit(_digest, stream.fileno(), spool)
         if not seen.knows(file.name) or not seen.same_content(file.name, digest.result()):
             _fill(stream, file.name, settings, ctx, spool)
         if stamp_of(os.fstat(stream.fileno())) != file.stamp:
@@ -165,11 +169,11 @@ def _read(
         return digest.result()
 
 
-def _digest(descriptor: int) -> str:
-    """Hash a file's content without moving the place where it is read."""
+def _digest(descriptor: int, spool: Spool) -> str:
+    """Hash a file's content without moving the place where it is read, while its spool is wanted."""
     digest, at = hashlib.sha256(), 0
     piece = memoryview(bytearray(PIECE_BYTES))
-    while size := os.preadv(descriptor, [piece], at):
+    while not spool.given_up and (size := os.preadv(descriptor, [piece], at)):
         digest.update(piece[:size])
         at += size
     return digest.hexdigest()

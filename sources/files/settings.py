@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from engine.table import Column, Table
 from sources.columns import ColumnSettings, ContractSettings, columns_of
-from sources.files.ahead import Ahead
 from sources.protocol import AssetLists, Resource, SourceContext
 from sources.timeseries import TimeseriesSettings, checked_beside
+
+if TYPE_CHECKING:
+    from sources.files.ahead import Reading
 
 FILE_COLUMN = Column("_file", "text", nullable=False, description="name of the file, relative to the source's path")
 
@@ -131,16 +133,14 @@ class FilesSource(BaseModel):
             timeseries=settings.timeseries.series() if settings.timeseries else None,
         )
 
-        begun = Ahead()
-
         def build(ctx: SourceContext) -> object:
             from sources.files.resource import new_files
 
-            return new_files(source, self, settings, table, ctx, begun)
+            return new_files(source, self, settings, table, ctx)
 
-        def ahead(ctx: SourceContext, state: Mapping[str, Any]) -> None:
+        def ahead(ctx: SourceContext, state: Mapping[str, Any]) -> Reading | None:
             from sources.files.resource import begin_first
 
-            begin_first(self, settings, ctx, state, begun)
+            return begin_first(self, settings, ctx, state)
 
         return Resource(name=key, table=table, build=build, ahead=ahead, one_by_one=True)

@@ -22,6 +22,10 @@ SPILL_BYTES = 32 << 20
 Page: TypeAlias = pa.RecordBatch | list[dict[str, Any]]
 
 
+class GivenUpError(Exception):
+    """Nobody wants the pages any more."""
+
+
 class Spool:
     """Pages of one file, all of one kind: written once, read once."""
 
@@ -32,11 +36,15 @@ class Spool:
         self._held_bytes = 0
         self._writer: pa.RecordBatchStreamWriter | None = None
         self.rows = 0
+        self.given_up = False
+        """Set from another thread: nobody wants it any more, whoever fills it stops."""
 
     def fill(self, pages: Iterable[Page]) -> None:
         """Write all pages; an error on the way leaves the spool empty."""
         try:
             for page in pages:
+                if self.given_up:
+                    raise GivenUpError
                 if isinstance(page, pa.RecordBatch):
                     self._take(page)
                     self.rows += page.num_rows

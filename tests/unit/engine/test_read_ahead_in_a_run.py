@@ -6,7 +6,7 @@ from engine.config.load import load_project
 from engine.progress import Silent
 from engine.run import Runner
 from sources.files import resource as files
-from sources.files.ahead import Ahead
+from sources.files.ahead import Reading
 
 PIPELINES = """
 profiles:
@@ -35,15 +35,19 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def begun(monkeypatch):
-    names = []
-    begin = Ahead.begin
+    readings = []
+    begin = Reading.__init__
 
-    def noted(self, file, reading):
-        names.append(file.name)
-        begin(self, file, reading)
+    def noted(self, *args):
+        readings.append(self)
+        begin(self, *args)
 
-    monkeypatch.setattr(Ahead, "begin", noted)
-    return names
+    monkeypatch.setattr(Reading, "__init__", noted)
+    return readings
+
+
+def names(begun):
+    return [reading.file.name for reading in begun]
 
 
 def landed(project):
@@ -53,9 +57,9 @@ def landed(project):
 
 def test_the_first_file_of_each_source_is_begun_and_every_file_lands_once(project, begun):
     assert landed(project) == ([], {"raw_assets": 0, "raw_first": 4, "raw_more": 2, "raw_second": 2})
-    assert begun == ["first-1.csv", "second-1.csv"]
+    assert names(begun) == ["first-1.csv", "second-1.csv"]
     assert landed(project) == ([], {"raw_assets": 0, "raw_first": 0, "raw_more": 0, "raw_second": 0})
-    assert begun == ["first-1.csv", "second-1.csv"]
+    assert names(begun) == ["first-1.csv", "second-1.csv"]
 
 
 def test_a_run_goes_on_where_nothing_can_be_begun(project, begun, monkeypatch):
@@ -65,3 +69,12 @@ def test_a_run_goes_on_where_nothing_can_be_begun(project, begun, monkeypatch):
     monkeypatch.setattr(files, "begin_first", refused)
     assert landed(project) == ([], {"raw_assets": 0, "raw_first": 4, "raw_more": 2, "raw_second": 2})
     assert begun == []
+
+
+def test_what_a_stopped_run_has_begun_ends_with_it(project, begun, monkeypatch):
+    runner = Runner(project, Silent())
+    monkeypatch.setattr(runner, "_needs_pandas", lambda _: runner.stop.set())
+    assert all(resource.status == "failed" for resource in runner.run("one").resources)
+    assert [reading.spool._file.closed for reading in begun] == [True, True]
+    assert landed(project) == ([], {"raw_assets": 0, "raw_first": 4, "raw_more": 2, "raw_second": 2})
+    assert names(begun) == ["first-1.csv", "second-1.csv"] * 2

@@ -43,7 +43,7 @@ def reading(tmp_path):
         (tmp_path / "data").mkdir(exist_ok=True)
         [one] = settings.resources_of("history", {})
         if meanwhile is not None:
-            one.ahead(replace(ctx, notice=read.untold), state)
+            ctx = replace(ctx, begun=one.ahead(replace(ctx, notice=read.untold), state))
             meanwhile()
         built = one.build(ctx)
         return list(pages(built, "history", state)), notices

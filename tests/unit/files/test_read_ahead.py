@@ -1,14 +1,18 @@
 """The first new file is begun while dlt is imported; what comes of it is what came without."""
 
+import itertools
 import os
+import threading
 import time
 
 import pytest
 
 from sources.files import resource as files
-from sources.files.ahead import Ahead, Reading
+from sources.files.ahead import Reading
+from sources.files.listing import Found
 from sources.files.spool import Spool
 
+FILE = Found("a.csv", "in/a.csv", "1:1", 1, 1.0)
 CSV = {"files": "*.csv", "columns": {"x": {"type": "bigint"}, "y": {"type": "text"}}}
 
 
@@ -16,15 +20,14 @@ CSV = {"files": "*.csv", "columns": {"x": {"type": "bigint"}, "y": {"type": "tex
 def begun(monkeypatch):
     """The names of files that were taken from ahead; no file is too small for it."""
     taken = []
-    take = Ahead.take
+    take = Reading.take
 
     def noted(self, file):
-        reading = take(self, file)
-        if reading is not None:
-            taken.append(file.name)
-        return reading
+        mine = take(self, file)
+        taken.extend([file.name] * mine)
+        return mine
 
-    monkeypatch.setattr(Ahead, "take", noted)
+    monkeypatch.setattr(Reading, "take", noted)
     monkeypatch.setattr(files, "AHEAD_BYTES", 0)
     return taken
 
@@ -100,9 +103,33 @@ def test_what_is_not_worth_it_is_not_begun(reading, begun, monkeypatch, why):
     assert begun == []
 
 
-def test_what_was_never_taken_is_freed(tmp_path):
-    ahead, spools = Ahead(), [Spool(tmp_path), Spool(tmp_path)]
-    for spool in spools:
-        ahead.begin(None, Reading(spool, lambda *_: None))
-    assert [spool._file.closed for spool in spools] == [True, False]
-    spools[1].close()
+def test_what_is_never_taken_is_broken_off_and_freed(tmp_path):
+    started = threading.Event()
+
+    def read(spool, _):
+        spool.fill(started.set() or [{"x": at}] for at in itertools.count())
+
+    spool = Spool(tmp_path)
+    reading = Reading(FILE, spool, read)
+    assert started.wait(10)
+    reading.close()
+    assert (spool._file.closed, spool.rows, reading.take(FILE)) == (True, 0, False)
+
+
+def test_what_was_taken_is_left_alone(tmp_path):
+    spool = Spool(tmp_path)
+    reading = Reading(FILE, spool, lambda spool, _: spool.fill([[{"x": 1}]]) or "mark")
+    assert [reading.take(FILE), reading.take(FILE)] == [True, False]
+    reading.close()
+    assert (reading.content(nothing), list(spool.pages()), spool.given_up) == ("mark", [[{"x": 1}]], False)
+    spool.close()
+
+
+def test_a_file_that_is_gone_frees_what_was_read_of_it(reading, begun, monkeypatch):
+    closed = []
+    close = Reading.close
+    monkeypatch.setattr(Reading, "close", lambda self: closed.append(self.file.name) or close(self))
+    path = reading.folder / "a.csv"
+    path.write_text("x,y\n1,one\n")
+    assert reading(CSV, meanwhile=path.unlink) == ([], [])
+    assert (begun, closed) == ([], ["a.csv"])
