@@ -309,6 +309,7 @@ class Runner:
         """
         begun: dict[str, Begun] = {}
         with ExitStack() as stack:
+            stack.callback(begun.clear)  # a failed import that a library keeps would keep them, by its traceback
             for source, resource in islice(first.items(), SOURCES_AT_ONCE):
                 if resource.ahead is None:
                     continue

@@ -1,5 +1,8 @@
 """A run has each source's first file begun before dlt is there, lands what it holds once, and goes on without it."""
 
+import gc
+import weakref
+
 import pytest
 
 from engine.config.load import load_project
@@ -78,3 +81,12 @@ def test_what_a_stopped_run_has_begun_ends_with_it(project, begun, monkeypatch):
     assert [reading.spool._file.closed for reading in begun] == [True, True]
     assert landed(project) == ([], {"raw_assets": 0, "raw_first": 4, "raw_more": 2, "raw_second": 2})
     assert names(begun) == ["first-1.csv", "second-1.csv"] * 2
+
+
+def test_nothing_of_a_file_read_ahead_outlives_its_run(project, begun, tmp_path):
+    (tmp_path / "in" / "first-1.csv").write_text("x\n1\n1,2\n")
+    assert landed(project)[1]["raw_first"] == 2
+    left = [weakref.ref(reading) for reading in begun]
+    begun.clear()
+    gc.collect()
+    assert [reading() for reading in left] == [None, None]
