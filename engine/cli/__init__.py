@@ -49,16 +49,18 @@ SQLMesh's models are hundreds of thousands of objects that live as long as the p
 looked at again and again.
 """
 LIBRARIES = {
-    "ARROW_DEFAULT_MEMORY_POOL": "jemalloc" if sys.platform == "linux" else "mimalloc",
     "OPENBLAS_NUM_THREADS": "1",
     "PYDANTIC_DISABLE_PLUGINS": "__all__",
 }
 """What libraries read from the environment when they are loaded, unless the user has set it.
 
-Arrow's other allocator gives memory back to the system after 10 ms, which zeroes it anew for a file's next page: a run
-with a million rows takes a twentieth longer. NumPy's threads are for matrices, of which there are none here. Pydantic
-reads about every package that is installed, in search of plugins.
+NumPy's threads are for matrices, of which there are none here. Pydantic reads about every package that is installed, in
+search of plugins.
 """
+if sys.platform == "linux" and os.uname().machine == "x86_64":
+    LIBRARIES["ARROW_DEFAULT_MEMORY_POOL"] = "jemalloc"
+    """Arrow's other allocator gives memory back to the system after 10 ms, which zeroes it anew for a file's next page:
+    a run with a million rows takes a twentieth longer. Arrow for ARM has no jemalloc, and would say so each time."""
 
 
 def main() -> None:
