@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -49,6 +50,7 @@ def begin_first(
     file = next((file for file in listed if not seen.unchanged(file.name, file.stamp)), None)
     if file is None or file.size < AHEAD_BYTES or time.time() - file.modified < place.settle_seconds:
         return None
+    codecs.lookup(settings.encoding)  # which imports it, and the thread must not
 
     def read(spool: Spool, notice: Notices) -> str | None:
         return _read(file, settings, replace(ctx, notice=notice), None, seen, spool)

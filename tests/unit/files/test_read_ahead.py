@@ -2,9 +2,13 @@
 
 import itertools
 import os
+import subprocess
+import sys
 import threading
 import time
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sources.files import resource as files
@@ -12,6 +16,31 @@ from sources.files.ahead import Reading
 from sources.files.listing import Found
 from sources.files.spool import Spool
 
+ALONE = """
+import sys, threading
+from datetime import UTC, datetime
+from pathlib import Path
+from sources.files import resource
+from sources.files.settings import FilesSource
+from sources.protocol import SourceContext
+resource.AHEAD_BYTES = 0
+imported = []
+
+def hook(event, args):
+    if event == "import" and threading.current_thread() is not threading.main_thread():
+        imported.append(args[0])
+
+sys.addaudithook(hook)
+for kind, more in (("csv", {"encoding": "utf-16"}), ("jsonl", {}), ("parquet", {})):
+    block = {"type": "files", "path": ".", "settle_seconds": 0, "resources": {"t": {"files": "*." + kind, **more}}}
+    here = Path()
+    ctx = SourceContext("s", {}, datetime.now(UTC), here, here, print)
+    [one] = FilesSource.model_validate(block).resources_of("s", {})
+    reading = one.ahead(ctx, {})
+    reading.content(print)
+    reading.close()
+print(imported)
+"""
 FILE = Found("a.csv", "in/a.csv", "1:1", 1, 1.0)
 CSV = {"files": "*.csv", "columns": {"x": {"type": "bigint"}, "y": {"type": "text"}}}
 
@@ -133,3 +162,11 @@ def test_a_file_that_is_gone_frees_what_was_read_of_it(reading, begun, monkeypat
     path.write_text("x,y\n1,one\n")
     assert reading(CSV, meanwhile=path.unlink) == ([], [])
     assert (begun, closed) == ([], ["a.csv"])
+
+
+def test_the_thread_that_reads_ahead_imports_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text("x\n1\n", encoding="utf-16")
+    (tmp_path / "a.jsonl").write_text('{"x": 1.5}\n')
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
+    told = subprocess.check_output([sys.executable, "-c", ALONE], cwd=tmp_path, text=True)
+    assert told.splitlines()[-1] == "[]"
