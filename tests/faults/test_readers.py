@@ -56,7 +56,7 @@ def test_a_reader_beside_runs_and_kills(project: Trial, seeded: random.Random) -
         project.add_file("between")
         kill_after(project, seeded.uniform(0.3, 0.9) * length)
         assert healed(project) == []
-        check(end(), samples=20, states=3)
+        check(end(), samples=10, states=3)
 
 
 @pytest.mark.chaos
