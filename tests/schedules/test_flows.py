@@ -79,13 +79,13 @@ def test_a_failure_that_no_retry_mends_is_not_retried_and_the_others_are_loaded(
     before, held = len(answers.asked), len(project.ids("raw_steady"))
     run = prefect.ended(prefect.start("mixed"))
     assert answers.failing["moody"] == [], "the fault fired"
-    assert answers.asked[before:].count("moody") == 1
+    assert [answers.asked[before:].count(name) for name in ("moody", "steady")] == [1, 1]
     assert run["state_type"] == "FAILED"
     assert run["state"]["message"].startswith("exit code 1 (a retry may help), partial: ")
     assert "gone for good" in run["state"]["message"]
     # the server writes a task's state from a queue, a little later
     until(lambda: prefect.tasks(run["id"])["extract moody"]["state_type"], lambda state: state == "FAILED", 30)
-    assert len(project.ids("raw_steady")) == held + 1
+    assert len(project.ids("raw_steady")) > held, "this run's row, and what a pipeline had landed that loads nothing"
     assert "gone for good" in prefect.pages("mixed")[0]
     until(up.runs, lambda left: not left, 30)
     until(lambda: prefect.log(run["id"]), lambda text: "gone for good" in text, 10)
