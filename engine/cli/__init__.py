@@ -48,19 +48,15 @@ GARBAGE = (50_000, 20, 50)
 SQLMesh's models are hundreds of thousands of objects that live as long as the process; by Python's own numbers they are
 looked at again and again.
 """
-LIBRARIES = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYDANTIC_DISABLE_PLUGINS": "__all__",
-}
+LIBRARIES = {"OPENBLAS_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 """What libraries read from the environment when they are loaded, unless the user has set it.
 
 NumPy's threads are for matrices, of which there are none here. Pydantic reads about every package that is installed, in
-search of plugins.
+search of plugins. Arrow's other allocator gives memory back to the system after 10 ms, which zeroes it anew for a
+file's next page; Arrow for ARM has no jemalloc, and would say so each time.
 """
 if sys.platform == "linux" and os.uname().machine == "x86_64":
     LIBRARIES["ARROW_DEFAULT_MEMORY_POOL"] = "jemalloc"
-    """Arrow's other allocator gives memory back to the system after 10 ms, which zeroes it anew for a file's next page:
-    a run with a million rows takes a twentieth longer. Arrow for ARM has no jemalloc, and would say so each time."""
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 256 << 10
 AHEAD_BYTES = 8 << 20
+"""A smaller file is read in less time than a thread for it is worth."""
 AHEAD_FILES = 1_000
 """Of a resource that has landed more files, none is read ahead: to list them twice would cost more."""
 WAITS = "it is still being written: left for the next run"
